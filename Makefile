@@ -1,0 +1,86 @@
+# forever: one Makefile, not recursive.
+#   make            both programs and the workers, in build/
+#   make run        build, fetch the demo music, start a root and a relay
+#   make check      every test                (tests/run installs what is missing first)
+#   make check-all  check, then sanitizers, second compiler, lint, bare tree
+# BUILD=dir and SAN=address,undefined build elsewhere or with sanitizers.
+
+CC      ?= gcc
+BUILD   ?= build
+PYTHON  ?= /usr/bin/python3
+OPT     ?= -O2
+VERSION := 0.1.0
+LLHTTP  ?= /usr/share/llhttp
+PKGCONF ?= pkg-config
+
+WARN    := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wformat=2
+CPPFLAGS += -D_GNU_SOURCE -DFOREVER_VERSION='"$(VERSION)"' -I. -I/usr/share/include/llhttp
+CFLAGS  += -std=gnu11 -g $(OPT) $(WARN) -fstack-protector-strong -fno-math-errno -ffp-contract=off
+ifneq ($(SAN),)
+CFLAGS  += -fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=all
+LDFLAGS += -fsanitize=$(SAN)
+endif
+
+COMMON_PKGS := libevent_core libevent_extra jansson inih libcurl
+WORK_PKGS   := libavcodec libavformat libavutil libswresample rubberband libebur128 libchromaprint sqlite3
+# one pkg-config run each, at the first use
+COMMON_CFLAGS := $(shell $(PKGCONF) --cflags $(COMMON_PKGS) 2>/dev/null)
+WORK_CFLAGS   := $(shell $(PKGCONF) --cflags $(WORK_PKGS) 2>/dev/null)
+AIR_LIBS   := -levent_core -levent_extra -ljansson -linih -lm
+RELAY_LIBS := -levent_core -levent_extra -ljansson -linih -lcurl -lm
+WORK_LIBS  := -levent_core -levent_extra -ljansson -linih -lavformat -lavcodec -lswresample -lavutil \
+              -lmp3lame -lrubberband -lebur128 -lchromaprint -lsqlite3 -lm
+CPPFLAGS += $(COMMON_CFLAGS) $(WORK_CFLAGS)
+
+COMMON_SRC := $(wildcard common/*.c)
+AIR_SRC    := root/wire.c $(wildcard root/air/*.c)
+WORK_SRC   := root/wire.c $(foreach d,library audio analysis order mix source,$(wildcard root/$(d)/*.c)) \
+              $(filter-out root/work/main.c,$(wildcard root/work/*.c))
+RELAY_SRC  := $(filter-out relay/main.c,$(wildcard relay/*.c))
+# fetch.c is the only libcurl file; air does not need it
+LLHTTP_SRC := $(LLHTTP)/llhttp.c $(LLHTTP)/api.c $(LLHTTP)/http.c
+
+obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
+LLHTTP_OBJ := $(patsubst $(LLHTTP)/%.c,$(BUILD)/obj/llhttp/%.o,$(LLHTTP_SRC))
+ALL_SRC := $(COMMON_SRC) $(sort $(AIR_SRC) $(WORK_SRC)) $(RELAY_SRC) root/main.c root/work/main.c relay/main.c
+
+.PHONY: all run check check-unit check-system check-web check-layers check-asan check-clang check-all lint bench clean
+all: $(BUILD)/forever-root $(BUILD)/forever-work $(BUILD)/forever-relay
+
+$(BUILD)/libcommon.a: $(call obj,$(COMMON_SRC)) $(LLHTTP_OBJ)
+$(BUILD)/libair.a: $(call obj,$(AIR_SRC))
+$(BUILD)/libwork.a: $(call obj,$(WORK_SRC))
+$(BUILD)/librelay.a: $(call obj,$(RELAY_SRC))
+$(BUILD)/%.a:
+	@mkdir -p $(@D)
+	@rm -f $@
+	ar rcs $@ $^
+
+$(BUILD)/forever-root: $(call obj,root/main.c) $(BUILD)/libair.a $(BUILD)/libcommon.a
+	$(CC) $(LDFLAGS) -o $@ $^ $(AIR_LIBS)
+$(BUILD)/forever-work: $(call obj,root/work/main.c) $(BUILD)/libwork.a $(BUILD)/libcommon.a
+	$(CC) $(LDFLAGS) -o $@ $^ $(WORK_LIBS)
+$(BUILD)/forever-relay: $(call obj,relay/main.c) $(BUILD)/librelay.a $(BUILD)/libcommon.a
+	$(CC) $(LDFLAGS) -o $@ $^ $(RELAY_LIBS)
+
+$(BUILD)/obj/llhttp/%.o: $(LLHTTP)/%.c
+	@mkdir -p $(@D)
+	$(CC) $(filter-out -W%,$(CPPFLAGS) $(CFLAGS)) -w -c -o $@ $<
+$(BUILD)/obj/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+-include $(patsubst %.o,%.d,$(call obj,$(ALL_SRC)) $(wildcard $(BUILD)/obj/tests/unit/*.o))
+
+# Unit tests: every tests/unit/test_*.c is one cmocka program linked against everything it may need.
+UNIT_SRC := $(wildcard tests/unit/test_*.c)
+UNIT_BIN := $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(UNIT_SRC))
+$(BUILD)/tests/%: $(BUILD)/obj/tests/unit/%.o $(BUILD)/libair.a $(BUILD)/libwork.a $(BUILD)/librelay.a $(BUILD)/libcommon.a
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) -o $@ $< -Wl,--start-group $(filter %.a,$^) -Wl,--end-group -lcmocka -lcurl $(WORK_LIBS)
+.SECONDARY:
+
+run: all
+	./deploy/run
+
+clean:
+	rm -rf $(BUILD)

@@ -1,0 +1,40 @@
+/* fetch: outgoing HTTP, libcurl's multi interface on the event loop; the only file that knows libcurl.
+ * Limits on time and size are mandatory; redirects are not followed unless asked for. */
+#ifndef FOREVER_COMMON_FETCH_H
+#define FOREVER_COMMON_FETCH_H
+#include <stddef.h>
+#include <stdint.h>
+
+struct event_base;
+struct fetch_client;
+struct fetch;
+
+struct fetch_conf {
+    const char *url;
+    const char *bearer;     /* token for Authorization; NULL none */
+    const char *user_agent; /* NULL: forever/VERSION */
+    const void *body;       /* copied; NULL: GET */
+    size_t body_len;
+    const char *body_type;
+    int connect_ms, total_ms; /* total 0: endless (a stream) */
+    int stall_ms;             /* gives up when fewer than 1 byte came in that time; 0 never */
+    size_t max_bytes;         /* of a collected answer; a stream's bytes go to on_bytes instead */
+    /* Status line and headers are in; return 0 to go on, -1 to stop. NULL fine. */
+    int (*on_status)(void *context, int status);
+    /* Bytes of a 200 as they come; return 0 to go on, -1 to stop. NULL: collect. */
+    int (*on_bytes)(void *context, const void *bytes, size_t len);
+    /* The end, exactly once unless cancelled: status 0 when there was no answer; error NULL when all was well;
+     * body is what was collected. The fetch is gone afterwards. */
+    void (*on_end)(void *context, int status, const char *error, const void *body, size_t len);
+    void *context;
+};
+
+struct fetch_client *fetch_client_new(struct event_base *base);
+void fetch_client_free(struct fetch_client *client);
+/* NULL with *cause when the URL can't be used. */
+struct fetch *fetch_start(struct fetch_client *client, const struct fetch_conf *conf, char **cause);
+void fetch_cancel(struct fetch *fetch); /* no callback follows; fine from within one of its callbacks */
+uint64_t fetch_bytes_in(const struct fetch_client *client);
+uint64_t fetch_bytes_out(const struct fetch_client *client);
+
+#endif

@@ -1,0 +1,82 @@
+/* link: what nodes say to each other about one mount (docs/PROTOCOL.md).
+ *
+ * GET /link?mount=main&from=BRANCH,POSITION&station=ID with a bearer token is answered by an endless
+ * sequence of records: u8 type, u8 zero, u16 zero, u32 length, then the body; integers are little endian.
+ * The codec is strict: a record of an unknown type, a wrong length or over the limit ends the link.
+ * The server side (link_server) sends from the ring to a detached socket: on wake at once what the relay
+ * needs to start (from burst_s before the air), then the lead at up to fill_rate times real time, then in
+ * step with the ring's head; marks and branches in their place. */
+#ifndef FOREVER_COMMON_LINK_H
+#define FOREVER_COMMON_LINK_H
+#include <stddef.h>
+#include <stdint.h>
+#include <jansson.h>
+
+#include "common/ring.h"
+
+struct event_base;
+struct evbuffer;
+
+enum link_type {
+    LINK_HELLO = 1, /* JSON {"version":1,"station","name","mount","kbps","branch","position","air_position",
+                       "lead_s","void_from"?}: first record. position: of the first frame that follows;
+                       void_from: the relay must drop its frames from here on before it goes on */
+    LINK_FRAMES,    /* u64 position, u32 branch, u32 count, frames */
+    LINK_MARK,      /* u64 position, u32 branch, u32 kind length, kind, JSON */
+    LINK_BRANCH,    /* u64 position, u32 branch: a retraction */
+    LINK_CLOCK,     /* u64 position on air, u32 ns*: nanoseconds since that frame began (0..26122448), every second */
+    LINK_COMMAND,   /* JSON {"command": "drain"|"move", ...} */
+};
+#define LINK_HEAD_BYTES 8
+#define LINK_BODY_MAX   (512u << 10)
+
+/* Encoders append to out. */
+void link_put_hello(struct evbuffer *out, json_t *body); /* borrows */
+void link_put_frames(struct evbuffer *out, uint64_t position, uint32_t branch, uint32_t count, const uint8_t *bytes, size_t len);
+void link_put_mark(struct evbuffer *out, const struct ring_mark *mark);
+void link_put_branch(struct evbuffer *out, uint64_t position, uint32_t branch);
+void link_put_clock(struct evbuffer *out, uint64_t position, uint32_t ns);
+void link_put_command(struct evbuffer *out, json_t *body); /* borrows */
+
+struct link_record {
+    enum link_type type;
+    uint64_t position;
+    uint32_t branch, count, ns;
+    const uint8_t *bytes; /* frames */
+    size_t len;
+    char kind[32];
+    json_t *body; /* owned by the decoder until the next call; NULL when the type has none */
+};
+struct link_decoder;
+struct link_decoder *link_decoder_new(void);
+void link_decoder_free(struct link_decoder *decoder);
+/* Bytes as they come, in any pieces; at most LINK_BODY_MAX are kept. */
+void link_decoder_feed(struct link_decoder *decoder, const void *bytes, size_t len);
+/* 1 with a record (valid until the next call or feed), 0 when more bytes are needed, -1 with *cause when the
+ * peer broke the rules: the decoder is then of no more use. */
+int link_decoder_next(struct link_decoder *decoder, struct link_record *out, char **cause);
+
+/* Server side, the same at the root and at a relay that feeds others. */
+struct link_server;
+struct link_server_conf {
+    const char *name, *mount;
+    double burst_s, fill_rate;
+    /* exact air: frame on air and nanoseconds since it began */
+    uint64_t (*air)(void *context, uint32_t *ns);
+    void (*closed)(void *context, void *peer); /* a link ended */
+    void *context;
+};
+struct link_server *link_server_new(struct event_base *base, struct ring *ring, const struct link_server_conf *conf);
+void link_server_free(struct link_server *server);
+/* Takes over a detached socket; header is sent first. has_from: the relay holds (branch, position) of
+ * `station` and wants what follows; else it starts at the burst position. peer: the caller's tag. */
+int link_server_add(struct link_server *server, int fd, const char *header, int has_from, uint32_t branch,
+                    uint64_t position, const char *station, void *peer);
+/* After the ring changed (frames appended, marks added, a retraction): wakes the links that can go on. */
+void link_server_wake(struct link_server *server);
+void link_server_close_peer(struct link_server *server, void *peer);
+void link_server_command(struct link_server *server, void *peer, json_t *body);
+unsigned link_server_count(const struct link_server *server);
+uint64_t link_server_bytes(const struct link_server *server);
+
+#endif

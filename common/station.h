@@ -1,0 +1,52 @@
+/* station: the listener's side of a node, the same at the root and at a relay: /stream.mp3, /stream.m3u,
+ * /stream.pls, /status-json.xsl, /health, over one ring, its pacer's air and the fan-out.
+ *
+ * The program decides who is let in (admission) and what a node calls itself; everything a player sees is
+ * here, so that no client can tell the nodes apart. */
+#ifndef FOREVER_COMMON_STATION_H
+#define FOREVER_COMMON_STATION_H
+#include <stdint.h>
+#include <jansson.h>
+
+#include "common/fanout.h"
+#include "common/http.h"
+#include "common/ring.h"
+
+struct station;
+
+enum station_verdict {
+    STATION_SERVE,
+    STATION_REDIRECT, /* 302 to `location` (absolute, without query), the request's query kept */
+    STATION_FULL,     /* 503 with Retry-After */
+    STATION_WAIT,     /* nothing to play yet: the answer is deferred (a relay waking up, a root that has no music
+                         yet) and admission is asked again at station_wake, until wait_ms is over: then 503 */
+};
+
+struct station_conf {
+    const char *name, *description, *genre, *url; /* icy-name and so on; NULL left out */
+    const char *public_url;                       /* absolute, without trailing slash; NULL: from the Host header */
+    int wait_ms;
+    /* Called for each GET and HEAD of the stream (probe set for HEAD: counts nothing). location: at least 1024
+     * bytes. */
+    enum station_verdict (*admit)(void *context, struct http_request *request, int probe, char *location, size_t size);
+    /* 1 when the node is well; else 0 with a reason in text */
+    int (*healthy)(void *context, char *text, size_t size);
+    /* frame on air */
+    uint64_t (*air)(void *context);
+    void *context;
+};
+
+struct station *station_new(struct event_base *base, struct http_server *http, struct ring *ring,
+                            struct fanout *fanout, const struct station_conf *conf);
+void station_free(struct station *station);
+/* Deferred requests look again (music has come, or the answer has changed). */
+void station_wake(struct station *station);
+unsigned station_waiting(const struct station *station);
+/* Listeners counted by their peak. */
+uint64_t station_peak(const struct station *station);
+/* True for agents known not to follow a 302. */
+int station_agent_stays(const char *user_agent);
+/* {"artist","title","text"} at a position, borrowed from the ring's mark; NULL when there is none. */
+const json_t *station_title(const struct station *station, uint64_t position);
+
+#endif

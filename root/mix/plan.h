@@ -1,0 +1,45 @@
+/* plan: from two tracks' features to segments. Pure: no I/O, no clock, no randomness.
+ *
+ * A transition joins `from` (on air, entered at from_entry_s) to `to`. Its two segments are the rest of `from`
+ * alone ("play", up to the transition) and the transition itself, whose end says where `to` goes on. */
+#ifndef FOREVER_ROOT_MIX_PLAN_H
+#define FOREVER_ROOT_MIX_PLAN_H
+#include <stdint.h>
+#include <jansson.h>
+
+#include "root/track.h"
+
+struct plan_conf {
+    double target_lufs; /* -16 */
+    double max_tempo_change_pct; /* 6 */
+};
+
+/* Where the programme stands: `track` alone plays from `track_s` at station sample `sample` on. */
+struct plan_cursor {
+    uint64_t sample;
+    double track_s;
+};
+
+/* Gain that brings the track to the target, its loud part never more than 4 LU above it; 0 when its loudness
+ * is unknown. */
+double plan_gain_db(const struct track *track, const struct plan_conf *conf);
+/* A station's (or a programme's) beginning: where a track is entered when nothing plays before it; at is the
+ * station sample. The first segment fades in over some ms. */
+struct plan_cursor plan_open(const struct track *track, uint64_t at);
+/* Plans from the cursor to the next track: fills segments[0] (play; NULL when it would be empty) and
+ * segments[1] (the transition), both complete segment bodies with owned references, and moves the cursor to
+ * where `to` plays alone. `why` goes into the transition (borrowed, may be NULL). Never fails: a safe fade
+ * always exists. */
+void plan_transition(const struct track *from, const struct track *to, const struct plan_conf *conf,
+                     struct plan_cursor *cursor, json_t *why, json_t *segments[2]);
+/* A skip at station sample `at`, of a programme whose segments covering [at, at + the fade) are `under` (an
+ * array of segment bodies): one segment that fades out what would have played and brings in `to`. Moves the
+ * cursor. New reference. */
+json_t *plan_skip(json_t *under, uint64_t at, const struct track *to, const struct plan_conf *conf,
+                  struct plan_cursor *cursor, json_t *why);
+/* What plan_skip needs of the old programme after `at`, in samples. */
+uint64_t plan_skip_samples(void);
+/* The last track of a programme that ends (offline render): plays to its end. New reference. */
+json_t *plan_ending(const struct track *track, const struct plan_conf *conf, struct plan_cursor *cursor);
+
+#endif

@@ -1,0 +1,74 @@
+/* track: value types shared by the workers, and their JSON form (track.c).
+ *
+ * Unknown numbers are NAN and unknown keys -1; they are absent from the JSON, never invented. Times in a
+ * track are seconds from the first decoded sample at 44.1 kHz (encoder delay removed where the container
+ * states it), the same zero for the analysis and for the mix. */
+#ifndef FOREVER_ROOT_TRACK_H
+#define FOREVER_ROOT_TRACK_H
+#include <stddef.h>
+#include <stdint.h>
+#include <jansson.h>
+
+#define ANALYSIS_VERSION 1 /* of the algorithm: a higher one re-analyses in the background */
+#define TIMBRE_DIMS      26 /* mean and standard deviation of 13 MFCCs */
+
+struct tags {
+    char *title, *artist, *album, *genre, *date; /* UTF-8; NULL when unknown */
+};
+
+struct section {
+    double start_s, end_s;
+    char label[16]; /* intro, main, breakdown, drop, outro */
+};
+
+struct features {
+    int version; /* ANALYSIS_VERSION that made it */
+    double duration_s;
+    double music_start_s, music_end_s; /* without the silence at both ends */
+    double tempo_bpm, tempo_confidence; /* 0..1; the mix beatmatches from TEMPO_TRUSTED up */
+    double *beats_s;
+    size_t beat_count;
+    double *downbeats_s; /* a subset of the beats */
+    size_t downbeat_count;
+    int metre;             /* beats per bar, 0 unknown */
+    int key;               /* 0..11 C..B major, 12..23 C..B minor, -1 unknown */
+    double key_confidence; /* 0..1 */
+    double loudness_lufs, loudness_range_lu, loud_part_lufs, true_peak_dbtp;
+    double energy, danceability; /* 0..1 */
+    float timbre[TIMBRE_DIMS];   /* first is NAN when unknown */
+    struct section *sections;
+    size_t section_count;
+    char *fingerprint; /* chromaprint, compressed text; NULL unknown */
+};
+#define TEMPO_TRUSTED 0.5
+
+struct track {
+    int64_t id; /* of the library; stable while the file's path is known */
+    char *path;
+    char *hash; /* of the file's content, hex; NULL until analysed */
+    struct tags tags;
+    struct features features;
+};
+
+void tags_free(struct tags *tags);         /* the members, not the struct; leaves it empty */
+void features_init(struct features *f);    /* everything unknown */
+void features_free(struct features *f);    /* the members; leaves it as features_init does */
+void track_init(struct track *track);
+void track_free(struct track *track);
+
+/* New references. Members as in docs/API.md: tempo_bpm, tempo_confidence, beats_s, downbeats_s, metre, key
+ * ("A minor"), camelot ("8A"), loudness_lufs, true_peak_dbtp, energy, danceability, sections, ... */
+json_t *tags_to_json(const struct tags *tags);
+json_t *features_to_json(const struct features *f);
+json_t *track_to_json(const struct track *track); /* {"track","path","hash","tags","features"} */
+/* Fill a freshly initialised value; 0, or -1 with an owned *cause (the value is then as initialised). Arrays
+ * must be finite and non-decreasing. */
+int tags_from_json(struct tags *out, const json_t *object, char **cause);
+int features_from_json(struct features *out, const json_t *object, char **cause);
+int track_from_json(struct track *out, const json_t *object, char **cause);
+
+const char *key_name(int key);    /* "C major" .. "B minor"; NULL for -1 */
+const char *key_camelot(int key); /* "8B"; NULL for -1 */
+int key_parse(const char *name);  /* -1 when none */
+
+#endif

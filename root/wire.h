@@ -1,0 +1,121 @@
+/* wire: every message between air and the workers, one table.
+ *
+ * The workers form a star: each talks to air alone. A message whose row names another role as its
+ * destination is passed on by air (never read by it, save where noted), requests with a sequence number of
+ * air's own so that the reply finds its way back. A request not answered within its row's deadline, or whose
+ * destination is down, is answered by air with WIRE_ERROR {"error": text}; a late reply is dropped.
+ * Bodies are JSON objects unless the row says binary. Air refuses (and logs) a message whose sender, size
+ * or kind the table does not allow: a worker that breaks the rules is replaced.
+ *
+ * Positions are absolute frame numbers, sample positions are absolute station samples (44.1 kHz; sample =
+ * frame * 1152), tracks are library ids. */
+#ifndef FOREVER_ROOT_WIRE_H
+#define FOREVER_ROOT_WIRE_H
+#include <stddef.h>
+#include <stdint.h>
+#include <jansson.h>
+
+#include "common/msg.h"
+
+enum role { ROLE_AIR, ROLE_STORE, ROLE_SCAN, ROLE_ANALYSE, ROLE_BRAIN, ROLE_STUDIO, ROLE_COUNT };
+
+enum wire_type {
+    /* life of a worker */
+    WIRE_READY = 1, /* worker -> air: {"role","version","pid"}: from now on it serves */
+    WIRE_CONFIG,    /* air -> worker, first message: {"state","libraries":[...],"bitrate_kbps","lead_s",
+                       "seed","target_lufs","log_level","generation"} */
+    WIRE_QUIT,      /* air -> worker: finish the item at hand, then exit 0 */
+    WIRE_ERROR,     /* reply: {"error": text} */
+
+    /* scan -> store */
+    WIRE_FOUND = 20, /* {"root","generation","files":[{"path","size","mtime_ns"}...]} at most 200 files */
+    WIRE_SCANNED,    /* {"root","generation","files","error"?}: one walk is complete; what was not found is gone */
+
+    /* analyse <-> store; air notes the track of a JOB_IS passing to a worker, kills one that overruns
+       its deadline and reports it lost */
+    WIRE_JOB = 40, /* request: {} */
+    WIRE_JOB_IS,   /* reply: {"track","path","size","deadline_s"} + descriptor, or {"none":true} */
+    WIRE_FEATURES, /* {"track","hash","tags","features"} */
+    WIRE_ART,      /* analyse -> store, binary: i64 track (little endian), mime text, NUL, image bytes */
+    WIRE_FAILED,   /* {"track","reason"} */
+    WIRE_JOB_LOST, /* air -> store: {"track","reason"}: the worker died or hung on it */
+
+    /* store -> air: {"total","analysed","failed","pending"}, at each change, at most one a second */
+    WIRE_PROGRESS = 60,
+
+    /* brain <-> store */
+    WIRE_POOL = 80, /* request: {"after": track id or 0}: playable analysed tracks in id order */
+    WIRE_POOL_IS,   /* reply: {"tracks":[summary...], "last": bool}; a summary is track_to_json without
+                       beats, downbeats, sections and fingerprint */
+    WIRE_TRACK_READY, /* store -> brain: one summary, newly analysed or changed */
+    WIRE_TRACK_GONE,  /* store -> brain: {"track"} */
+    WIRE_HISTORY,     /* request brain|studio -> store: {"limit"}: latest plays first */
+    WIRE_HISTORY_IS,  /* reply: {"plays":[{"track","position","wall_s"}...]} */
+
+    /* studio <-> brain, store, air */
+    WIRE_NEXT = 100, /* request to brain: {"after": track or null, "planned":[track...] oldest first,
+                        "avoid":[track...] (could not be opened)} */
+    WIRE_NEXT_IS,    /* reply: {"track", "why":{...}} or {"none":true} while there is nothing to play */
+    WIRE_TRACK,      /* request to store: {"track"} */
+    WIRE_TRACK_IS,   /* reply: track_to_json, whole, + descriptor of the file, read-only; or WIRE_ERROR */
+    WIRE_UNPLAYABLE, /* studio -> store: {"track","reason"}: it could not be decoded when it was needed */
+    WIRE_START,      /* air -> studio, after CONFIG and READY: {"branch","next": position, "segments":[segment
+                        marks whose end lies at or after `next` less 10 s, oldest first]}: go on from there,
+                        with the very bytes an undisturbed studio would send */
+    WIRE_CREDIT,     /* air -> studio: {"branch","until": position}: frames below it may be sent */
+    WIRE_RETRACT,    /* air -> studio: {"branch": new one, "position","skip": bool}: all from position on is
+                        void; make something else from there, as a skip out of what plays there */
+    WIRE_FRAMES,     /* studio -> air, binary: struct wire_frames head, then the frames */
+    WIRE_MARK,       /* studio -> air: {"branch","position","kind","body":{...}}; sent before the frames it
+                        points at */
+    /* air -> store: the segment on air (its mark) with "wall_s": goes to the history */
+    WIRE_AIRED = 120,
+    WIRE_ART_GET, /* request air -> store: {"track"} */
+    WIRE_ART_IS,  /* reply, binary: mime text, NUL, image bytes; or WIRE_ERROR */
+    WIRE_PLANNED, /* air -> brain: {"track"}: a track entered the plan (from a segment mark) */
+};
+
+/* Head of WIRE_FRAMES, little endian, followed by exactly `count` frames from `position` on. */
+#define WIRE_FRAMES_HEAD 16 /* u64 position, u32 branch, u32 count */
+#define WIRE_FRAMES_MAX  64 /* frames in one message: an item, at most 1045 bytes each */
+
+enum wire_kind { WIRE_EVENT, WIRE_REQUEST, WIRE_REPLY };
+
+struct wire_row {
+    enum wire_type type;
+    const char *name;
+    unsigned from; /* bit set of roles, 1u << role */
+    enum role to;  /* destination of events and requests; replies go where the request came from */
+    enum wire_kind kind;
+    enum wire_type reply; /* of a request */
+    size_t max_len;
+    int deadline_ms; /* of a request */
+    int binary;
+};
+
+/* NULL when the type is none of ours. */
+const struct wire_row *wire_find(unsigned type);
+const char *role_name(enum role role);
+int role_parse(const char *name); /* -1 when none */
+
+/* Sends a JSON body; consumes the reference. Result as msg_send. */
+int wire_send(struct msg_channel *channel, enum wire_type type, uint32_t seq, json_t *body, int fd);
+/* Parses a message's JSON body, which must be an object within its row's limit; NULL with *cause. */
+json_t *wire_body(const struct msg *message, char **cause);
+
+void wire_frames_encode(uint8_t head[WIRE_FRAMES_HEAD], uint64_t position, uint32_t branch, uint32_t count);
+/* Splits a WIRE_FRAMES body; -1 when it is too short or counts more than WIRE_FRAMES_MAX frames. */
+int wire_frames_decode(const struct msg *message, uint64_t *position, uint32_t *branch, uint32_t *count,
+                       const uint8_t **bytes, size_t *len);
+
+/* Marks ("kind" of WIRE_MARK, and of the ring and the link)
+ *
+ * "title"    {"title","artist","text": "Artist - Title"}: what players show from this position on.
+ * "segment"  one stretch of the programme; the body is both the public description (/api/segments shows all
+ *            but "plan") and, with "plan", all that is needed to render it again:
+ *   {"id","technique": play|blend|swap|cut|echo|fade, "start_sample","end_sample",
+ *    "tracks":[{"track","hash","title","artist","album","duration_s","tempo_bpm","camelot","gain_db",
+ *               "from_s","to_s"}]   one, or two in a transition (out first),
+ *    "tempo_change_pct" (transitions), "why":{...} (why this next track), "plan":{...} (root/mix only)}
+ */
+#endif
