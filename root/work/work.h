@@ -1,0 +1,62 @@
+/* work: what all workers share: configuration, requests, the roles' entry points.
+ *
+ * `forever-work ROLE` finds its channel at descriptor 3, waits for WIRE_CONFIG, and calls the role, which
+ * sends WIRE_READY when it can serve and returns its exit code when it is told to quit or the channel closes.
+ * `forever-work tool analyse|render ARGS` are the offline tools (forever-root execs them). */
+#ifndef FOREVER_ROOT_WORK_WORK_H
+#define FOREVER_ROOT_WORK_WORK_H
+#include <stdint.h>
+#include <jansson.h>
+
+#include "common/msg.h"
+#include "root/wire.h"
+
+struct work {
+    struct msg_channel *channel;
+    enum role role;
+    int quit; /* set by work_next and work_request when WIRE_QUIT came or the channel closed */
+    /* configuration */
+    char *state;
+    char **libraries;
+    size_t library_count;
+    unsigned bitrate_kbps;
+    double lead_s, target_lufs;
+    uint64_t seed;
+    /* messages that came while work_request waited, in order (private to work.c) */
+    struct work_pending *pending, **pending_tail;
+    uint32_t seq;
+};
+
+/* A message taken off the channel or the pending ones; owned by the caller until work_message_free. */
+struct work_message {
+    const struct wire_row *row;
+    uint32_t seq;
+    json_t *body; /* NULL for binary rows */
+    uint8_t *bytes;
+    size_t len;
+    int fd;
+};
+void work_message_free(struct work_message *message);
+
+int work_ready(struct work *work); /* sends WIRE_READY */
+/* The next message, waiting up to timeout_ms (-1: for ever): 1; 0 on timeout; -1 when it is time to end
+ * (work->quit is set). WIRE_QUIT is handled here. */
+int work_next(struct work *work, struct work_message *out, int timeout_ms);
+/* Sends an event or a reply (seq of the request); consumes body. */
+int work_send(struct work *work, enum wire_type type, uint32_t seq, json_t *body, int fd);
+int work_send_bytes(struct work *work, enum wire_type type, uint32_t seq, const void *bytes, size_t len);
+/* Sends a request and waits for its reply (others are kept for work_next). 0 with *out; -1 with *cause on
+ * WIRE_ERROR, timeout or the end. Consumes body. */
+int work_request(struct work *work, enum wire_type type, json_t *body, struct work_message *out, char **cause);
+
+/* The roles: exit codes. */
+int work_store(struct work *work);
+int work_scan(struct work *work);
+int work_analyse(struct work *work);
+int work_brain(struct work *work);
+int work_studio(struct work *work);
+/* The tools: argv[0] is the tool's name. */
+int tool_analyse(int argc, char **argv);
+int tool_render(int argc, char **argv);
+
+#endif
