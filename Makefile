@@ -84,3 +84,8 @@ run: all
 
 clean:
 	rm -rf $(BUILD)
+
+# The synthesised crate: demo music where none can be fetched, and tracks with exact truth for tests.
+$(BUILD)/forever-crate: deploy/crate.c
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) -o $@ $< -lm
