@@ -84,8 +84,8 @@ json_t *json_finite(double value)
     return isfinite(value) ? json_real(value) : json_null();
 }
 
-/* Length of a well-formed UTF-8 sequence at s (1..4), 0 when there is none (Unicode 15, table 3-7). */
-static size_t utf8_len(const unsigned char *s)
+/* Unicode 15, table 3-7 */
+size_t utf8_len(const unsigned char *s)
 {
     if (s[0] < 0x80) return 1;
     size_t n = s[0] >= 0xc2 && s[0] <= 0xdf ? 2 : (s[0] & 0xf0) == 0xe0 ? 3 : s[0] >= 0xf0 && s[0] <= 0xf4 ? 4 : 0;

@@ -25,5 +25,7 @@ const char *json_str_or(const json_t *object, const char *key, const char *def, 
 json_t *json_finite(double value);
 /* A string from bytes that may not be UTF-8: what is invalid becomes U+FFFD. */
 json_t *json_text_lossy(const char *text);
+/* Length of the well-formed UTF-8 sequence at s (1..4), 0 when there is none. */
+size_t utf8_len(const unsigned char *s);
 
 #endif

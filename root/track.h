@@ -9,7 +9,7 @@
 #include <stdint.h>
 #include <jansson.h>
 
-#define ANALYSIS_VERSION 1 /* of the algorithm: a higher one re-analyses in the background */
+#define ANALYSIS_VERSION 1  /* of the algorithm: a higher one re-analyses in the background */
 #define TIMBRE_DIMS      26 /* mean and standard deviation of 13 MFCCs */
 
 struct tags {
@@ -24,7 +24,7 @@ struct section {
 struct features {
     int version; /* ANALYSIS_VERSION that made it */
     double duration_s;
-    double music_start_s, music_end_s; /* without the silence at both ends */
+    double music_start_s, music_end_s;  /* without the silence at both ends */
     double tempo_bpm, tempo_confidence; /* 0..1; the mix beatmatches from TEMPO_TRUSTED up */
     double *beats_s;
     size_t beat_count;
@@ -50,9 +50,9 @@ struct track {
     struct features features;
 };
 
-void tags_free(struct tags *tags);         /* the members, not the struct; leaves it empty */
-void features_init(struct features *f);    /* everything unknown */
-void features_free(struct features *f);    /* the members; leaves it as features_init does */
+void tags_free(struct tags *tags);      /* the members, not the struct; leaves it empty */
+void features_init(struct features *f); /* everything unknown */
+void features_free(struct features *f); /* the members; leaves it as features_init does */
 void track_init(struct track *track);
 void track_free(struct track *track);
 
@@ -61,6 +61,8 @@ void track_free(struct track *track);
 json_t *tags_to_json(const struct tags *tags);
 json_t *features_to_json(const struct features *f);
 json_t *track_to_json(const struct track *track); /* {"track","path","hash","tags","features"} */
+/* The same without beats, downbeats, sections and fingerprint: what ordering needs. */
+json_t *track_summary_to_json(const struct track *track);
 /* Fill a freshly initialised value; 0, or -1 with an owned *cause (the value is then as initialised). Arrays
  * must be finite and non-decreasing. */
 int tags_from_json(struct tags *out, const json_t *object, char **cause);
@@ -70,5 +72,11 @@ int track_from_json(struct track *out, const json_t *object, char **cause);
 const char *key_name(int key);    /* "C major" .. "B minor"; NULL for -1 */
 const char *key_camelot(int key); /* "8B"; NULL for -1 */
 int key_parse(const char *name);  /* -1 when none */
+
+/* A path is bytes, JSON and the database hold text. Bytes that are no UTF-8 are written as the private
+ * characters U+10F780..U+10F7FF (and so are the bytes of such characters themselves), so that every path has
+ * one text and comes back the same. Owned by the caller. */
+char *path_to_text(const char *path);
+char *path_from_text(const char *text);
 
 #endif

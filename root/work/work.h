@@ -22,6 +22,7 @@ struct work {
     unsigned bitrate_kbps;
     double lead_s, target_lufs;
     uint64_t seed;
+    unsigned generation; /* of this worker: counts up with each replacement */
     /* messages that came while work_request waited, in order (private to work.c) */
     struct work_pending *pending, **pending_tail;
     uint32_t seq;
@@ -38,6 +39,10 @@ struct work_message {
 };
 void work_message_free(struct work_message *message);
 
+/* Takes over the channel's descriptor and waits for WIRE_CONFIG. 0, or -1 with *cause; work_end either way.
+ */
+int work_begin(struct work *work, int fd, enum role role, char **cause);
+void work_end(struct work *work);
 int work_ready(struct work *work); /* sends WIRE_READY */
 /* The next message, waiting up to timeout_ms (-1: for ever): 1; 0 on timeout; -1 when it is time to end
  * (work->quit is set). WIRE_QUIT is handled here. */
@@ -47,7 +52,8 @@ int work_send(struct work *work, enum wire_type type, uint32_t seq, json_t *body
 int work_send_bytes(struct work *work, enum wire_type type, uint32_t seq, const void *bytes, size_t len);
 /* Sends a request and waits for its reply (others are kept for work_next). 0 with *out; -1 with *cause on
  * WIRE_ERROR, timeout or the end. Consumes body. */
-int work_request(struct work *work, enum wire_type type, json_t *body, struct work_message *out, char **cause);
+int work_request(struct work *work, enum wire_type type, json_t *body, struct work_message *out,
+                 char **cause);
 
 /* The roles: exit codes. */
 int work_store(struct work *work);
