@@ -91,3 +91,41 @@ clean:
 $(BUILD)/forever-crate: deploy/crate.c
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) -o $@ $< -lm
+
+# Tests. tests/suite counts; its last line is "N passed, N failed".
+.PHONY: tests-build check-bare
+tests-build: all $(BUILD)/forever-crate $(UNIT_BIN)
+check: tests-build
+	BUILD=$(BUILD) ./tests/suite
+check-unit: $(UNIT_BIN)
+	BUILD=$(BUILD) ./tests/suite unit
+check-system: tests-build
+	BUILD=$(BUILD) ./tests/suite system
+check-web: tests-build
+	BUILD=$(BUILD) ./tests/suite web
+check-layers:
+	BUILD=$(BUILD) ./tests/suite layers
+
+# The longer checks, all of which come before a release.
+SANITIZERS := address,undefined
+check-asan:
+	$(MAKE) SAN=$(SANITIZERS) BUILD=build-asan OPT=-O1 tests-build
+	ASAN_OPTIONS=detect_leaks=1:abort_on_error=1 UBSAN_OPTIONS=print_stacktrace=1 FOREVER_TEST_SLOW=3 \
+	BUILD=build-asan ./tests/suite unit system
+check-clang:
+	$(MAKE) CC=clang BUILD=build-clang tests-build
+	BUILD=build-clang ./tests/suite unit
+FORMATTED := $(wildcard common/*.[ch] relay/*.[ch] deploy/*.c tests/unit/*.[ch] tests/bench/*.c tests/fuzz/*.c \
+             root/*.[ch] root/*/*.[ch])
+lint:
+	clang-format --dry-run -Werror $(FORMATTED)
+	clang-tidy --quiet $(filter %.c,$(filter-out tests/%,$(FORMATTED))) -- -std=gnu11 $(CPPFLAGS)
+check-bare:
+	./tests/bare
+check-all:
+	./deploy/install build demo test check
+	$(MAKE) lint
+	$(MAKE) check
+	$(MAKE) check-clang
+	$(MAKE) check-asan
+	$(MAKE) check-bare
