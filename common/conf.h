@@ -5,7 +5,7 @@
  * FOREVER_RELAY_LIMIT), then the file given by --config (or its environment form), then the default. The file
  * is INI (inih) with one section named as the table says, or none; an unknown section or key is an error
  * that names file, line and the nearest known name. Every table gets, without listing them: --config FILE,
- * --check-config, --print-config, --help, --version. Both `--name value` and `--name=value` work; a boolean
+ * --check-config, --print-config, --print-manual, --print-example, --help, --version. Both `--name value` and `--name=value` work; a boolean
  * takes no value on the command line (--name, --no-name) and yes/no/true/false/on/off/1/0 elsewhere.
  *
  * Errors are one line that names the place ("station.conf:12: bitrate", "--bitrate",
@@ -21,7 +21,8 @@ enum conf_type {
     CONF_INT,    /* long */
     CONF_REAL,   /* double */
     CONF_STRING, /* char *, NULL when unset and without default */
-    CONF_LIST,   /* struct conf_list: repeatable; in the file and environment separated by `:` */
+    CONF_LIST,   /* struct conf_list: repeatable, also in the file; there and in the environment one value may
+                    hold several, separated by `:` */
     CONF_CHOICE, /* char *, one of choices ("a|b|c") */
 };
 
@@ -63,9 +64,11 @@ enum conf_result {
 enum conf_result conf_load(const struct conf_table *table, void *dest, int argc, char **argv, int *exit_code,
                            char **cause);
 void conf_free(const struct conf_table *table, void *dest);
-/* The man page's option list in mdoc, and a commented example file. */
+/* --help; the man page's option list in mdoc; a commented example file; what is set now, as a file. */
+void conf_write_help(const struct conf_table *table, FILE *out);
 void conf_write_manual(const struct conf_table *table, FILE *out);
 void conf_write_example(const struct conf_table *table, FILE *out);
+void conf_write_values(const struct conf_table *table, const void *src, FILE *out);
 
 /* "127.0.0.1:8000", "[::1]:8000", ":8000" (all addresses), "8000": splits into host ("" = all) and port
  * 0..65535 (0: any free port). -1 with *cause. host holds at most 63 characters. */

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -25,7 +26,12 @@ void log_init(const char *program, enum log_level level)
 {
     log_program = program;
     log_threshold = level;
-    log_to_journal = getenv("JOURNAL_STREAM") != NULL;
+    /* systemd's word for "standard error is the journal": its device and inode (systemd.exec(5)) */
+    const char *stream = getenv("JOURNAL_STREAM");
+    unsigned long long device, inode;
+    struct stat st;
+    log_to_journal = stream && sscanf(stream, "%llu:%llu", &device, &inode) == 2 &&
+                     !fstat(STDERR_FILENO, &st) && st.st_dev == device && st.st_ino == inode;
 }
 
 void log_set_level(enum log_level level)
@@ -64,7 +70,8 @@ static size_t escape(char *out, size_t size, const char *in)
     return n;
 }
 
-static void log_line(enum log_level level, const char *subsystem, const char *format, va_list ap)
+__attribute__((format(printf, 3, 0))) static void log_line(enum log_level level, const char *subsystem,
+                                                           const char *format, va_list ap)
 {
     if (level > log_threshold) return;
     char text[1600], safe[2400], line[2700];
@@ -72,7 +79,8 @@ static void log_line(enum log_level level, const char *subsystem, const char *fo
     escape(safe, sizeof safe, text);
     int n;
     if (log_to_journal) {
-        n = snprintf(line, sizeof line, "<%d>%s %s: %s\n", levels[level].priority, log_program, subsystem, safe);
+        n = snprintf(line, sizeof line, "<%d>%s %s: %s\n", levels[level].priority, log_program, subsystem,
+                     safe);
     } else {
         struct timespec now;
         struct tm tm;
@@ -86,13 +94,13 @@ static void log_line(enum log_level level, const char *subsystem, const char *fo
     if (n > 0 && write(STDERR_FILENO, line, (size_t)n) < 0) return;
 }
 
-#define LOG_FUNCTION(name, level)                                                                           \
-    void name(const char *subsystem, const char *format, ...)                                               \
-    {                                                                                                       \
-        va_list ap;                                                                                         \
-        va_start(ap, format);                                                                               \
-        log_line(level, subsystem, format, ap);                                                             \
-        va_end(ap);                                                                                         \
+#define LOG_FUNCTION(name, level)                                                                            \
+    void name(const char *subsystem, const char *format, ...)                                                \
+    {                                                                                                        \
+        va_list ap;                                                                                          \
+        va_start(ap, format);                                                                                \
+        log_line(level, subsystem, format, ap);                                                              \
+        va_end(ap);                                                                                          \
     }
 LOG_FUNCTION(log_error, LOG_LEVEL_ERROR)
 LOG_FUNCTION(log_warn, LOG_LEVEL_WARN)

@@ -60,8 +60,10 @@ uint64_t mp3_frame_at(unsigned kbps, uint64_t offset)
 {
     uint64_t period = mp3_frame_offset(kbps, MP3_PERIOD_FRAMES);
     uint64_t frame = offset / period * MP3_PERIOD_FRAMES + offset % period * MP3_PERIOD_FRAMES / period;
-    while (mp3_frame_offset(kbps, frame + 1) <= offset) frame++;
-    while (mp3_frame_offset(kbps, frame) > offset) frame--;
+    while (mp3_frame_offset(kbps, frame + 1) <= offset)
+        frame++;
+    while (mp3_frame_offset(kbps, frame) > offset)
+        frame--;
     return frame;
 }
 
@@ -70,7 +72,8 @@ size_t mp3_frame_bytes(unsigned kbps, uint64_t frame)
     return (size_t)(mp3_frame_offset(kbps, frame + 1) - mp3_frame_offset(kbps, frame));
 }
 
-int mp3_frames_check(unsigned kbps, uint64_t frame, unsigned count, const uint8_t *bytes, size_t len, char **cause)
+int mp3_frames_check(unsigned kbps, uint64_t frame, unsigned count, const uint8_t *bytes, size_t len,
+                     char **cause)
 {
     size_t at = 0;
     for (unsigned i = 0; i < count; i++) {
@@ -79,7 +82,8 @@ int mp3_frames_check(unsigned kbps, uint64_t frame, unsigned count, const uint8_
         if (len - at < want)
             return cause_set(cause, "frame %" PRIu64 ": %zu bytes left of %zu", frame + i, len - at, want);
         if (mp3_header_parse(bytes + at, &h) || h.kbps != kbps || h.rate != MP3_RATE || h.bytes != want)
-            return cause_set(cause, "frame %" PRIu64 ": not a frame of %u kbit/s and %zu bytes", frame + i, kbps, want);
+            return cause_set(cause, "frame %" PRIu64 ": not a frame of %u kbit/s and %zu bytes", frame + i,
+                             kbps, want);
         if (mp3_main_data_begin(bytes + at, want) != 0)
             return cause_set(cause, "frame %" PRIu64 ": uses the bit reservoir", frame + i);
         at += want;
@@ -98,6 +102,7 @@ uint64_t mp3_ns_to_frame(int64_t ns)
     if (ns <= 0) return 0;
     uint64_t frame = (uint64_t)((__int128)ns * MP3_RATE / ((__int128)MP3_FRAME_SAMPLES * 1000000000));
     /* the division above floors the same quantity that mp3_frame_to_ns floors: step over its rounding */
-    while (mp3_frame_to_ns(frame + 1) <= ns) frame++;
+    while (mp3_frame_to_ns(frame + 1) <= ns)
+        frame++;
     return frame;
 }

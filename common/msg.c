@@ -32,7 +32,9 @@ struct queued {
 
 /* Invariant: waiting_bytes is the sum of what the queue holds, inline or in memfds. */
 struct msg_channel {
-    int fd, dead;
+    int fd;
+    int dead;   /* closed, or it broke the rules */
+    int silent; /* nothing can be sent any more, but what came before may still be read */
     STAILQ_HEAD(, queued) queue;
     size_t waiting_bytes;
     uint8_t *mapped; /* body of the last message read, when it came in a memfd */
@@ -62,7 +64,8 @@ struct msg_channel *msg_channel_new(int fd)
 
 static void queued_free(struct queued *q)
 {
-    for (int i = 0; i < q->fd_count; i++) close(q->fds[i]);
+    for (int i = 0; i < q->fd_count; i++)
+        close(q->fds[i]);
     free(q);
 }
 
@@ -121,8 +124,11 @@ static int body_memfd(const void *body, size_t len)
     if (fd < 0) return -1;
     for (size_t at = 0; at < len;) {
         ssize_t n = write(fd, (const char *)body + at, len - at);
+        if (n < 0 && errno == EINTR) continue;
         if (n <= 0) {
+            int saved = errno;
             close(fd);
+            errno = saved;
             return -1;
         }
         at += (size_t)n;
@@ -137,7 +143,7 @@ static int body_memfd(const void *body, size_t len)
 
 int msg_send(struct msg_channel *c, uint16_t type, uint32_t seq, const void *body, size_t len, int fd)
 {
-    if (c->dead) {
+    if (c->dead || c->silent) {
         errno = EPIPE;
         return -1;
     }
@@ -161,7 +167,7 @@ int msg_send(struct msg_channel *c, uint16_t type, uint32_t seq, const void *bod
     int result = 0;
     if (STAILQ_EMPTY(&c->queue) && put(c->fd, &h, body, inline_len, fds, count) == 0) goto done;
     if (STAILQ_EMPTY(&c->queue) && errno != EAGAIN && errno != ENOBUFS) {
-        c->dead = 1;
+        c->silent = 1;
         result = -1;
         goto done;
     }
@@ -175,7 +181,17 @@ int msg_send(struct msg_channel *c, uint16_t type, uint32_t seq, const void *bod
     q->len = inline_len;
     q->fd_count = 0;
     if (inline_len) memcpy(q->body, body, inline_len);
-    for (int i = 0; i < count; i++) q->fds[q->fd_count++] = fcntl(fds[i], F_DUPFD_CLOEXEC, 3);
+    for (int i = 0; i < count; i++) {
+        int copy = fcntl(fds[i], F_DUPFD_CLOEXEC, 3);
+        if (copy < 0) {
+            int saved = errno;
+            queued_free(q);
+            errno = saved;
+            result = -1;
+            goto done;
+        }
+        q->fds[q->fd_count++] = copy;
+    }
     c->waiting_bytes += len + sizeof h;
     STAILQ_INSERT_TAIL(&c->queue, q, next);
 done:
@@ -189,26 +205,28 @@ done:
 
 int msg_flush(struct msg_channel *c)
 {
-    while (!STAILQ_EMPTY(&c->queue) && !c->dead) {
+    while (!STAILQ_EMPTY(&c->queue) && !c->dead && !c->silent) {
         struct queued *q = STAILQ_FIRST(&c->queue);
         if (put(c->fd, &q->header, q->body, q->len, q->fds, q->fd_count)) {
             if (errno == EAGAIN || errno == ENOBUFS) return 1;
-            c->dead = 1;
+            c->silent = 1;
             break;
         }
         c->waiting_bytes -= q->header.len + sizeof q->header;
         STAILQ_REMOVE_HEAD(&c->queue, next);
         queued_free(q);
     }
-    return c->dead ? -1 : 0;
+    return c->dead || c->silent ? -1 : 0;
 }
 
-/* Maps a sealed memfd of exactly len bytes. */
+/* Maps a memfd of exactly len bytes whose sender can neither shrink nor change it any more. */
 static int map_body(struct msg_channel *c, int fd, size_t len)
 {
     struct stat st;
     int seals = fcntl(fd, F_GET_SEALS);
-    if (seals < 0 || !(seals & F_SEAL_SHRINK) || fstat(fd, &st) || st.st_size != (off_t)len || len == 0) return -1;
+    int need = F_SEAL_SHRINK | F_SEAL_WRITE;
+    if (seals < 0 || (seals & need) != need || fstat(fd, &st) || st.st_size != (off_t)len || len == 0)
+        return -1;
     void *p = mmap(NULL, len, PROT_READ, MAP_PRIVATE, fd, 0);
     if (p == MAP_FAILED) return -1;
     c->mapped = p;
@@ -225,7 +243,9 @@ int msg_read(struct msg_channel *c, struct msg *out)
         char space[CMSG_SPACE(2 * sizeof(int))];
     } control;
     struct iovec iov = {c->buffer, sizeof c->buffer};
-    struct msghdr m = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.space,
+    struct msghdr m = {.msg_iov = &iov,
+                       .msg_iovlen = 1,
+                       .msg_control = control.space,
                        .msg_controllen = sizeof control.space};
     ssize_t n;
     do {
@@ -262,7 +282,8 @@ int msg_read(struct msg_channel *c, struct msg *out)
     if (h.flags & FLAG_CARRIES) out->fd = fds[0];
     return 1;
 broken:
-    for (int i = 0; i < count; i++) close(fds[i]);
+    for (int i = 0; i < count; i++)
+        close(fds[i]);
     c->dead = 1;
     return -1;
 }
