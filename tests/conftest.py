@@ -1,0 +1,107 @@
+"""Fixtures of the system and browser tests. One analysed crate and one station with a relay serve most tests;
+a test that kills or limits things starts its own on a copy of the analysed state."""
+import os
+import secrets
+import shutil
+import sys
+
+import pytest
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import harness  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def scratch():
+    folder = harness.scratch_folder()
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def crate():
+    """Eight synthesised tracks of about a minute, made once per build."""
+    return harness.make_crate(os.path.join(harness.BUILD, "test-crate"), 8, 64)
+
+
+@pytest.fixture(scope="session")
+def token(scratch):
+    path = os.path.join(scratch, "relay.token")
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600), "w") as f:
+        f.write(secrets.token_hex(16) + "\n")
+    return path
+
+
+@pytest.fixture(scope="session")
+def analysed(scratch, crate):
+    """A state folder in which every track of the crate is analysed and nothing has been aired."""
+    first, kept = os.path.join(scratch, "first"), os.path.join(scratch, "analysed")
+    root = harness.Root(crate, first, wait=False)
+    try:
+        root.wait_up()
+
+        def done():
+            progress = root.stats().get("analysis", {})
+            return progress.get("total", 0) >= 8 and progress.get("pending", 1) == 0
+        harness.wait_for(done, "the crate is analysed", 60)
+    finally:
+        root.stop()
+    os.makedirs(kept)
+    for name in os.listdir(first):
+        if name.startswith("library"):
+            shutil.copy(os.path.join(first, name), kept)
+    return kept
+
+
+@pytest.fixture
+def fresh_state(analysed, scratch):
+    """Copies of the analysed state, one per call."""
+    def make():
+        folder = os.path.join(scratch, "state-" + secrets.token_hex(4))
+        shutil.copytree(analysed, folder)
+        return folder
+    return make
+
+
+@pytest.fixture
+def start(crate, fresh_state, token):
+    """start.root(**options), start.relay(root, **options): stopped after the test, newest first."""
+    class Start:
+        running = []
+
+        def root(self, library=None, state=None, **options):
+            options.setdefault("relay_token_file", token)
+            program = harness.Root(library or crate, state or fresh_state(), **options)
+            self.running.append(program)
+            return program
+
+        def relay(self, root, state=None, token_file=None, **options):
+            program = harness.Relay(root, state or fresh_state() + "-relay", token_file or token, **options)
+            self.running.append(program)
+            return program
+
+    starter = Start()
+    starter.running = []
+    yield starter
+    for program in reversed(starter.running):
+        if program.alive():
+            program.stop()
+
+
+@pytest.fixture(scope="session")
+def station(crate, analysed, scratch, token):
+    """The shared root; tests must leave it as it is."""
+    state = os.path.join(scratch, "station")
+    shutil.copytree(analysed, state)
+    root = harness.Root(crate, state, bitrate=192, relay_token_file=token, lead=60)
+    yield root
+    assert root.alive(), root.log()[-3000:]
+    assert root.stop() == 0
+
+
+@pytest.fixture(scope="session")
+def station_relay(station, scratch, token):
+    relay = harness.Relay(station, os.path.join(scratch, "station-relay"), token)
+    yield relay
+    assert relay.alive(), relay.log()[-3000:]
+    assert relay.stop() == 0

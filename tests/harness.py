@@ -1,0 +1,328 @@
+"""What the system tests share: real processes on loopback, conditions with deadlines, MP3 frames by number."""
+import contextlib
+import http.client
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+import urllib.parse
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+TOP = os.path.dirname(HERE)
+BUILD = os.path.join(TOP, os.environ.get("BUILD", "build"))
+SLOW = float(os.environ.get("FOREVER_TEST_SLOW", "1"))
+ROOT, RELAY, CRATE = (os.path.join(BUILD, name) for name in ("forever-root", "forever-relay", "forever-crate"))
+FRAME_S = 1152 / 44100
+
+
+def wait_for(condition, what, deadline_s=10.0):
+    """Polls until condition() is truthy and returns it; fails naming `what` after the deadline."""
+    end = time.monotonic() + deadline_s * SLOW
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > end:
+            raise AssertionError(f"not within {deadline_s * SLOW:.0f} s: {what}")
+        time.sleep(0.02)
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+# --- MP3 frames by number -------------------------------------------------------------------------------
+
+def frame_offset(kbps, frame):
+    """Byte of a frame in the endless stream: the encoder's padding, added up."""
+    whole, fraction = divmod(144000 * kbps, 44100)
+    return frame * whole + (0 if frame == 0 else -(-(frame - 1) * fraction // 44100))
+
+
+def split_frames(data):
+    """Whole frames of a byte string that starts at a frame; what is left of the last one is dropped."""
+    rates = [0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320]
+    frames, at = [], 0
+    while at + 4 <= len(data):
+        head = data[at:at + 4]
+        assert head[0] == 0xFF and head[1] & 0xFE == 0xFA, f"no frame header at byte {at}: {head.hex()}"
+        size = 144000 * rates[head[2] >> 4] // 44100 + (head[2] >> 1 & 1)
+        if at + size > len(data):
+            break
+        frames.append(data[at:at + size])
+        at += size
+    return frames
+
+
+# --- HTTP -----------------------------------------------------------------------------------------------
+
+class Answer:
+    def __init__(self, response, body):
+        self.status, self.headers, self.body = response.status, response.headers, body
+
+    def json(self):
+        return json.loads(self.body)
+
+
+def request(url, path="/", method="GET", headers=None, body=None, timeout=10):
+    parts = urllib.parse.urlsplit(url)
+    connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=timeout * SLOW)
+    try:
+        connection.request(method, path, body=body, headers=headers or {})
+        response = connection.getresponse()
+        return Answer(response, response.read())
+    finally:
+        connection.close()
+
+
+class Listener:
+    """A bare HTTP listener: status and headers, then bytes as they come; nothing is followed."""
+
+    def __init__(self, url, path="/stream.mp3", headers=None, version="1.1", timeout=20, rcvbuf=None):
+        parts = urllib.parse.urlsplit(url)
+        self.begin = time.monotonic()
+        self.socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        if rcvbuf:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, rcvbuf)
+        self.socket.settimeout(timeout * SLOW)
+        self.socket.connect((parts.hostname, parts.port))
+        lines = [f"GET {path} HTTP/{version}", f"Host: {parts.netloc}"]
+        lines += [f"{k}: {v}" for k, v in (headers or {}).items()]
+        self.socket.sendall(("\r\n".join(lines) + "\r\n\r\n").encode())
+        self.rest = b""
+        while b"\r\n\r\n" not in self.rest:
+            piece = self.socket.recv(65536)
+            if not piece:
+                raise AssertionError(f"closed before the header's end: {self.rest!r}")
+            self.rest += piece
+        head, self.rest = self.rest.split(b"\r\n\r\n", 1)
+        first, *fields = head.decode().split("\r\n")
+        self.status = int(first.split()[1])
+        self.headers = {k.strip().lower(): v.strip() for k, v in (f.split(":", 1) for f in fields)}
+
+    @property
+    def position(self):
+        return int(self.headers["x-forever-position"])
+
+    def read(self, count):
+        """Exactly count bytes, or fewer when the stream ends."""
+        pieces, have = [self.rest], len(self.rest)
+        while have < count:
+            piece = self.socket.recv(min(1 << 16, max(4096, count - have)))
+            if not piece:
+                break
+            pieces.append(piece)
+            have += len(piece)
+        data = b"".join(pieces)
+        self.rest = data[count:]
+        return data[:count]
+
+    def read_frames(self, kbps, count):
+        """(first frame's number, list of `count` frames)"""
+        first = self.position
+        size = frame_offset(kbps, first + count) - frame_offset(kbps, first)
+        return first, split_frames(self.read(size))
+
+    def close(self):
+        self.socket.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+
+class Recorder(threading.Thread):
+    """Listens in the background and keeps every byte until told to stop."""
+
+    def __init__(self, url, **options):
+        super().__init__(daemon=True)
+        self.listener = Listener(url, **options)
+        self.data, self.ended, self.stopping = bytearray(self.listener.rest), False, False
+        self.listener.socket.settimeout(0.5)
+        self.start()
+
+    def run(self):
+        while not self.stopping:
+            try:
+                piece = self.listener.socket.recv(65536)
+            except socket.timeout:
+                continue
+            except OSError:
+                break
+            if not piece:
+                break
+            self.data += piece
+        self.ended = not self.stopping
+
+    def finish(self):
+        self.stopping = True
+        self.join(5)
+        self.listener.close()
+        return bytes(self.data)
+
+
+# --- processes ------------------------------------------------------------------------------------------
+
+class Program:
+    """One of our programs, started with its log in a file, ended by its own pid."""
+
+    def __init__(self, command, log_path):
+        self.log_path = log_path
+        with open(log_path, "ab") as log:
+            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+
+    def log(self):
+        with open(self.log_path, encoding="utf-8", errors="replace") as f:
+            return f.read()
+
+    def alive(self):
+        return self.process.poll() is None
+
+    def stop(self, limit=10):
+        """Asks it to end; the exit status."""
+        if self.alive():
+            self.process.send_signal(signal.SIGTERM)
+        try:
+            return self.process.wait(limit * SLOW)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise AssertionError(f"did not end within {limit} s of SIGTERM:\n{self.log()[-3000:]}")
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+
+
+def options_of(values):
+    out = []
+    for name, value in values.items():
+        for item in value if isinstance(value, (list, tuple)) else [value]:
+            out += ["--" + name.replace("_", "-"), str(item)]
+    return out
+
+
+class Root(Program):
+    def __init__(self, library, state, bitrate=128, wait=True, port=None, **options):
+        self.state, self.bitrate = str(state), bitrate
+        self.port = port or free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        libraries = library if isinstance(library, (list, tuple)) else [library]
+        os.makedirs(self.state, exist_ok=True)
+        options.setdefault("lead", 30)
+        self.began = time.monotonic()
+        super().__init__([ROOT] + options_of({"library": [str(p) for p in libraries], "state": self.state,
+                                              "listen": f"127.0.0.1:{self.port}", "bitrate": bitrate, **options}),
+                         os.path.join(self.state, "log"))
+        if wait:
+            self.wait_music()
+
+    def wait_up(self, deadline_s=5):
+        def up():
+            assert self.alive(), f"forever-root ended:\n{self.log()[-3000:]}"
+            with contextlib.suppress(OSError, http.client.HTTPException):
+                return request(self.url, "/api/stats", timeout=2).status == 200
+        wait_for(up, "the root answers", deadline_s)
+
+    def wait_music(self, deadline_s=20):
+        self.wait_up()
+
+        def music():
+            assert self.alive(), f"forever-root ended:\n{self.log()[-3000:]}"
+            return request(self.url, "/health").status == 200
+        wait_for(music, f"the root has music:\n{self.log()[-2000:]}", deadline_s)
+
+    def stats(self):
+        return request(self.url, "/api/stats").json()
+
+    def worker(self, role):
+        """Pids of the role's serving workers."""
+        return [w["pid"] for w in self.stats()["workers"] if w["role"] == role and w.get("pid")]
+
+    def ctl(self, *words):
+        return subprocess.run([ROOT, "ctl", "--state", self.state, *words], stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, timeout=15 * SLOW, text=True)
+
+
+class Relay(Program):
+    def __init__(self, root, state, token, port=None, wait=True, **options):
+        self.state = str(state)
+        self.port = port or free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        os.makedirs(self.state, exist_ok=True)
+        self.began = time.monotonic()
+        super().__init__([RELAY] + options_of({"root": root if isinstance(root, str) else root.url,
+                                               "token-file": token, "state": self.state,
+                                               "listen": f"127.0.0.1:{self.port}", "public-url": self.url,
+                                               **options}),
+                         os.path.join(self.state, "log"))
+        if wait:
+            self.wait_up()
+
+    def wait_up(self, deadline_s=5):
+        def up():
+            assert self.alive(), f"forever-relay ended:\n{self.log()[-3000:]}"
+            with contextlib.suppress(OSError, http.client.HTTPException):
+                request(self.url, "/health", timeout=2)
+                return True
+        wait_for(up, "the relay answers", deadline_s)
+
+
+def established(port, pid=None):
+    """Established connections to a local port, seen from the side that connected (of one process)."""
+    inodes = None
+    if pid:
+        inodes = set()
+        for fd in os.listdir(f"/proc/{pid}/fd"):
+            with contextlib.suppress(OSError):
+                match = re.match(r"socket:\[(\d+)\]", os.readlink(f"/proc/{pid}/fd/{fd}"))
+                if match:
+                    inodes.add(match.group(1))
+    count = 0
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        with open(table) as f:
+            for line in list(f)[1:]:
+                fields = line.split()
+                if int(fields[2].split(":")[1], 16) == port and fields[3] == "01":
+                    count += inodes is None or fields[9] in inodes
+    return count
+
+
+def ffmpeg(*arguments, limit=60):
+    """Runs ffmpeg; what it says on standard error at level `error` (empty: all well)."""
+    done = subprocess.run(["ffmpeg", "-hide_banner", "-nostdin", *arguments], stdout=subprocess.DEVNULL,
+                          stderr=subprocess.PIPE, timeout=limit * SLOW)
+    return done.returncode, done.stderr.decode(errors="replace")
+
+
+def assert_clean_audio(path, silence_s=0.5):
+    """Decodes without one error or warning, and holds no silence over silence_s at -60 dB."""
+    status, said = ffmpeg("-v", "warning", "-xerror", "-i", path, "-f", "null", "-")
+    assert status == 0 and not said.strip(), f"ffmpeg on {path}:\n{said[-2000:]}"
+    status, said = ffmpeg("-i", path, "-af", f"silencedetect=n=-60dB:d={silence_s}", "-f", "null", "-")
+    assert status == 0 and "silence_start" not in said, f"silence in {path}:\n" + "\n".join(
+        line for line in said.splitlines() if "silence" in line)
+
+
+def make_crate(folder, tracks, seconds, seed=1):
+    if not os.path.exists(os.path.join(folder, ".done")):
+        shutil.rmtree(folder, ignore_errors=True)
+        subprocess.run([CRATE, "--out", folder, "--tracks", str(tracks), "--seconds", str(seconds), "--seed", str(seed)],
+                       check=True)
+        with open(os.path.join(folder, ".done"), "w"):
+            pass
+    return folder
+
+
+def scratch_folder():
+    return tempfile.mkdtemp(prefix="forever-test-")
