@@ -1,0 +1,98 @@
+"""The relay: one pull for any number of listeners, none for nobody, the same bytes as the root."""
+import time
+
+import pytest
+
+import harness
+from harness import Listener, Recorder
+
+
+def test_the_relay_sends_the_roots_bytes(station, station_relay):
+    with Listener(station.url) as a, Listener(station_relay.url) as b:
+        fa, da = a.read_frames(192, 250)
+        fb, db = b.read_frames(192, 250)
+    assert abs(fa - fb) < 80, "both nodes are at the same place"
+    start, end = max(fa, fb), min(fa, fb) + 250
+    assert end - start > 150
+    assert da[start - fa:end - fa] == db[start - fb:end - fb]
+
+
+def links(root):
+    return root.stats()["links"]
+
+
+def test_one_pull_for_five_hundred_and_none_for_nobody(start):
+    root = start.root(relay_limit=0)
+    relay = start.relay(root, idle_linger=2)
+    assert links(root) == 0, "nobody listens, nothing is pulled"
+    begin = time.monotonic()
+    crowd = [Listener(relay.url)]
+    crowd[0].read(2000)
+    woke = time.monotonic() - begin
+    assert woke <= 0.5 * harness.SLOW, f"first sound after {woke:.3f} s"
+    crowd += [Listener(relay.url) for _ in range(499)]
+    assert all(one.status == 200 for one in crowd)
+    for one in crowd:
+        assert len(one.read(30000)) == 30000
+    assert links(root) == 1
+    assert harness.established(root.port, relay.process.pid) <= 2, "one link, and at most one more for reports"
+    harness.wait_for(lambda: root.stats()["relays"][0]["listeners"] == 500, "the report counts 500", 6)
+    for one in crowd:
+        one.close()
+    harness.wait_for(lambda: links(root) == 0, "the pull ends after the linger", 8)
+    harness.wait_for(lambda: root.stats()["relays"][0]["listeners"] == 0, "the report counts none", 6)
+    with Listener(relay.url) as again:
+        assert len(again.read(20000)) == 20000
+    assert harness.wait_for(lambda: links(root) == 1, "the pull is back")
+
+
+def test_goes_on_while_the_root_is_gone(start, fresh_state):
+    state = fresh_state()
+    root = start.root(state=state, lead=30)
+    relay = start.relay(root)
+    heard = Recorder(relay.url)
+    first = heard.listener.position
+    # enough lead to live on
+    harness.wait_for(lambda: root.stats()["relays"] and root.stats()["relays"][0].get("lead_s", 0) > 12, "the relay holds a lead", 25)
+    root.kill()
+    at_loss = len(heard.data)
+    harness.wait_for(lambda: len(heard.data) > at_loss + 4 * 16000, "it plays on without the root", 8)
+    back = harness.Root(root_library(root), state, bitrate=128, port=root.port, lead=30, relay_token_file=relay_token(relay))
+    start.running.append(back)
+    harness.wait_for(lambda: links(back) == 1, "the relay has joined again", 15)
+    size = len(heard.data)
+    harness.wait_for(lambda: len(heard.data) > size + 16 * 16000 or heard.ended, "it plays on from the root", 25)
+    assert not heard.ended
+    frames = harness.split_frames(heard.finish())
+    with Listener(back.url, path=f"/stream.mp3?from={first}") as one:
+        if one.position == first:
+            _, same = one.read_frames(128, 200)
+            assert same == frames[:200]
+    for i, frame in enumerate(frames):
+        assert len(frame) == harness.frame_offset(128, first + i + 1) - harness.frame_offset(128, first + i), \
+            f"frame {first + i} is missing or repeated"
+
+
+def root_library(root):
+    arguments = root.process.args
+    return [arguments[i + 1] for i, a in enumerate(arguments) if a == "--library"]
+
+
+def relay_token(relay):
+    return relay.process.args[relay.process.args.index("--token-file") + 1]
+
+
+def test_titles_at_the_relay(station, station_relay):
+    from test_stream import icy_split
+    with Listener(station_relay.url, headers={"Icy-MetaData": "1"}) as one:
+        metaint = int(one.headers["icy-metaint"])
+        _, titles = icy_split(one.read(metaint * 4), metaint)
+    now = harness.request(station.url, "/api/now").json()
+    assert titles and now["title"] in titles[-1], (titles, now)
+
+
+@pytest.mark.parametrize("path", ["/health", "/metrics", "/status-json.xsl"])
+def test_the_relay_answers_like_the_root(station, station_relay, path):
+    a, b = harness.request(station.url, path), harness.request(station_relay.url, path)
+    assert a.status == b.status == 200
+    assert a.headers["Content-Type"] == b.headers["Content-Type"]
