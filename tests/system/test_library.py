@@ -1,0 +1,150 @@
+"""Libraries as people have them: every format, hostile files, a thousand tracks, none at all."""
+import glob
+import json
+import os
+import shutil
+import subprocess
+import time
+
+import pytest
+
+import harness
+from harness import ROOT, Listener, request
+
+FORMATS = {
+    "a.mp3": ["-c:a", "libmp3lame", "-b:a", "192k"], "b.flac": ["-c:a", "flac"], "c.ogg": ["-c:a", "libvorbis"],
+    "d.opus": ["-c:a", "libopus"], "e.m4a": ["-c:a", "aac"], "f.wav": ["-c:a", "pcm_s24le", "-ar", "96000"],
+    "g.aiff": ["-c:a", "pcm_s16be", "-ar", "22050", "-ac", "1"], "h.aac": ["-c:a", "aac", "-f", "adts"],
+    "i 5.1.flac": ["-c:a", "flac", "-ac", "6", "-ar", "48000"], "j.mp3": ["-c:a", "libmp3lame", "-ar", "16000", "-ac", "1"],
+}
+
+
+@pytest.fixture(scope="module")
+def formats(crate, scratch):
+    folder = os.path.join(scratch, "formats")
+    os.makedirs(folder)
+    source = sorted(glob.glob(f"{crate}/*.wav"))[0]
+    for name, codec in FORMATS.items():
+        subprocess.run(["ffmpeg", "-v", "error", "-nostdin", "-t", "25", "-i", source, "-metadata", f"title=Title of {name}",
+                        "-metadata", "artist=Ärtist", *codec, os.path.join(folder, name)], check=True)
+    return folder
+
+
+def test_every_format_is_read(formats):
+    files = sorted(glob.glob(f"{formats}/*"))
+    done = subprocess.run([ROOT, "analyse", "--json", *files], stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60 * harness.SLOW)
+    assert done.returncode == 0, done.stderr.decode()
+    results = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [r["file"] for r in results] == files
+    for r in results:
+        assert abs(r["duration_s"] - 25) < 0.15, r["file"]
+        assert -30 < r["loudness_lufs"] < -5, r["file"]
+        assert "tempo_bpm" in r and "key" in r and r["true_peak_dbtp"] < 3, r["file"]
+    tempi = [r["tempo_bpm"] for r in results]
+    assert max(tempi) - min(tempi) < 0.1, "one music, one tempo, whatever carries it"
+
+
+def hostile(folder, crate):
+    os.makedirs(folder)
+    source = sorted(glob.glob(f"{crate}/*.wav"))
+    with open(source[0], "rb") as f:
+        wav = f.read(1 << 20)
+    files = {
+        "empty.mp3": b"", "text.mp3": b"this is no music\n" * 500, "zeros.flac": bytes(100000),
+        "cut.wav": wav[:30], "playlist.m3u8.mp3": b"#EXTM3U\nfile:///etc/passwd\nhttp://127.0.0.1:1/x.mp3\n",
+        "concat.mp3": b"ffconcat version 1.0\nfile /etc/passwd\n", "random.ogg": os.urandom(65536),
+        "lies.wav": wav[:40] + b"\xff\xff\xff\xff" + wav[44:200],
+    }
+    for name, data in files.items():
+        with open(os.path.join(folder, name), "wb") as f:
+            f.write(data)
+    os.symlink("/", os.path.join(folder, "loop"))  # never walked out of the library
+    os.mkfifo(os.path.join(folder, "pipe.mp3"))
+    with open(os.path.join(os.fsencode(folder), b"bad\xff\xfename.mp3"), "wb") as f:
+        f.write(b"x" * 1000)
+    return len(files) + 1  # the fifo is no file
+
+
+def test_hostile_files_are_skipped_with_a_reason(crate, scratch, start):
+    folder = os.path.join(scratch, "hostile")
+    bad = hostile(folder, crate)
+    os.makedirs(f"{folder}/good")
+    for path in sorted(glob.glob(f"{crate}/*.wav"))[:2]:
+        os.link(path, f"{folder}/good/{os.path.basename(path)}")
+    root = start.root(library=folder, state=os.path.join(scratch, "hostile-state"))
+
+    def settled():
+        a = root.stats()["analysis"]
+        return a["pending"] == 0 and a["analysed"] == 2 and a
+    counts = harness.wait_for(settled, f"all files judged: {root.stats()['analysis']}", 40)
+    assert counts["failed"] == bad, counts
+    import sqlite3
+    database = glob.glob(f"{root.state}/library*.db")[0]
+    with sqlite3.connect(f"file:{database}?mode=ro", uri=True) as db:
+        reasons = db.execute("SELECT path, reason FROM tracks WHERE state = 'failed'").fetchall()
+    assert len(reasons) == bad and all(reason for _, reason in reasons), reasons
+    with Listener(root.url) as one:
+        assert len(one.read(50000)) == 50000
+
+
+def test_a_thousand_files_first_music_in_ten_seconds(crate, scratch, start):
+    folder = os.path.join(scratch, "thousand")
+    os.makedirs(folder)
+    # a thousand different files: short tails behind the same music would be one recording, so each is cut anew
+    source = sorted(glob.glob(f"{crate}/*.wav"))
+    blob = {}
+    for i in range(1000):
+        path = source[i % len(source)]
+        if path not in blob:
+            with open(path, "rb") as f:
+                blob[path] = f.read()
+        if i < 24:  # whole ones first found in any order; the rest are sparse copies of the beginning
+            data = blob[path]
+        else:
+            data = blob[path][: 2 << 20]
+        with open(f"{folder}/{i:04d}.wav", "wb") as f:
+            f.write(data[:44] if i < 24 else data[:44])
+            f.write(data[44:])
+            f.write(i.to_bytes(4, "little"))  # its own content
+    root = start.root(library=folder, state=os.path.join(scratch, "thousand-state"), wait=False)
+    root.wait_up()
+    with Listener(root.url, timeout=15) as one:
+        assert one.status == 200
+        one.read(4000)
+        took = time.monotonic() - root.began
+    assert took <= 10 * harness.SLOW, f"first music after {took:.1f} s"
+    counts = root.stats()["analysis"]
+    assert counts["total"] == 1000 and counts["pending"] > 0, counts
+    assert "analys" in root.log()
+    root.stop()
+    shutil.rmtree(folder)
+
+
+def test_an_empty_library_waits_and_takes_up_what_comes(crate, scratch, start):
+    folder = os.path.join(scratch, "empty")
+    os.makedirs(folder)
+    root = start.root(library=folder, state=os.path.join(scratch, "empty-state"), wait=False)
+    root.wait_up()
+    assert request(root.url, "/health").status == 503
+    for path in sorted(glob.glob(f"{crate}/*.wav"))[:3]:
+        shutil.copy(path, folder)
+    root.wait_music(20)
+    with Listener(root.url) as one:
+        assert one.status == 200 and len(one.read(20000)) == 20000
+
+
+def test_cover_art_is_served(crate, scratch, start):
+    folder = os.path.join(scratch, "covers")
+    os.makedirs(folder)
+    picture = os.path.join(scratch, "cover.jpg")
+    subprocess.run(["ffmpeg", "-v", "error", "-nostdin", "-f", "lavfi", "-i", "color=c=red:s=64x64", "-frames:v", "1", picture], check=True)
+    for i, path in enumerate(sorted(glob.glob(f"{crate}/*.wav"))[:2]):
+        subprocess.run(["ffmpeg", "-v", "error", "-nostdin", "-i", path, "-i", picture, "-map", "0:a", "-map", "1:v", "-c:a", "libmp3lame",
+                        "-c:v", "copy", "-id3v2_version", "3", "-metadata:s:v", "comment=Cover (front)", "-metadata", f"title=T{i}",
+                        "-metadata", f"artist=A{i}", f"{folder}/{i}.mp3"], check=True)
+    root = start.root(library=folder, state=os.path.join(scratch, "covers-state"))
+    now = request(root.url, "/api/now").json()
+    art = request(root.url, now["art"])
+    assert art.status == 200 and art.headers["Content-Type"] == "image/jpeg"
+    with open(picture, "rb") as f:
+        assert art.body == f.read()
