@@ -26,6 +26,7 @@
 /* Invariant: count <= STATEMENTS_MAX, sqls[i] is the text statements[i] was prepared from. */
 struct library {
     sqlite3 *db;
+    char *path; /* NULL in memory */
     int broken;
     size_t count;
     const char *sqls[STATEMENTS_MAX];
@@ -280,40 +281,50 @@ static int set_aside(const char *path, char **cause)
     return cause_set(cause, "%d damaged databases beside %s", ASIDE_MAX, path);
 }
 
+/* Ids of a database that was set aside are still about (in the brain, in planned segments): a new one starts
+ * far above them. */
+static int begin_ids(struct library *l)
+{
+    char *aside = xasprintf("%s.broken-1", l->path);
+    int renewed = access(aside, F_OK) == 0;
+    free(aside);
+    int64_t given = renewed ? db_int(l, 0, "SELECT seq FROM sqlite_sequence WHERE name = 'tracks'", "") : 1;
+    if (given) return given < 0 ? -1 : 0;
+    return db_run(l, "INSERT INTO sqlite_sequence(name, seq) VALUES('tracks', ?)", "i",
+                  clock_wall_ns() / CLOCK_NS_PER_S);
+}
+
 int library_open(struct library **out, const char *dir, char **cause)
 {
     struct library *l = xcalloc(1, sizeof *l);
-    char *path = dir ? xasprintf("%s/library.db", dir) : xstrdup(":memory:");
-    int result = open_db(l, path), renewed = 0;
+    l->path = dir ? xasprintf("%s/library.db", dir) : NULL;
+    const char *name = dir ? l->path : ":memory:";
+    int result = open_db(l, name);
     if (result && l->broken && dir) {
         close_db(l);
-        result = set_aside(path, cause);
-        if (result) goto done;
-        renewed = 1;
-        result = open_db(l, path);
+        result = set_aside(l->path, cause) ? -2 : open_db(l, name);
     }
+    if (!result && dir) result = begin_ids(l);
+    if (result == -1)
+        cause_set(cause, "can't open %s: %s", name, l->db ? sqlite3_errmsg(l->db) : "out of memory");
     if (result) {
-        cause_set(cause, "can't open %s: %s", path, l->db ? sqlite3_errmsg(l->db) : "out of memory");
-        goto done;
-    }
-    int64_t now_ns = clock_wall_ns();
-    /* ids of the old one are still about (in the brain, in planned segments): start far above them */
-    if (renewed)
-        db_run(l, "INSERT INTO sqlite_sequence(name, seq) VALUES('tracks', ?)", "i", now_ns / CLOCK_NS_PER_S);
-    history_prune(l, now_ns);
-done:
-    if (result) {
+        l->broken = 0; /* the caller hears of it */
         library_close(l);
-        l = NULL;
+        *out = NULL;
+        return -1;
     }
+    history_prune(l, clock_wall_ns());
     *out = l;
-    free(path);
-    return result;
+    return 0;
 }
 
 void library_close(struct library *l)
 {
     if (!l) return;
     close_db(l);
+    char *cause = NULL;
+    if (l->broken && l->path && set_aside(l->path, &cause)) log_error("library", "%s", cause);
+    free(cause);
+    free(l->path);
     free(l);
 }

@@ -3,9 +3,9 @@
  * One process at a time works with it (during a swap two, for a moment; SQLite's locks cover that). The
  * concepts have headers of their own: tracks.h (files and their fate), features.h (what analysis found),
  * art.h, history.h. Functions return -1 when the database fails, which is logged here once; a caller goes on
- * without (the music never stops), and ends when library_broken says that the file is damaged: the next
- * library_open sets it aside (library.db.broken-N) and begins anew. Ids given in the new one differ from all
- * ids of the old, so nobody takes one track for another. */
+ * without (the music never stops), and closes when library_broken says that the file is damaged: it is then
+ * set aside (library.db.broken-N), and the next library_open begins anew. Ids given in the new one differ
+ * from all ids of the old, so nobody takes one track for another. */
 #ifndef FOREVER_ROOT_LIBRARY_LIBRARY_H
 #define FOREVER_ROOT_LIBRARY_LIBRARY_H
 
