@@ -67,7 +67,7 @@ $(BUILD)/forever-relay: $(call obj,relay/main.c) $(BUILD)/librelay.a $(BUILD)/li
 
 $(BUILD)/obj/llhttp/%.o: $(LLHTTP)/%.c
 	@mkdir -p $(@D)
-	$(CC) $(filter-out -W%,$(CPPFLAGS) $(CFLAGS)) -w -c -o $@ $<
+	$(CC) $(filter-out -W%,$(CPPFLAGS) $(CFLAGS)) -DLLHTTP_STRICT_MODE=1 -w -c -o $@ $<
 $(BUILD)/obj/%.o: %.c
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<

@@ -18,7 +18,7 @@ struct evbuffer;
 struct http_server;
 struct http_request;
 
-struct http_limits { /* 0 takes the default in brackets */
+struct http_limits {      /* 0 takes the default in brackets */
     size_t header_bytes;  /* [16 KiB] request line and headers */
     size_t body_bytes;    /* [64 KiB] */
     int header_ms;        /* [10 s] from the first byte, or from the accept, to the end of the header */
@@ -30,8 +30,8 @@ struct http_limits { /* 0 takes the default in brackets */
 enum { HTTP_GET = 1, HTTP_HEAD = 2, HTTP_POST = 4, HTTP_OPTIONS = 8, HTTP_PUT = 16, HTTP_DELETE = 32 };
 
 struct http_route {
-    unsigned methods; /* GET implies HEAD (same headers, no body) unless HEAD is handled too; OPTIONS is answered
-                         by the server: 204 with Allow and, with cors, the CORS headers */
+    unsigned methods; /* GET implies HEAD (same headers, no body) unless HEAD is handled too; OPTIONS is
+                         answered by the server: 204 with Allow and, with cors, the CORS headers */
     const char *path; /* exact, or a prefix when it ends in "/" + "*" */
     void (*handler)(void *context, struct http_request *request);
     int cors;         /* answers may be read by any origin (also errors and redirects) */
@@ -39,8 +39,13 @@ struct http_route {
 };
 
 /* Routes stay owned by the caller. A path without a route is 404, a method without one 405 with Allow. */
-struct http_server *http_server_new(struct event_base *base, const struct http_limits *limits, const char *server_name);
-void http_server_routes(struct http_server *server, const struct http_route *routes, size_t count, void *context);
+struct http_server *http_server_new(struct event_base *base, const struct http_limits *limits,
+                                    const char *server_name);
+void http_server_routes(struct http_server *server, const struct http_route *routes, size_t count,
+                        void *context);
+/* Takes back what http_server_routes was given. */
+void http_server_unroute(struct http_server *server, const struct http_route *routes, void *context);
+/* Ends every connection; deferred requests are cancelled. */
 void http_server_free(struct http_server *server);
 /* Listens; port 0 takes a free one. Sets *port_out (may be NULL). host "" is all addresses, IPv6 and IPv4.
  * 0, or -1 with an owned *cause. */
@@ -49,7 +54,8 @@ int http_server_listen(struct http_server *server, const char *host, int port, i
 void http_server_stop(struct http_server *server);
 unsigned http_server_connections(const struct http_server *server);
 /* Called after each finished request (for counters): route path or "" for none, status. */
-void http_server_on_done(struct http_server *server, void (*done)(void *context, const char *route, int status), void *context);
+void http_server_on_done(struct http_server *server,
+                         void (*done)(void *context, const char *route, int status), void *context);
 
 /* The request, valid until it is answered, detached or cancelled. Strings are owned by it. */
 unsigned http_method(const struct http_request *request);
@@ -59,18 +65,21 @@ const char *http_query(const struct http_request *request); /* raw, without `?`;
 const char *http_query_get(const struct http_request *request, const char *name, char *buf, size_t size);
 const char *http_header(const struct http_request *request, const char *name); /* case-insensitive; NULL */
 const void *http_body(const struct http_request *request, size_t *len);
-int http_minor(const struct http_request *request); /* 0 or 1 of HTTP/1.x */
+int http_minor(const struct http_request *request);        /* 0 or 1 of HTTP/1.x */
 const char *http_peer(const struct http_request *request); /* numeric address */
 int http_peer_is_loopback(const struct http_request *request);
 
 /* Extra headers of the answer, before http_reply. Values with CR or LF are refused (-1). */
 int http_add_header(struct http_request *request, const char *name, const char *value);
-/* Answers and gives the request up. len bytes are copied; type NULL: no body type. Content-Length always set. */
+/* Answers and gives the request up. len bytes are copied; type NULL: no body type. Content-Length always set.
+ */
 void http_reply(struct http_request *request, int status, const char *type, const void *body, size_t len);
-void http_reply_text(struct http_request *request, int status, const char *format, ...) __attribute__((format(printf, 3, 4)));
+void http_reply_text(struct http_request *request, int status, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 void http_reply_buffer(struct http_request *request, int status, const char *type, struct evbuffer *body);
 /* An error as JSON {"error": text}. */
-void http_reply_error(struct http_request *request, int status, const char *format, ...) __attribute__((format(printf, 3, 4)));
+void http_reply_error(struct http_request *request, int status, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 /* A handler that answers later says so; cancelled is called (once) when the client goes away first, after
  * which the request must not be touched. */
 void http_defer(struct http_request *request, void (*cancelled)(void *context), void *context);

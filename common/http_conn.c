@@ -1,0 +1,294 @@
+/* One connection of the HTTP server, from accept to close.
+ *
+ * The states follow each other as in enum http_state; one timer holds the deadline of the present one. A
+ * deadline is absolute: it is set when the state begins, and no byte that trickles in moves it. */
+#include "common/http_internal.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define OVER_LIMIT_MS     1000 /* what a connection beyond the limit gets to say what it wants */
+#define LINGER_MS         2000
+#define LINGER_BYTES      (1u << 20)
+#define WRITE_RATE_BYTES  4096 /* per second: an answer is given idle_ms and what it takes at this rate */
+#define READ_BUFFER_BYTES (64u << 10)
+
+static void deadline(struct http_conn *c, int64_t ms)
+{
+    struct timeval t = {ms / 1000, ms % 1000 * 1000};
+    evtimer_add(&c->deadline, &t);
+}
+
+static void set_peer(struct http_conn *c, const struct sockaddr *address)
+{
+    const void *bytes = NULL;
+    int family = address->sa_family;
+    if (family == AF_INET) {
+        bytes = &((const struct sockaddr_in *)address)->sin_addr;
+    } else if (family == AF_INET6) {
+        const struct in6_addr *six = &((const struct sockaddr_in6 *)address)->sin6_addr;
+        bytes = six;
+        c->loopback = IN6_IS_ADDR_LOOPBACK(six);
+        if (IN6_IS_ADDR_V4MAPPED(six)) { /* IPv4 on a dual-stack socket */
+            family = AF_INET;
+            bytes = &six->s6_addr[12];
+        }
+    }
+    if (!bytes || !inet_ntop(family, bytes, c->peer, sizeof c->peer)) strcpy(c->peer, "unknown");
+    if (bytes && family == AF_INET) c->loopback = *(const unsigned char *)bytes == 127;
+}
+
+static void free_now(struct http_conn *c)
+{
+    struct http_request *r = c->request;
+    if (r && r->deferred && r->cancelled) {
+        void (*cancelled)(void *) = r->cancelled;
+        r->cancelled = NULL;
+        cancelled(r->cancelled_context);
+    }
+    http_request_free(c->request);
+    event_del(&c->deadline);
+    bufferevent_free(c->bev);
+    TAILQ_REMOVE(&c->server->conns, c, entry);
+    c->server->conn_count--;
+    free(c);
+}
+
+void http_conn_free(struct http_conn *c)
+{
+    if (c->depth)
+        c->dead = 1;
+    else
+        free_now(c);
+}
+
+void http_conn_close_idle(struct http_conn *c)
+{
+    if (c->state == HTTP_CONN_IDLE) http_conn_free(c);
+}
+
+static void refuse(struct http_conn *c, int status, const char *why)
+{
+    http_reply_refusal(c, status, why);
+}
+
+static void linger(struct http_conn *c)
+{
+    c->state = HTTP_CONN_LINGER;
+    shutdown(bufferevent_getfd(c->bev), SHUT_WR);
+    deadline(c, LINGER_MS);
+}
+
+static void dispatch(struct http_conn *c)
+{
+    c->state = HTTP_CONN_ANSWER;
+    event_del(&c->deadline);
+    http_server_dispatch(c->request);
+}
+
+/* Scans what has come of a header; the steps return 1 when there may be more to do at once. */
+static int step_head(struct http_conn *c)
+{
+    struct evbuffer *input = bufferevent_get_input(c->bev);
+    size_t have = evbuffer_get_length(input), max = c->server->limits.header_bytes;
+    if (have == 0) {
+        c->dead = c->eof;
+        return 0;
+    }
+    if (c->state == HTTP_CONN_IDLE) {
+        c->state = HTTP_CONN_HEAD;
+        if (c->served) deadline(c, c->server->limits.header_ms);
+    }
+    enum http_scan_result result = HTTP_SCAN_MORE;
+    while (result == HTTP_SCAN_MORE && c->scan.bytes < have && c->scan.bytes < max) {
+        struct evbuffer_ptr at;
+        struct evbuffer_iovec piece;
+        evbuffer_ptr_set(input, &at, c->scan.bytes, EVBUFFER_PTR_SET);
+        if (evbuffer_peek(input, -1, &at, &piece, 1) < 1) break;
+        size_t len = piece.iov_len < max - c->scan.bytes ? piece.iov_len : max - c->scan.bytes;
+        result = http_scan(&c->scan, piece.iov_base, len);
+    }
+    if (result == HTTP_SCAN_BAD) {
+        refuse(c, 400, "broken request header");
+    } else if (result == HTTP_SCAN_FIELDS) {
+        refuse(c, 431, "too many header fields");
+    } else if (result == HTTP_SCAN_MORE) {
+        if (c->scan.bytes >= max)
+            refuse(c, c->scan.lines ? 431 : 414,
+                   c->scan.lines ? "header too large" : "request line too long");
+        else
+            c->dead = c->eof;
+        return 0;
+    } else {
+        const char *why;
+        int status = http_request_read(c, input, c->scan.bytes, &why);
+        if (status) {
+            refuse(c, status, why);
+        } else if (!c->request->head->has_body || c->over_limit) {
+            c->linger_after |= c->request->head->has_body;
+            dispatch(c);
+        } else {
+            c->state = HTTP_CONN_BODY;
+            deadline(c, c->server->limits.body_ms);
+            if (c->request->head->expects_continue && evbuffer_get_length(input) == 0)
+                bufferevent_write(c->bev, "HTTP/1.1 100 Continue\r\n\r\n", 25);
+            return 1;
+        }
+    }
+    return 0;
+}
+
+static int step_body(struct http_conn *c)
+{
+    struct evbuffer *input = bufferevent_get_input(c->bev);
+    struct evbuffer_iovec piece;
+    if (evbuffer_peek(input, -1, NULL, &piece, 1) < 1 || piece.iov_len == 0) {
+        c->dead = c->eof;
+        return 0;
+    }
+    size_t used;
+    const char *why;
+    int result = http_parser_body(c->request->parser, piece.iov_base, piece.iov_len, &used, &why);
+    evbuffer_drain(input, used);
+    if (result < 0)
+        refuse(c, -result, why);
+    else if (result)
+        dispatch(c);
+    return result == 0;
+}
+
+static void step_linger(struct http_conn *c)
+{
+    struct evbuffer *input = bufferevent_get_input(c->bev);
+    c->lingered_bytes += evbuffer_get_length(input);
+    evbuffer_drain(input, evbuffer_get_length(input));
+    c->dead = c->eof || c->lingered_bytes > LINGER_BYTES;
+}
+
+static void process(struct http_conn *c)
+{
+    c->depth++;
+    for (int more = 1; more && !c->dead;) {
+        if (c->state == HTTP_CONN_IDLE || c->state == HTTP_CONN_HEAD)
+            more = step_head(c);
+        else if (c->state == HTTP_CONN_BODY)
+            more = step_body(c);
+        else
+            more = 0;
+    }
+    if (c->state == HTTP_CONN_LINGER) step_linger(c);
+    if (--c->depth == 0 && c->dead) free_now(c);
+}
+
+void http_conn_answered(struct http_conn *c)
+{
+    size_t len = evbuffer_get_length(bufferevent_get_output(c->bev));
+    c->state = HTTP_CONN_WRITE;
+    c->served++;
+    memset(&c->scan, 0, sizeof c->scan);
+    deadline(c, c->server->limits.idle_ms + (int64_t)len * 1000 / WRITE_RATE_BYTES);
+}
+
+static void on_read(struct bufferevent *bev, void *context)
+{
+    (void)bev;
+    process(context);
+}
+
+/* The output is empty. */
+static void on_write(struct bufferevent *bev, void *context)
+{
+    struct http_conn *c = context;
+    if (c->state != HTTP_CONN_WRITE || evbuffer_get_length(bufferevent_get_output(bev))) return;
+    int unread = evbuffer_get_length(bufferevent_get_input(bev)) > 0;
+    if (c->close_after) {
+        if (c->eof || !(c->linger_after || unread)) {
+            http_conn_free(c);
+            return;
+        }
+        linger(c);
+    } else {
+        c->state = HTTP_CONN_IDLE;
+        if (c->server->stopped && !unread) {
+            http_conn_free(c);
+            return;
+        }
+        deadline(c, c->server->limits.idle_ms);
+    }
+    process(c);
+}
+
+static void on_event(struct bufferevent *bev, short what, void *context)
+{
+    (void)bev;
+    struct http_conn *c = context;
+    if (what & BEV_EVENT_EOF) c->eof = 1;
+    if ((what & BEV_EVENT_ERROR) || c->state == HTTP_CONN_ANSWER) {
+        http_conn_free(c);
+    } else if (c->state != HTTP_CONN_WRITE) {
+        /* a client may close its half after the request: what came is still answered */
+        process(c);
+    }
+}
+
+static void on_deadline(evutil_socket_t fd, short what, void *context)
+{
+    (void)fd;
+    (void)what;
+    struct http_conn *c = context;
+    if (c->state == HTTP_CONN_HEAD)
+        refuse(c, 408, "the header took too long");
+    else if (c->state == HTTP_CONN_BODY)
+        refuse(c, 408, "the body took too long");
+    else
+        http_conn_free(c);
+}
+
+void http_conn_accept(struct http_server *s, int fd, const struct sockaddr *address)
+{
+    unsigned spare = s->limits.connections / 8 + 16; /* are told so instead of just cut off */
+    struct http_conn *c = s->conn_count < s->limits.connections + spare ? calloc(1, sizeof *c) : NULL;
+    struct bufferevent *bev = c ? bufferevent_socket_new(s->base, fd, BEV_OPT_CLOSE_ON_FREE) : NULL;
+    if (!bev) {
+        close(fd);
+        free(c);
+        return;
+    }
+    int on = 1;
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    c->server = s;
+    c->bev = bev;
+    c->over_limit = s->conn_count >= s->limits.connections;
+    set_peer(c, address);
+    evtimer_assign(&c->deadline, s->base, on_deadline, c);
+    TAILQ_INSERT_TAIL(&s->conns, c, entry);
+    s->conn_count++;
+    bufferevent_setcb(bev, on_read, on_write, on_event, c);
+    size_t high = s->limits.header_bytes > READ_BUFFER_BYTES ? s->limits.header_bytes : READ_BUFFER_BYTES;
+    bufferevent_setwatermark(bev, EV_READ, 0, high);
+    bufferevent_enable(bev, EV_READ | EV_WRITE);
+    deadline(c, c->over_limit ? OVER_LIMIT_MS : s->limits.header_ms);
+}
+
+int http_detach(struct http_request *r)
+{
+    struct http_conn *c = r->conn;
+    struct evbuffer *output = bufferevent_get_output(c->bev);
+    int fd = bufferevent_getfd(c->bev);
+    bufferevent_disable(c->bev, EV_READ | EV_WRITE);
+    /* at most an interim 100 lies here */
+    while (evbuffer_get_length(output) && evbuffer_write(output, fd) > 0) {
+    }
+    bufferevent_setfd(c->bev, -1);
+    const char *route = r->route ? r->route->path : NULL;
+    http_request_free(r);
+    c->state = HTTP_CONN_DETACHED;
+    http_server_count(c->server, route, 200);
+    http_conn_free(c);
+    return fd;
+}

@@ -1,0 +1,106 @@
+/* http_internal: what the files of the HTTP server share: http.c (listening, routes, dispatch),
+ * http_conn.c (a connection's life), http_request.c (reading a request), http_reply.c (answers).
+ *
+ * One request at a time lives on a connection: the next pipelined one is read only when the answer before
+ * it has been written out, so output is bounded by one answer and a detached socket has nothing pending. */
+#ifndef FOREVER_COMMON_HTTP_INTERNAL_H
+#define FOREVER_COMMON_HTTP_INTERNAL_H
+#include <event2/buffer.h>
+#include <event2/bufferevent.h>
+#include <event2/event.h>
+#include <event2/event_struct.h>
+#include <sys/queue.h>
+
+#include "common/http.h"
+#include "common/http_parse.h"
+
+enum http_state {
+    HTTP_CONN_IDLE, /* waits for the first byte of a request */
+    HTTP_CONN_HEAD, /* some of a header is in */
+    HTTP_CONN_BODY,
+    HTTP_CONN_ANSWER,  /* a handler has it */
+    HTTP_CONN_WRITE,   /* the answer goes out */
+    HTTP_CONN_LINGER,  /* answered and closed for writing: what the client still sends is thrown away, since
+                          closing over unread bytes would reset the connection and lose the answer */
+    HTTP_CONN_DETACHED /* the socket is gone */
+};
+
+/* Invariants: request is set exactly in BODY and ANSWER; in ANSWER outside of dispatch the request is
+ * deferred; the connection is freed by http_conn_free only, never while `depth` > 0. */
+struct http_conn {
+    TAILQ_ENTRY(http_conn) entry;
+    struct http_server *server;
+    struct bufferevent *bev;
+    struct event deadline;
+    enum http_state state;
+    struct http_scan scan;
+    struct http_request *request;
+    unsigned depth;
+    unsigned served;
+    int loopback, over_limit;
+    int eof, close_after, linger_after, dead;
+    size_t lingered_bytes;
+    char peer[64];
+};
+
+struct http_request {
+    struct http_conn *conn;
+    struct http_parser *parser;
+    const struct http_head *head;
+    unsigned method;
+    char *path; /* decoded */
+    const char *query;
+    const struct http_route *route; /* NULL when none matched */
+    struct evbuffer *headers;       /* extra ones of the answer; NULL until needed */
+    int deferred;
+    void (*cancelled)(void *context);
+    void *cancelled_context;
+};
+
+struct http_routes {
+    const struct http_route *routes;
+    size_t count;
+    void *context;
+};
+
+struct http_server {
+    struct event_base *base;
+    struct http_limits limits;
+    char *name;
+    struct http_routes *tables;
+    size_t table_count;
+    struct http_listen *listens; /* a list; http_listen.c */
+    TAILQ_HEAD(, http_conn) conns;
+    unsigned conn_count;
+    int stopped;
+    void (*done)(void *context, const char *route, int status);
+    void *done_context;
+    char common[128];
+    int64_t common_s; /* the second `common` was written for */
+};
+
+/* http_conn.c */
+void http_conn_accept(struct http_server *server, int fd, const struct sockaddr *address);
+void http_conn_free(struct http_conn *conn);
+void http_conn_answered(struct http_conn *conn); /* an answer lies in the output, the request is gone */
+/* Closes what only waits for a next request (the server stops). */
+void http_conn_close_idle(struct http_conn *conn);
+
+/* http_request.c */
+/* From a complete header of len bytes at the front of input. 0, or the status to refuse it with. */
+int http_request_read(struct http_conn *conn, struct evbuffer *input, size_t len, const char **why);
+void http_request_free(struct http_request *request);
+
+/* http.c */
+void http_server_dispatch(struct http_request *request);
+void http_server_count(struct http_server *server, const char *route, int status);
+
+/* http_listen.c */
+void http_listen_stop(struct http_server *server);
+
+/* http_reply.c */
+/* Answers a request that could not be read; the connection ends after it. */
+void http_reply_refusal(struct http_conn *conn, int status, const char *why);
+void http_add_allow(struct http_request *request, unsigned methods);
+
+#endif

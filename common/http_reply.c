@@ -1,0 +1,192 @@
+#include "common/http_internal.h"
+
+#include <jansson.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/json.h"
+#include "common/mem.h"
+
+static const struct {
+    int status;
+    const char *text;
+} statuses[] = {
+    {200, "OK"},
+    {201, "Created"},
+    {202, "Accepted"},
+    {204, "No Content"},
+    {206, "Partial Content"},
+    {301, "Moved Permanently"},
+    {302, "Found"},
+    {303, "See Other"},
+    {304, "Not Modified"},
+    {307, "Temporary Redirect"},
+    {308, "Permanent Redirect"},
+    {400, "Bad Request"},
+    {401, "Unauthorized"},
+    {403, "Forbidden"},
+    {404, "Not Found"},
+    {405, "Method Not Allowed"},
+    {408, "Request Timeout"},
+    {409, "Conflict"},
+    {410, "Gone"},
+    {411, "Length Required"},
+    {412, "Precondition Failed"},
+    {413, "Content Too Large"},
+    {414, "URI Too Long"},
+    {415, "Unsupported Media Type"},
+    {416, "Range Not Satisfiable"},
+    {417, "Expectation Failed"},
+    {422, "Unprocessable Content"},
+    {429, "Too Many Requests"},
+    {431, "Request Header Fields Too Large"},
+    {500, "Internal Server Error"},
+    {501, "Not Implemented"},
+    {502, "Bad Gateway"},
+    {503, "Service Unavailable"},
+    {504, "Gateway Timeout"},
+    {505, "HTTP Version Not Supported"},
+};
+
+const char *http_status_text(int status)
+{
+    for (size_t i = 0; i < sizeof statuses / sizeof *statuses; i++) {
+        if (statuses[i].status == status) return statuses[i].text;
+    }
+    return "Unknown";
+}
+
+int http_add_header(struct http_request *r, const char *name, const char *value)
+{
+    if (strpbrk(name, "\r\n: ") || strpbrk(value, "\r\n") || !*name) return -1;
+    if (!r->headers && !(r->headers = evbuffer_new())) return -1;
+    return evbuffer_add_printf(r->headers, "%s: %s\r\n", name, value) < 0 ? -1 : 0;
+}
+
+void http_add_allow(struct http_request *r, unsigned methods)
+{
+    static const struct {
+        unsigned bit;
+        const char *name;
+    } names[] = {{HTTP_GET, "GET, "},
+                 {HTTP_HEAD, "HEAD, "},
+                 {HTTP_POST, "POST, "},
+                 {HTTP_PUT, "PUT, "},
+                 {HTTP_DELETE, "DELETE, "}};
+    char text[64] = "";
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        if (methods & names[i].bit) strncat(text, names[i].name, sizeof text - strlen(text) - 1);
+    }
+    strncat(text, "OPTIONS", sizeof text - strlen(text) - 1);
+    http_add_header(r, "Allow", text);
+}
+
+/* Status line and the headers that every answer has. */
+static void put_head(struct http_conn *c, struct evbuffer *out, int minor, int status, const char *type,
+                     size_t len)
+{
+    evbuffer_add_printf(out, "HTTP/1.%d %d %s\r\n%s", minor, status, http_status_text(status),
+                        http_common_headers(c->server));
+    if (type) evbuffer_add_printf(out, "Content-Type: %s\r\nX-Content-Type-Options: nosniff\r\n", type);
+    /* RFC 9110 8.6: none in a 204; in a 304 it would have to be the full answer's */
+    if (status != 204 && status != 304) evbuffer_add_printf(out, "Content-Length: %zu\r\n", len);
+}
+
+static void finish(struct http_request *r, int status)
+{
+    struct http_conn *c = r->conn;
+    const char *route = r->route ? r->route->path : NULL;
+    http_request_free(r);
+    http_server_count(c->server, route, status);
+    http_conn_answered(c);
+}
+
+void http_reply_buffer(struct http_request *r, int status, const char *type, struct evbuffer *body)
+{
+    struct http_conn *c = r->conn;
+    struct evbuffer *out = bufferevent_get_output(c->bev);
+    size_t len = body ? evbuffer_get_length(body) : 0;
+    if (!r->head->keep_alive || c->server->stopped || c->over_limit) c->close_after = 1;
+    put_head(c, out, r->head->minor, status, type, len);
+    if (r->route && r->route->cors) evbuffer_add_printf(out, "Access-Control-Allow-Origin: *\r\n");
+    if (r->headers) evbuffer_add_buffer(out, r->headers);
+    if (c->close_after)
+        evbuffer_add_printf(out, "Connection: close\r\n");
+    else if (r->head->minor == 0)
+        evbuffer_add_printf(out, "Connection: keep-alive\r\n");
+    evbuffer_add(out, "\r\n", 2);
+    if (body) {
+        if (r->method != HTTP_HEAD && status != 204 && status != 304)
+            evbuffer_add_buffer(out, body);
+        else
+            evbuffer_drain(body, len);
+    }
+    finish(r, status);
+}
+
+void http_reply(struct http_request *r, int status, const char *type, const void *body, size_t len)
+{
+    struct evbuffer *b = evbuffer_new();
+    if (!b || (len && evbuffer_add(b, body, len))) {
+        status = 503;
+        type = NULL;
+    }
+    http_reply_buffer(r, status, type, b);
+    if (b) evbuffer_free(b);
+}
+
+void http_reply_text(struct http_request *r, int status, const char *format, ...)
+{
+    char *text = NULL;
+    va_list ap;
+    va_start(ap, format);
+    int n = vasprintf(&text, format, ap);
+    va_end(ap);
+    if (n < 0) text = NULL;
+    http_reply(r, status, "text/plain; charset=utf-8", text, text ? (size_t)n : 0);
+    free(text);
+}
+
+static char *error_text(const char *why)
+{
+    json_t *value = json_object();
+    json_object_set_new(value, "error", json_text_lossy(why));
+    char *text = json_text(value);
+    json_decref(value);
+    return text;
+}
+
+void http_reply_error(struct http_request *r, int status, const char *format, ...)
+{
+    char why[512];
+    va_list ap;
+    va_start(ap, format);
+    vsnprintf(why, sizeof why, format, ap);
+    va_end(ap);
+    char *text = error_text(why);
+    http_reply(r, status, "application/json", text, strlen(text));
+    free(text);
+}
+
+void http_reply_refusal(struct http_conn *c, int status, const char *why)
+{
+    struct evbuffer *out = bufferevent_get_output(c->bev);
+    char *text = error_text(why);
+    http_request_free(c->request);
+    c->close_after = c->linger_after = 1;
+    put_head(c, out, 1, status, "application/json", strlen(text));
+    evbuffer_add_printf(out, "%sConnection: close\r\n\r\n%s", status == 503 ? "Retry-After: 5\r\n" : "",
+                        text);
+    free(text);
+    http_server_count(c->server, NULL, status);
+    http_conn_answered(c);
+}
+
+void http_defer(struct http_request *r, void (*cancelled)(void *context), void *context)
+{
+    r->deferred = 1;
+    r->cancelled = cancelled;
+    r->cancelled_context = context;
+}
