@@ -1,7 +1,8 @@
 /* plan: from two tracks' features to segments. Pure: no I/O, no clock, no randomness.
  *
- * A transition joins `from` (on air, entered at from_entry_s) to `to`. Its two segments are the rest of `from`
- * alone ("play", up to the transition) and the transition itself, whose end says where `to` goes on. */
+ * A transition joins `from` (on air, entered at from_entry_s) to `to`. Its two segments are the rest of
+ * `from` alone ("play", up to the transition) and the transition itself, whose end says where `to` goes on.
+ */
 #ifndef FOREVER_ROOT_MIX_PLAN_H
 #define FOREVER_ROOT_MIX_PLAN_H
 #include <stdint.h>
@@ -10,7 +11,7 @@
 #include "root/track.h"
 
 struct plan_conf {
-    double target_lufs; /* -16 */
+    double target_lufs;          /* -16 */
     double max_tempo_change_pct; /* 6 */
 };
 
@@ -39,7 +40,11 @@ json_t *plan_skip(json_t *under, uint64_t at, const struct track *to, const stru
                   struct plan_cursor *cursor, json_t *why);
 /* What plan_skip needs of the old programme after `at`, in samples. */
 uint64_t plan_skip_samples(void);
-/* The last track of a programme that ends (offline render): plays to its end. New reference. */
+/* The last track of a programme that ends (offline render): plays to its end. New reference; NULL when
+ * nothing of it is left. */
 json_t *plan_ending(const struct track *track, const struct plan_conf *conf, struct plan_cursor *cursor);
+/* Where the programme's last track plays on alone after this segment, and which one it is: what a studio that
+ * starts again plans on from. 0; -1 when the body is no segment. */
+int plan_cursor_from(const json_t *segment, struct plan_cursor *out, int64_t *track);
 
 #endif

@@ -1,8 +1,9 @@
 /* render: the programme as PCM at any station sample, a pure function of its segments and their files.
  *
- * A programme is a row of segments without gaps or overlaps. programme_read at any position gives, to the bit,
- * what reading from the start would give there (decoding is exact, passages are stretched whole, gains follow
- * the position): this is what lets a killed studio go on with the same bytes. It is before the limiter. */
+ * A programme is a row of segments without gaps or overlaps. programme_read at any position gives, to the
+ * bit, what reading from the start would give there (decoding is exact, passages are stretched whole, gains
+ * follow the position): this is what lets a killed studio go on with the same bytes. It is before the
+ * limiter. */
 #ifndef FOREVER_ROOT_MIX_RENDER_H
 #define FOREVER_ROOT_MIX_RENDER_H
 #include <stddef.h>
@@ -30,7 +31,7 @@ size_t programme_count(const struct programme *programme);
 json_t *programme_segment(const struct programme *programme, size_t index); /* borrowed */
 /* Exactly `samples` stereo samples from `sample` on, all within [start, end). Sequential reads are cheap.
  * 0; -1 with *cause and *bad_track (may be NULL) when a file fails: the caller re-plans. */
-int programme_read(struct programme *programme, uint64_t sample, float *out, size_t samples, int64_t *bad_track,
-                   char **cause);
+int programme_read(struct programme *programme, uint64_t sample, float *out, size_t samples,
+                   int64_t *bad_track, char **cause);
 
 #endif

@@ -1,0 +1,35 @@
+/* grid: a track's beats, bars and phrases on whole source samples, as the planner needs them.
+ *
+ * Phrases are eight bars; which bars start them is voted by the section boundaries, else counted from the
+ * first downbeat. Where the last beats of the music are missing from the list (a loop ends exactly one beat
+ * after its last one), up to a bar is continued at the grid's own period. */
+#ifndef FOREVER_ROOT_MIX_GRID_H
+#define FOREVER_ROOT_MIX_GRID_H
+#include <stddef.h>
+#include <stdint.h>
+
+#include "root/track.h"
+
+#define GRID_PHRASE_BARS 8
+
+/* The part of a track worth playing, in source samples: from <= to. */
+struct span {
+    int64_t from, to;
+};
+
+struct grid {
+    int64_t *beat; /* strictly increasing, within the music */
+    size_t count;
+    uint8_t *down; /* per beat: starts a bar */
+    size_t *bar;   /* indexes of these beats; none when downbeats are unknown */
+    size_t bar_count;
+    int metre;     /* beats per bar; 4 when unknown */
+    int phrase;    /* bar b starts a phrase when b % GRID_PHRASE_BARS equals it */
+    double period; /* median distance of two beats */
+};
+
+struct span span_of(const struct track *track);
+void grid_make(struct grid *grid, const struct track *track);
+void grid_free(struct grid *grid);
+
+#endif
