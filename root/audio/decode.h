@@ -27,7 +27,7 @@ double decode_duration_s(const struct decoder *decoder); /* as the container say
 const struct tags *decode_tags(const struct decoder *decoder);
 /* Attached picture; NULL when there is none (or over 4 MB). Owned by the decoder. */
 const uint8_t *decode_art(const struct decoder *decoder, size_t *len, const char **mime);
-unsigned decode_errors(const struct decoder *decoder); /* packets dropped so far */
+unsigned decode_errors(const struct decoder *decoder);    /* packets dropped so far */
 const char *decode_format(const struct decoder *decoder); /* "mp3", "flac", ... */
 
 #endif

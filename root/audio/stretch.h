@@ -1,14 +1,15 @@
 /* stretch: time-stretching of one passage, both channels phase-coherent, exactly as long as asked.
  *
  * Rubber Band R2 offline with a key-frame map; where the map stays within 0.5 % of unity speed, plain
- * windowed-sinc resampling instead (pitch moves by at most 9 cents, and nothing else changes). The result is a
- * pure function of the input: it always starts at the start of its passage (R2 can't be primed). */
+ * windowed-sinc resampling instead (pitch moves by at most 9 cents, and nothing else changes). The result is
+ * a pure function of the input: it always starts at the start of its passage (R2 can't be primed). */
 #ifndef FOREVER_ROOT_AUDIO_STRETCH_H
 #define FOREVER_ROOT_AUDIO_STRETCH_H
 #include <stddef.h>
 
 struct stretch_point {
-    double in, out; /* samples from the passage's start; both strictly increasing; first 0,0; last the lengths */
+    double in,
+        out; /* samples from the passage's start; both strictly increasing; first 0,0; last the lengths */
 };
 /* in: in_samples stereo samples; out: room for out_samples. Writes exactly out_samples. */
 void stretch_passage(const float *in, size_t in_samples, const struct stretch_point *map, size_t points,

@@ -1,0 +1,474 @@
+/* Three stages, pulled from the end: demux packets, decode them to frames, convert these to the house format
+ * into `ready`, from which reads are served. The file is read with pread through an own AVIOContext, so a
+ * descriptor may be shared; nothing else can be opened from inside a container.
+ *
+ * libavcodec itself drops the encoder's delay and padding where the container states them (LAME tag, Opus
+ * pre-skip, MP4 edit list), the resampler its own delay: both are held to that by tests. */
+#include "root/audio/decode.h"
+
+#include <libavcodec/avcodec.h>
+#include <libavformat/avformat.h>
+#include <libavutil/channel_layout.h>
+#include <libswresample/swresample.h>
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/mem.h"
+#include "root/audio/decode_meta.h"
+#include "root/audio/pcm.h"
+
+#define IO_BUFFER_BYTES 65536
+#define MAX_SAMPLES     ((uint64_t)24 * 3600 * PCM_RATE)
+#define RATE_MIN        4000
+#define RATE_MAX        384000
+#define CHANNELS_MAX    8
+#define LOUDEST         16.0f /* full scales; more is damage, not music */
+#define ERRORS_ALLOWED  12    /* before their share matters */
+#define READ_RETRIES    64    /* of a demuxer that stumbles without getting on */
+
+/* Only what is promised: the fewer parsers hostile bytes can reach the better. */
+static const char formats[] = "mp3,flac,ogg,mov,mp4,m4a,wav,w64,aiff,aac";
+static const char codecs[] =
+    "mp3float,mp3,mp2float,mp2,flac,vorbis,opus,aac,alac,pcm_u8,pcm_s8,pcm_s16le,"
+    "pcm_s16be,pcm_s24le,pcm_s24be,pcm_s32le,pcm_s32be,pcm_f32le,pcm_f32be,pcm_f64le,"
+    "pcm_f64be,pcm_alaw,pcm_mulaw,adpcm_ms,adpcm_ima_wav";
+
+struct decoder {
+    int fd;
+    off_t size, offset; /* of the file; of the next byte the demuxer reads */
+    AVIOContext *io;
+    AVFormatContext *format;
+    AVCodecContext *codec;
+    SwrContext *resampler;
+    AVPacket *packet;
+    AVFrame *frame;
+    int stream;
+    /* what the resampler is set up for */
+    int rate, channels;
+    enum AVSampleFormat sample_format;
+
+    float *ready; /* decoded, not read yet: [ready_from, ready_to) samples */
+    size_t ready_from, ready_to, ready_size;
+    uint64_t position; /* of the next sample read */
+    uint64_t made;     /* samples decoded in all */
+    int ended;         /* the file has no more */
+    unsigned packets, errors;
+
+    struct tags tags;
+    uint8_t *art;
+    size_t art_len;
+    const char *art_mime;
+    double duration_s;
+    char name[16]; /* of the container */
+};
+
+/* libav's last complaint, for the reason of a refusal. A worker decodes on one thread. */
+static char complaint[96];
+
+__attribute__((format(printf, 3, 0))) static void keep_complaint(void *context, int level, const char *text,
+                                                                 va_list ap)
+{
+    (void)context;
+    if (level > AV_LOG_ERROR) return;
+    vsnprintf(complaint, sizeof complaint, text, ap);
+    if (strstr(complaint, "whitelist")) complaint[0] = '\0'; /* ours, and nothing to a listener */
+    complaint[strcspn(complaint, "\n")] = '\0';
+    for (char *c = complaint; *c; c++) {
+        if (*c < 0x20 || *c > 0x7e) *c = '?';
+    }
+}
+
+static int io_read(void *context, uint8_t *buffer, int size)
+{
+    struct decoder *d = context;
+    ssize_t n = pread(d->fd, buffer, (size_t)size, d->offset);
+    if (n < 0) return AVERROR(errno);
+    d->offset += n;
+    return n == 0 ? AVERROR_EOF : (int)n;
+}
+
+static int64_t io_seek(void *context, int64_t offset, int whence)
+{
+    struct decoder *d = context;
+    switch (whence & ~AVSEEK_FORCE) {
+    case AVSEEK_SIZE:
+        return d->size;
+    case SEEK_SET:
+        break;
+    case SEEK_CUR:
+        offset += d->offset;
+        break;
+    case SEEK_END:
+        offset += d->size;
+        break;
+    default:
+        return AVERROR(EINVAL);
+    }
+    if (offset < 0) return AVERROR(EINVAL);
+    return d->offset = offset;
+}
+
+static int refuse_open(AVFormatContext *format, AVIOContext **io, const char *url, int flags,
+                       AVDictionary **options)
+{
+    (void)format, (void)io, (void)url, (void)flags, (void)options;
+    return AVERROR(EACCES);
+}
+
+static void chain_close(struct decoder *d)
+{
+    swr_free(&d->resampler);
+    av_frame_free(&d->frame);
+    av_packet_free(&d->packet);
+    avcodec_free_context(&d->codec);
+    avformat_close_input(&d->format);
+    if (d->io) av_freep(&d->io->buffer);
+    avio_context_free(&d->io);
+}
+
+static int refused(char **cause, const char *what)
+{
+    return complaint[0] ? cause_set(cause, "%s (%s)", what, complaint) : cause_set(cause, "%s", what);
+}
+
+static int demuxer_open(struct decoder *d, char **cause)
+{
+    uint8_t *buffer = av_malloc(IO_BUFFER_BYTES);
+    d->io = buffer ? avio_alloc_context(buffer, IO_BUFFER_BYTES, 0, d, io_read, NULL, io_seek) : NULL;
+    d->format = avformat_alloc_context();
+    if (!d->io || !d->format) abort();
+    d->offset = 0;
+    d->format->pb = d->io;
+    d->format->io_open = refuse_open;
+    d->format->probesize = 5 << 20;
+    d->format->max_analyze_duration = 5 * AV_TIME_BASE;
+    AVDictionary *options = NULL;
+    av_dict_set(&options, "format_whitelist", formats, 0);
+    av_dict_set(&options, "codec_whitelist", codecs, 0);
+    av_dict_set(&options, "protocol_whitelist", "", 0);
+    int rc = avformat_open_input(&d->format, NULL, NULL, &options);
+    av_dict_free(&options);
+    if (rc < 0) return refused(cause, "not a sound file of a known kind");
+    for (unsigned i = 0; i < d->format->nb_streams; i++) {
+        AVStream *stream = d->format->streams[i];
+        if (stream->codecpar->codec_type != AVMEDIA_TYPE_AUDIO) stream->discard = AVDISCARD_ALL;
+    }
+    if (avformat_find_stream_info(d->format, NULL) < 0) return refused(cause, "its streams can't be read");
+    return 0;
+}
+
+static int is_encrypted(const AVStream *stream)
+{
+    switch (stream->codecpar->codec_tag) {
+    case MKTAG('d', 'r', 'm', 's'):
+    case MKTAG('e', 'n', 'c', 'a'):
+    case MKTAG('a', 'a', 'v', 'd'):
+        return 1;
+    default:
+        return av_stream_get_side_data(stream, AV_PKT_DATA_ENCRYPTION_INIT_INFO, NULL) != NULL;
+    }
+}
+
+static int codec_open(struct decoder *d, char **cause)
+{
+    d->stream = av_find_best_stream(d->format, AVMEDIA_TYPE_AUDIO, -1, -1, NULL, 0);
+    if (d->stream < 0) return cause_set(cause, "no sound in it");
+    AVStream *stream = d->format->streams[d->stream];
+    for (unsigned i = 0; i < d->format->nb_streams; i++) {
+        if ((int)i != d->stream) d->format->streams[i]->discard = AVDISCARD_ALL;
+    }
+    if (is_encrypted(stream)) return cause_set(cause, "encrypted (DRM)");
+    const AVCodec *codec = avcodec_find_decoder(stream->codecpar->codec_id);
+    if (!codec)
+        return cause_set(cause, "its coding (%s) is not supported",
+                         avcodec_get_name(stream->codecpar->codec_id));
+    d->codec = avcodec_alloc_context3(codec);
+    if (!d->codec || avcodec_parameters_to_context(d->codec, stream->codecpar) < 0)
+        return cause_set(cause, "its coding parameters make no sense");
+    d->codec->pkt_timebase = stream->time_base;
+    d->codec->thread_count = 1;
+    d->codec->codec_whitelist = av_strdup(codecs);
+    if (avcodec_open2(d->codec, codec, NULL) < 0) return refused(cause, "its decoder can't start");
+    return 0;
+}
+
+static int chain_open(struct decoder *d, char **cause)
+{
+    complaint[0] = '\0';
+    d->packet = av_packet_alloc();
+    d->frame = av_frame_alloc();
+    if (!d->packet || !d->frame) abort();
+    d->rate = d->channels = d->ended = 0;
+    d->ready_from = d->ready_to = 0;
+    d->position = d->made = 0;
+    d->packets = d->errors = 0;
+    return demuxer_open(d, cause) || codec_open(d, cause) ? -1 : 0;
+}
+
+/* Room for `samples` more behind what is ready. */
+static float *ready_room(struct decoder *d, size_t samples)
+{
+    if (d->ready_from) {
+        memmove(d->ready, d->ready + d->ready_from * PCM_CHANNELS,
+                (d->ready_to - d->ready_from) * PCM_CHANNELS * sizeof *d->ready);
+        d->ready_to -= d->ready_from;
+        d->ready_from = 0;
+    }
+    if (d->ready_to + samples > d->ready_size) {
+        d->ready_size = d->ready_to + samples;
+        d->ready = xrealloc(d->ready, d->ready_size * PCM_CHANNELS * sizeof *d->ready);
+    }
+    return d->ready + d->ready_to * PCM_CHANNELS;
+}
+
+/* Puts `count` samples of the codec's format (none: what the resampler still holds) behind what is ready. */
+static int convert(struct decoder *d, const uint8_t **in, int count, char **cause)
+{
+    int room = swr_get_out_samples(d->resampler, count);
+    if (room <= 0) return 0;
+    float *to = ready_room(d, (size_t)room);
+    int n = swr_convert(d->resampler, (uint8_t *[]){(uint8_t *)to}, room, in, count);
+    if (n < 0) return cause_set(cause, "resampling failed");
+    for (int i = 0; i < n * PCM_CHANNELS; i++) {
+        to[i] = isfinite(to[i]) ? fmaxf(-LOUDEST, fminf(LOUDEST, to[i])) : 0;
+    }
+    d->ready_to += (size_t)n;
+    d->made += (uint64_t)n;
+    if (d->made > MAX_SAMPLES) return cause_set(cause, "longer than 24 h");
+    return 0;
+}
+
+static int resampler_open(struct decoder *d, const AVFrame *frame, char **cause)
+{
+    int channels = frame->ch_layout.nb_channels;
+    if (frame->sample_rate < RATE_MIN || frame->sample_rate > RATE_MAX)
+        return cause_set(cause, "sample rate %d Hz is out of range (%d to %d)", frame->sample_rate, RATE_MIN,
+                         RATE_MAX);
+    if (channels < 1 || channels > CHANNELS_MAX)
+        return cause_set(cause, "%d channels are out of range (1 to %d)", channels, CHANNELS_MAX);
+    /* the format may change within a stream: what the old resampler holds comes out first */
+    if (d->resampler && convert(d, NULL, 0, cause)) return -1;
+    swr_free(&d->resampler);
+    AVChannelLayout in = {0}, out = AV_CHANNEL_LAYOUT_STEREO;
+    if (frame->ch_layout.order == AV_CHANNEL_ORDER_NATIVE)
+        av_channel_layout_copy(&in, &frame->ch_layout);
+    else
+        av_channel_layout_default(&in, channels);
+    int rc = swr_alloc_set_opts2(&d->resampler, &out, AV_SAMPLE_FMT_FLT, PCM_RATE, &in, frame->format,
+                                 frame->sample_rate, 0, NULL);
+    av_channel_layout_uninit(&in);
+    /* swresample would lower mono by 3 dB */
+    static const double both[] = {1, 1};
+    if (rc >= 0 && channels == 1) rc = swr_set_matrix(d->resampler, both, 1);
+    if (rc < 0 || swr_init(d->resampler) < 0) return refused(cause, "its samples can't be converted");
+    d->rate = frame->sample_rate;
+    d->channels = channels;
+    d->sample_format = frame->format;
+    return 0;
+}
+
+static int frame_take(struct decoder *d, char **cause)
+{
+    AVFrame *frame = d->frame;
+    if (!d->resampler || frame->sample_rate != d->rate || frame->ch_layout.nb_channels != d->channels ||
+        frame->format != d->sample_format) {
+        if (resampler_open(d, frame, cause)) return -1;
+    }
+    return convert(d, (const uint8_t **)frame->extended_data, frame->nb_samples, cause);
+}
+
+static int count_error(struct decoder *d, char **cause)
+{
+    d->errors++;
+    if (d->errors >= ERRORS_ALLOWED && d->errors >= d->packets / 3)
+        return cause_set(cause, "%u of %u packets are broken", d->errors, d->packets);
+    return 0;
+}
+
+/* The next packet into the codec; at the end of the file the codec is told so. */
+static int packet_feed(struct decoder *d, char **cause)
+{
+    for (int retries = 0;;) {
+        int rc = av_read_frame(d->format, d->packet);
+        if (rc < 0) {
+            if (rc != AVERROR_EOF && ++retries <= READ_RETRIES && !avio_feof(d->io)) {
+                if (count_error(d, cause)) return -1;
+                continue;
+            }
+            avcodec_send_packet(d->codec, NULL);
+            return 0;
+        }
+        int ours = d->packet->stream_index == d->stream;
+        int encrypted = ours && av_packet_get_side_data(d->packet, AV_PKT_DATA_ENCRYPTION_INFO, NULL);
+        rc = ours && !encrypted ? avcodec_send_packet(d->codec, d->packet) : 0;
+        av_packet_unref(d->packet);
+        if (encrypted) return cause_set(cause, "encrypted (DRM)");
+        if (!ours) continue;
+        d->packets++;
+        return rc < 0 ? count_error(d, cause) : 0;
+    }
+}
+
+/* Makes something ready: 1; 0 when the file has no more; -1 with *cause. */
+static int fill(struct decoder *d, char **cause)
+{
+    size_t before = d->ready_to - d->ready_from;
+    while (!d->ended) {
+        int rc = avcodec_receive_frame(d->codec, d->frame);
+        if (rc == 0) {
+            rc = frame_take(d, cause);
+            av_frame_unref(d->frame);
+        } else if (rc == AVERROR(EAGAIN)) {
+            rc = packet_feed(d, cause);
+        } else if (rc == AVERROR_EOF) {
+            d->ended = 1;
+            rc = d->resampler ? convert(d, NULL, 0, cause) : 0;
+        } else {
+            rc = count_error(d, cause);
+        }
+        if (rc) return -1;
+        if (d->ready_to - d->ready_from > before) return 1;
+    }
+    return 0;
+}
+
+/* libavformat's name, which may be a list; its MP4 family is known by what carries music. */
+static void name_format(struct decoder *d)
+{
+    const char *name = d->format->iformat->name;
+    if (!strncmp(name, "mov,", 4)) name = "m4a";
+    snprintf(d->name, sizeof d->name, "%.*s", (int)strcspn(name, ","), name);
+}
+
+int decode_open(struct decoder **out, int fd, char **cause)
+{
+    *out = NULL;
+    av_log_set_callback(keep_complaint);
+    struct decoder *d = xcalloc(1, sizeof *d);
+    d->fd = fd;
+    struct stat st;
+    int rc = -1;
+    if (fstat(fd, &st))
+        cause_set(cause, "can't be read: %s", strerror(errno));
+    else if (!S_ISREG(st.st_mode))
+        cause_set(cause, "not a regular file");
+    else if (st.st_size == 0)
+        cause_set(cause, "the file is empty");
+    else
+        rc = 0;
+    if (rc == 0) {
+        d->size = st.st_size;
+        rc = chain_open(d, cause);
+    }
+    if (rc == 0) {
+        int64_t duration = d->format->duration;
+        d->duration_s = duration > 0 ? (double)duration / AV_TIME_BASE : NAN;
+        if (d->duration_s > 24 * 3600) rc = cause_set(cause, "longer than 24 h");
+    }
+    if (rc == 0) {
+        rc = fill(d, cause);
+        if (rc == 0) cause_set(cause, "no sound in it");
+        rc = rc > 0 ? 0 : -1;
+    }
+    if (rc) {
+        decode_close(d);
+        return -1;
+    }
+    decode_meta_tags(d->format, d->stream, &d->tags);
+    name_format(d);
+    d->art = decode_meta_art(d->format, &d->art_len, &d->art_mime);
+    *out = d;
+    return 0;
+}
+
+void decode_close(struct decoder *d)
+{
+    if (!d) return;
+    chain_close(d);
+    close(d->fd);
+    free(d->ready);
+    free(d->art);
+    tags_free(&d->tags);
+    free(d);
+}
+
+/* Takes up to `samples` into out, or drops them when out is NULL. The number taken; 0 = end; -1. */
+static long take(struct decoder *d, float *out, size_t samples, char **cause)
+{
+    size_t done = 0;
+    while (done < samples) {
+        if (d->ready_from == d->ready_to) {
+            int rc = fill(d, cause);
+            if (rc < 0) return -1;
+            if (rc == 0) break;
+        }
+        size_t n = d->ready_to - d->ready_from;
+        if (n > samples - done) n = samples - done;
+        if (out)
+            memcpy(out + done * PCM_CHANNELS, d->ready + d->ready_from * PCM_CHANNELS,
+                   n * PCM_CHANNELS * sizeof *out);
+        d->ready_from += n;
+        d->position += n;
+        done += n;
+    }
+    return (long)done;
+}
+
+long decode_read(struct decoder *d, float *out, size_t samples, char **cause)
+{
+    return take(d, out, samples, cause);
+}
+
+int decode_seek(struct decoder *d, uint64_t sample, char **cause)
+{
+    if (sample < d->position) {
+        chain_close(d);
+        if (chain_open(d, cause)) {
+            d->ended = 1;
+            return -1;
+        }
+    }
+    while (d->position < sample) {
+        uint64_t left = sample - d->position;
+        long n = take(d, NULL, left < PCM_RATE ? (size_t)left : PCM_RATE, cause);
+        if (n <= 0) return n < 0 ? -1 : 1;
+    }
+    return 0;
+}
+
+uint64_t decode_position(const struct decoder *d)
+{
+    return d->position;
+}
+
+double decode_duration_s(const struct decoder *d)
+{
+    return d->duration_s;
+}
+
+const struct tags *decode_tags(const struct decoder *d)
+{
+    return &d->tags;
+}
+
+const uint8_t *decode_art(const struct decoder *d, size_t *len, const char **mime)
+{
+    *len = d->art_len;
+    *mime = d->art_mime;
+    return d->art;
+}
+
+unsigned decode_errors(const struct decoder *d)
+{
+    return d->errors;
+}
+
+const char *decode_format(const struct decoder *d)
+{
+    return d->name;
+}
