@@ -6,8 +6,9 @@ BUILD=${BUILD:-build}
 bad=$(mktemp) || exit 2
 trap 'rm -f "$bad"' EXIT
 
-# common, in order: a file includes only what stands before it. conf_text is conf's second half.
-COMMON="mem log clock json mp3 msg conf conf_text stats proc ring pacer http fanout station link fetch"
+# common, in order: a file includes only what stands before it. A module's parts are named for it: http_parse
+# is a part of http and stands where http does.
+COMMON="mem log clock json mp3 msg conf stats proc ring pacer http fanout station link fetch"
 # what workers may use of common beside their own families (design: wire, msg, proc, conf) and what all may
 BASE="mem log clock json"
 
@@ -49,12 +50,12 @@ may() {
     return 1
 }
 
-# rank NAME: its place in COMMON, or nothing
+# rank NAME: its module's place in COMMON, or nothing
 rank() {
     n=0
     for c in $COMMON; do
         n=$((n + 1))
-        [ "$c" = "$1" ] && echo "$n" && return
+        [ "$c" = "${1%%_*}" ] && echo "$n" && return
     done
 }
 
@@ -86,14 +87,14 @@ for file in $(git_or_find); do
         fi
     done
 
-    # libraries that only one file (or folder) knows
+    # libraries that only one module knows
     sed -n 's/^[[:space:]]*#[[:space:]]*include[[:space:]]*<\([^>]*\)>.*/\1/p' "$file" | while read -r header; do
         case $header in
-        libav* | libsw*) only=root/audio/decode.c ;;
-        lame/*) only=root/audio/encode.c ;;
+        libav* | libsw*) only='root/audio/decode*.c' ;;
+        lame/*) only='root/audio/encode*.c' ;;
         sqlite3.h) only='root/library/*' ;;
         curl/*) only=common/fetch.c ;;
-        llhttp.h) only=common/http.c ;;
+        llhttp.h) only='common/http*.c' ;;
         rubberband/*) only=root/audio/stretch.c ;;
         ini.h) only=common/conf.c ;;
         *) continue ;;
