@@ -22,6 +22,11 @@
 
 struct ring;
 
+#define RING_POSITION_MAX   (UINT64_C(1) << 38) /* 228 years: its time in ns and its bytes fit 63 bits */
+#define RING_MARKS_MAX      10000u
+#define RING_MARK_MAX_BYTES (256u << 10) /* as a line of JSON */
+#define RING_KIND_MAX       31           /* bytes of a kind: a-z 0-9 - _ */
+
 struct ring_conf {
     const char *path; /* of the data file; marks are kept beside it, in PATH.marks */
     unsigned kbps;
@@ -44,7 +49,13 @@ uint64_t ring_capacity(const struct ring *ring);
 /* A station's identity: random, made with the file, the same at the root and its relays. 32 hex digits. */
 const char *ring_station(const struct ring *ring);
 
-/* Empties the ring and starts it at (branch, position), of that station: a relay that joins. */
+/* 1 when opening found that frames may be lost which were here (blocks damaged, or an earlier state after a
+ * crash of the machine): others may hold other bytes under the names from (branch, head) on. A root then
+ * starts a new branch at head; a relay's next link tells it what is void. */
+int ring_lost(const struct ring *ring);
+
+/* Empties the ring and starts it at (branch, position), of that station: a relay that joins.
+ * Marks, forks and anchor go; the floor is position (at most RING_POSITION_MAX). */
 void ring_reset(struct ring *ring, const char *station, uint32_t branch, uint64_t position);
 
 /* Appends frames at head; position and branch must be head's own and the bytes must pass mp3_frames_check.
@@ -78,9 +89,12 @@ struct ring_mark {
     const char *kind; /* owned by the ring */
     json_t *body;     /* owned by the ring */
 };
-/* Takes a reference of its own. Position must not lie before the last mark of the same kind, nor before
- * floor. */
-int ring_mark_add(struct ring *ring, uint32_t branch, uint64_t position, const char *kind, json_t *body, char **cause);
+/* Takes a reference of its own to body, an object. Position must not lie before the last mark of the same
+ * kind, nor before floor, unless it lies at or before the tail (what holds there, for a relay that joins).
+ * branch: the present one, or one before it when position lies before their fork. A mark that is already
+ * there (kind, position, equal body) is taken and changes nothing. */
+int ring_mark_add(struct ring *ring, uint32_t branch, uint64_t position, const char *kind, json_t *body,
+                  char **cause);
 /* The i-th mark in order of position (0 is the oldest), NULL past the end. Valid until the ring changes. */
 const struct ring_mark *ring_mark(const struct ring *ring, size_t index);
 /* The last mark of that kind at or before position; NULL when there is none. */
