@@ -1,0 +1,164 @@
+#include "root/mix/recipe.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/json.h"
+#include "common/mem.h"
+
+#define SAMPLE_MAX  (INT64_C(1) << 52) /* exact in a double, too */
+#define GAIN_DB_MAX 60.0
+
+static int parse_fades(struct fades *out, const json_t *list, int64_t length)
+{
+    static const char *const curves[] = {
+        [FADE_POWER] = "power", [FADE_LINEAR] = "linear", [FADE_DROP] = "drop"};
+    if (!list) return 0;
+    if (!json_is_array(list) || json_array_size(list) > RECIPE_FADES) return -1;
+    size_t i;
+    json_t *item;
+    json_array_foreach(list, i, item)
+    {
+        int bad = 0, known = -1;
+        const char *curve = json_str_or(item, "curve", "", &bad), *way = json_str_or(item, "way", "", &bad);
+        for (int c = FADE_POWER; c <= FADE_DROP; c++) {
+            if (!strcmp(curve, curves[c])) known = c;
+        }
+        struct fade fade = {.in = !strcmp(way, "in")};
+        fade.from = json_int_or(item, "from", -1, 0, length, &bad);
+        fade.to = json_int_or(item, "to", -1, 0, length, &bad);
+        if (bad || known < 0 || (!fade.in && strcmp(way, "out")) || fade.from < 0 || fade.to < fade.from)
+            return -1;
+        fade.curve = (enum fade_curve)known;
+        out->items[out->count++] = fade;
+    }
+    return 0;
+}
+
+static int parse_map(struct voice *voice, const json_t *map)
+{
+    size_t count = json_array_size(map), i;
+    if (!map) return voice->to - voice->from == voice->samples ? 0 : -1;
+    if (count < 2 || count > RECIPE_POINTS) return -1;
+    voice->map = xcalloc(count, sizeof *voice->map);
+    json_t *point;
+    json_array_foreach(map, i, point)
+    {
+        const json_t *in = json_array_get(point, 0), *out = json_array_get(point, 1);
+        if (json_array_size(point) != 2 || !json_is_integer(in) || !json_is_integer(out)) return -1;
+        struct stretch_point p = {(double)json_integer_value(in), (double)json_integer_value(out)};
+        if (i == 0 ? p.in != 0 || p.out != 0
+                   : p.in <= voice->map[i - 1].in || p.out <= voice->map[i - 1].out) {
+            return -1;
+        }
+        voice->map[i] = p;
+    }
+    voice->points = count;
+    const struct stretch_point *last = &voice->map[count - 1];
+    return last->in == (double)(voice->to - voice->from) && last->out == (double)voice->samples ? 0 : -1;
+}
+
+static int parse_voice(struct voice *voice, const json_t *object, int64_t length)
+{
+    int bad = 0;
+    voice->track = json_int_or(object, "track", -1, 0, INT64_MAX, &bad);
+    voice->from = json_int_or(object, "from", -1, 0, SAMPLE_MAX, &bad);
+    voice->to = json_int_or(object, "to", -1, 0, SAMPLE_MAX, &bad);
+    voice->at = json_int_or(object, "at", -1, 0, length, &bad);
+    voice->samples = json_int_or(object, "samples", -1, 0, length, &bad);
+    voice->join_in = json_int_or(object, "join_in", 0, 0, length, &bad);
+    voice->join_out = json_int_or(object, "join_out", 0, 0, length, &bad);
+    double gain_db = json_real_or(object, "gain_db", 0, &bad);
+    const char *hash = json_str_or(object, "hash", NULL, &bad);
+    if (bad || voice->track < 0 || voice->from < 0 || voice->to < voice->from || voice->at < 0) return -1;
+    if (voice->samples < 0 || voice->samples > length - voice->at) return -1;
+    if (!(fabs(gain_db) <= GAIN_DB_MAX)) return -1;
+    voice->gain = (float)pow(10, gain_db / 20);
+    if (parse_fades(&voice->level, json_object_get(object, "level"), length) < 0) return -1;
+    if (parse_fades(&voice->bass, json_object_get(object, "bass"), length) < 0) return -1;
+    if (parse_map(voice, json_object_get(object, "map")) < 0) return -1;
+    int64_t passage = voice->to - voice->from;
+    if (voice->join_in > passage || voice->join_in > voice->samples) return -1;
+    if (voice->join_out > passage || voice->join_out > voice->samples) return -1;
+    if (hash) voice->hash = xstrdup(hash);
+    return 0;
+}
+
+static int parse(struct recipe *out, const json_t *plan, int64_t length)
+{
+    int bad = 0;
+    if (json_int_or(plan, "version", 0, 1, 1, &bad) != 1 || bad) return -1;
+    out->bass_hz = json_real_or(plan, "bass_hz", 180, &bad);
+    if (bad || !(out->bass_hz >= 20 && out->bass_hz <= 1000)) return -1;
+    const json_t *voices = json_object_get(plan, "voices"), *voice;
+    if (json_array_size(voices) < 1 || json_array_size(voices) > RECIPE_VOICES) return -1;
+    size_t i;
+    json_array_foreach(voices, i, voice)
+    {
+        out->voice_count = i + 1;
+        if (parse_voice(&out->voices[i], voice, length) < 0) return -1;
+    }
+    const json_t *under = json_object_get(plan, "under");
+    if (under) {
+        out->under = json_object_get(under, "segments");
+        if (!json_is_array(out->under)) return -1;
+        if (parse_fades(&out->under_level, json_object_get(under, "level"), length) < 0) return -1;
+        if (json_array_size(out->under) == 0) out->under = NULL;
+    }
+    if (recipe_is_simple(out)) return 0;
+    if (length > RECIPE_WHOLE_MAX) return -1;
+    for (i = 0; i < out->voice_count; i++) {
+        if (out->voices[i].to - out->voices[i].from > RECIPE_WHOLE_MAX) return -1;
+    }
+    return 0;
+}
+
+int recipe_parse(struct recipe *out, const json_t *plan, int64_t length, char **cause)
+{
+    *out = (struct recipe){0};
+    if (parse(out, plan, length) == 0) return 0;
+    recipe_free(out);
+    return cause_set(cause, "a segment's plan can't be read");
+}
+
+void recipe_free(struct recipe *recipe)
+{
+    for (size_t i = 0; i < recipe->voice_count; i++) {
+        free(recipe->voices[i].hash);
+        free(recipe->voices[i].map);
+    }
+    *recipe = (struct recipe){0};
+}
+
+int recipe_is_simple(const struct recipe *recipe)
+{
+    const struct voice *voice = &recipe->voices[0];
+    return recipe->voice_count == 1 && !recipe->under && voice->points == 0 && voice->bass.count == 0;
+}
+
+double fades_gain(const struct fades *fades, int64_t at)
+{
+    double gain = 1;
+    for (size_t i = 0; i < fades->count; i++) {
+        const struct fade *fade = &fades->items[i];
+        double u = at < fade->from  ? 0
+                   : at >= fade->to ? 1
+                                    : (double)(at - fade->from) / (double)(fade->to - fade->from);
+        if (!fade->in) u = 1 - u;
+        if (u >= 1) continue;
+        if (u <= 0) return 0;
+        switch (fade->curve) {
+        case FADE_POWER:
+            gain *= sin(M_PI_2 * u);
+            break;
+        case FADE_LINEAR:
+            gain *= u;
+            break;
+        case FADE_DROP:
+            gain *= u * u * u;
+            break;
+        }
+    }
+    return gain;
+}

@@ -1,0 +1,57 @@
+/* recipe: the "plan" of a segment, checked and ready to render (plan.c says what it means). */
+#ifndef FOREVER_ROOT_MIX_RECIPE_H
+#define FOREVER_ROOT_MIX_RECIPE_H
+#include <stddef.h>
+#include <stdint.h>
+#include <jansson.h>
+
+#include "root/audio/stretch.h"
+
+#define RECIPE_VOICES 4
+#define RECIPE_FADES  4
+#define RECIPE_POINTS 1024
+#define RECIPE_WHOLE_MAX                                                                                     \
+    ((int64_t)72 * 44100) /* longest segment, and passage, that is rendered in one piece */
+
+enum fade_curve { FADE_POWER, FADE_LINEAR, FADE_DROP };
+
+struct fade {
+    enum fade_curve curve;
+    int in; /* else out */
+    int64_t from, to;
+};
+
+struct fades {
+    struct fade items[RECIPE_FADES];
+    size_t count;
+};
+
+struct voice {
+    int64_t track;
+    char *hash;          /* NULL unknown */
+    float gain;          /* a factor */
+    int64_t from, to;    /* source samples */
+    int64_t at, samples; /* in the segment */
+    struct stretch_point *map;
+    size_t points; /* 0: at its own speed */
+    int64_t join_in, join_out;
+    struct fades level, bass; /* no bass fades: the low band follows the level */
+};
+
+struct recipe {
+    double bass_hz;
+    struct voice voices[RECIPE_VOICES];
+    size_t voice_count;
+    const json_t *under; /* segments, borrowed from the plan; NULL none */
+    struct fades under_level;
+};
+
+/* length: of the segment. 0, or -1 with *cause and nothing to free. The plan must outlive the recipe. */
+int recipe_parse(struct recipe *out, const json_t *plan, int64_t length, char **cause);
+void recipe_free(struct recipe *recipe);
+/* One voice alone at its own speed: can be read a piece at a time. */
+int recipe_is_simple(const struct recipe *recipe);
+/* Product of the fades at a sample of the segment. */
+double fades_gain(const struct fades *fades, int64_t at);
+
+#endif

@@ -1,0 +1,272 @@
+#include "root/mix/render.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/json.h"
+#include "common/mem.h"
+#include "root/audio/pcm.h"
+#include "root/mix/decks.h"
+#include "root/mix/recipe.h"
+#include "root/mix/voice.h"
+
+#define DEPTH_MAX 8 /* skips of skips; the planner makes fewer */
+
+struct item {
+    uint64_t start, end;
+    json_t *segment;
+    struct recipe recipe;
+    struct programme *under; /* what a skip fades out; NULL */
+};
+
+struct programme {
+    struct item *items; /* contiguous: items[i].end == items[i + 1].start */
+    size_t count, room;
+    struct decks *decks;
+    int decks_owned;
+    int depth;
+    /* the segment that is held as a whole: its start tells it from all others */
+    float *whole;
+    uint64_t whole_start;
+};
+
+static struct programme *programme_make(struct decks *decks, int owned, int depth)
+{
+    struct programme *p = xcalloc(1, sizeof *p);
+    p->decks = decks;
+    p->decks_owned = owned;
+    p->depth = depth;
+    return p;
+}
+
+struct programme *programme_new(programme_open_track open, void *context)
+{
+    return programme_make(decks_new(open, context), 1, 0);
+}
+
+static void drop_whole(struct programme *p)
+{
+    free(p->whole);
+    p->whole = NULL;
+}
+
+static void item_free(struct programme *p, struct item *item)
+{
+    if (p->whole && p->whole_start == item->start) drop_whole(p);
+    programme_free(item->under);
+    recipe_free(&item->recipe);
+    json_decref(item->segment);
+}
+
+void programme_free(struct programme *p)
+{
+    if (!p) return;
+    for (size_t i = 0; i < p->count; i++)
+        item_free(p, &p->items[i]);
+    drop_whole(p);
+    if (p->decks_owned) decks_free(p->decks);
+    free(p->items);
+    free(p);
+}
+
+static int add_under(struct programme *p, struct item *item, char **cause)
+{
+    if (!item->recipe.under) return 0;
+    if (p->depth + 1 >= DEPTH_MAX) return cause_set(cause, "skips are nested too deep");
+    item->under = programme_make(p->decks, 0, p->depth + 1);
+    size_t i;
+    json_t *segment;
+    json_array_foreach(item->recipe.under, i, segment)
+    {
+        if (programme_add(item->under, segment, cause) < 0) return -1;
+    }
+    return 0;
+}
+
+int programme_add(struct programme *p, json_t *segment, char **cause)
+{
+    int bad = 0;
+    int64_t start = json_int_or(segment, "start_sample", -1, 0, INT64_MAX, &bad);
+    int64_t end = json_int_or(segment, "end_sample", -1, 0, INT64_MAX, &bad);
+    if (bad || start < 0 || end <= start) return cause_set(cause, "a segment has no extent");
+    if (p->count && (uint64_t)start != programme_end(p)) {
+        return cause_set(cause, "a segment starts at %lld, not where the programme ends (%llu)",
+                         (long long)start, (unsigned long long)programme_end(p));
+    }
+    struct item item = {.start = (uint64_t)start, .end = (uint64_t)end, .segment = segment};
+    /* the recipe borrows from the segment, which is held until the item goes */
+    if (recipe_parse(&item.recipe, json_object_get(segment, "plan"), end - start, cause) < 0) return -1;
+    json_incref(segment);
+    if (add_under(p, &item, cause) < 0) {
+        item_free(p, &item);
+        return -1;
+    }
+    if (p->count == p->room) {
+        p->room = p->room ? 2 * p->room : 8;
+        p->items = xrealloc(p->items, p->room * sizeof *p->items);
+    }
+    p->items[p->count++] = item;
+    return 0;
+}
+
+void programme_truncate(struct programme *p, uint64_t sample)
+{
+    while (p->count && p->items[p->count - 1].start >= sample)
+        item_free(p, &p->items[--p->count]);
+}
+
+static int recipe_wants(const struct recipe *recipe, int64_t track)
+{
+    for (size_t i = 0; i < recipe->voice_count; i++) {
+        if (recipe->voices[i].track == track) return 1;
+    }
+    return 0;
+}
+
+static int programme_wants(const void *context, int64_t track)
+{
+    const struct programme *p = context;
+    for (size_t i = 0; i < p->count; i++) {
+        const struct item *item = &p->items[i];
+        if (recipe_wants(&item->recipe, track)) return 1;
+        if (item->under && programme_wants(item->under, track)) return 1;
+    }
+    return 0;
+}
+
+void programme_release(struct programme *p, uint64_t sample)
+{
+    size_t gone = 0;
+    while (gone < p->count && p->items[gone].end <= sample)
+        item_free(p, &p->items[gone++]);
+    if (gone == 0) return;
+    /* the last track may play on in a segment that is still to come: keep its decoder when all is gone */
+    memmove(p->items, p->items + gone, (p->count - gone) * sizeof *p->items);
+    p->count -= gone;
+    if (p->count) decks_keep(p->decks, programme_wants, p);
+}
+
+uint64_t programme_start(const struct programme *p)
+{
+    return p->count ? p->items[0].start : 0;
+}
+
+uint64_t programme_end(const struct programme *p)
+{
+    return p->count ? p->items[p->count - 1].end : 0;
+}
+
+size_t programme_count(const struct programme *p)
+{
+    return p->count;
+}
+
+json_t *programme_segment(const struct programme *p, size_t index)
+{
+    return index < p->count ? p->items[index].segment : NULL;
+}
+
+/* The part of a voice alone that covers [at, at + samples) of its segment. */
+static int read_simple(struct programme *p, const struct item *item, int64_t at, float *out, int64_t samples,
+                       int64_t *bad_track, char **cause)
+{
+    const struct voice *voice = &item->recipe.voices[0];
+    int64_t from = at > voice->at ? at : voice->at, end = voice->at + voice->samples;
+    int64_t to = at + samples < end ? at + samples : end;
+    memset(out, 0, (size_t)samples * PCM_CHANNELS * sizeof *out);
+    if (from >= to) return 0;
+    float *here = out + (from - at) * PCM_CHANNELS;
+    if (decks_read(p->decks, voice->track, voice->hash, voice->from + from - voice->at, here,
+                   (size_t)(to - from), cause) < 0) {
+        *bad_track = voice->track;
+        return -1;
+    }
+    for (int64_t i = 0; i < to - from; i++) {
+        float gain = voice->gain * (float)fades_gain(&voice->level, from + i);
+        for (int c = 0; c < PCM_CHANNELS; c++)
+            here[i * PCM_CHANNELS + c] *= gain;
+    }
+    return 0;
+}
+
+/* Adds what a skip fades out; where the old programme is not known there is nothing to add. */
+static int add_old(struct item *item, float *mix, int64_t *bad_track, char **cause)
+{
+    if (!item->under) return 0;
+    uint64_t from = programme_start(item->under), to = programme_end(item->under);
+    if (from < item->start) from = item->start;
+    if (to > item->end) to = item->end;
+    if (from >= to) return 0;
+    size_t samples = (size_t)(to - from);
+    float *old = xmalloc(samples * PCM_CHANNELS * sizeof *old);
+    int result = programme_read(item->under, from, old, samples, bad_track, cause);
+    drop_whole(item->under);
+    for (size_t i = 0; i < samples && result == 0; i++) {
+        size_t at = (size_t)(from - item->start) + i;
+        float gain = (float)fades_gain(&item->recipe.under_level, (int64_t)at);
+        for (int c = 0; c < PCM_CHANNELS; c++)
+            mix[at * PCM_CHANNELS + (size_t)c] += gain * old[i * PCM_CHANNELS + (size_t)c];
+    }
+    free(old);
+    return result;
+}
+
+/* Renders a segment of several voices into p->whole. Whole, because a stretched passage can't be entered. */
+static int render_whole(struct programme *p, struct item *item, int64_t *bad_track, char **cause)
+{
+    if (p->whole && p->whole_start == item->start) return 0;
+    drop_whole(p);
+    float *mix = xcalloc((size_t)(item->end - item->start) * PCM_CHANNELS, sizeof *mix);
+    int result = add_old(item, mix, bad_track, cause);
+    for (size_t i = 0; i < item->recipe.voice_count && result == 0; i++) {
+        const struct voice *voice = &item->recipe.voices[i];
+        result = voice_add(voice, item->recipe.bass_hz, p->decks, mix, cause);
+        if (result < 0) *bad_track = voice->track;
+    }
+    if (result < 0) {
+        free(mix);
+        return -1;
+    }
+    p->whole = mix;
+    p->whole_start = item->start;
+    return 0;
+}
+
+static struct item *item_at(struct programme *p, uint64_t sample)
+{
+    size_t low = 0, high = p->count;
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        if (p->items[middle].end <= sample) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low < p->count && p->items[low].start <= sample ? &p->items[low] : NULL;
+}
+
+int programme_read(struct programme *p, uint64_t sample, float *out, size_t samples, int64_t *bad_track,
+                   char **cause)
+{
+    int64_t ignored;
+    if (!bad_track) bad_track = &ignored;
+    *bad_track = 0;
+    while (samples) {
+        struct item *item = item_at(p, sample);
+        if (!item) return cause_set(cause, "sample %llu is not in the programme", (unsigned long long)sample);
+        uint64_t rest = item->end - sample;
+        size_t n = samples < rest ? samples : (size_t)rest;
+        int64_t at = (int64_t)(sample - item->start);
+        if (recipe_is_simple(&item->recipe)) {
+            if (read_simple(p, item, at, out, (int64_t)n, bad_track, cause) < 0) return -1;
+        } else {
+            if (render_whole(p, item, bad_track, cause) < 0) return -1;
+            memcpy(out, p->whole + at * PCM_CHANNELS, n * PCM_CHANNELS * sizeof *out);
+        }
+        out += n * PCM_CHANNELS;
+        sample += n;
+        samples -= n;
+    }
+    return 0;
+}
