@@ -29,7 +29,7 @@ WORK_CFLAGS   := $(shell $(PKGCONF) --cflags $(WORK_PKGS) 2>/dev/null)
 AIR_LIBS   := -levent_core -levent_extra -ljansson -linih -lm
 RELAY_LIBS := -levent_core -levent_extra -ljansson -linih -lcurl -lm
 WORK_LIBS  := -levent_core -levent_extra -ljansson -linih -lavformat -lavcodec -lswresample -lavutil \
-              -lmp3lame -lrubberband -lebur128 -lchromaprint -lsqlite3 -lm
+              -lmp3lame -lrubberband -lebur128 -lchromaprint -lsqlite3 -lcrypto -lm
 CPPFLAGS += $(COMMON_CFLAGS) $(WORK_CFLAGS)
 
 COMMON_SRC := $(wildcard common/*.c)

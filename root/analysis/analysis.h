@@ -11,7 +11,8 @@ struct analysis *analysis_new(void);
 void analysis_free(struct analysis *analysis);
 /* Any number of stereo samples at 44.1 kHz, in order. */
 void analysis_feed(struct analysis *analysis, const float *pcm, size_t samples);
-/* All that is known; out is freshly initialised. 0; -1 with an owned *cause when there was no sound at all. */
+/* All that is known; out is freshly initialised. 0; -1 with an owned *cause when there was no sound at all.
+ */
 int analysis_finish(struct analysis *analysis, struct features *out, char **cause);
 
 #endif

@@ -1,0 +1,321 @@
+#include "root/analysis/beatgrid.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/mem.h"
+#include "root/analysis/key.h"
+
+#define HARMONICS     4
+#define BLOCK_BEATS   16
+#define SEARCH        0.012 /* of the coarse period, to either side */
+#define BINS          48    /* of a folded beat */
+#define AGREE         0.08  /* of a beat: a block whose phase is nearer than this agrees */
+#define ALIKE         0.25 /* correlation with the whole piece's fold from which a block has a phase at all */
+#define REACH_S       0.035 /* attacks looked for around a beat */
+#define LEAST_RISE_DB 6.0
+
+static const double band_weight[ONSET_BANDS] = {1, 1, 1, 0.5};
+#define HARMONY_WEIGHT 2.0
+
+/* ---- step 1: the period ---- */
+
+/* Blocks' complex amplitudes at the coarse beat frequency's harmonics; the caller frees. */
+static double *demodulate(const struct series *x, double period, size_t block, size_t blocks)
+{
+    double *amplitude = xcalloc(blocks * HARMONICS * 2, sizeof *amplitude);
+    for (int h = 1; h <= HARMONICS; h++) {
+        double turn = -2 * M_PI * h / period;
+        for (size_t b = 0; b < blocks; b++) {
+            double re = 0, im = 0, cr = cos(turn * (double)(b * block)), ci = sin(turn * (double)(b * block));
+            double sr = cos(turn), si = sin(turn);
+            for (size_t i = b * block; i < (b + 1) * block && i < x->count; i++) {
+                re += x->value[i] * cr;
+                im += x->value[i] * ci;
+                double t = cr * sr - ci * si;
+                ci = cr * si + ci * sr;
+                cr = t;
+            }
+            amplitude[(b * HARMONICS + (size_t)h - 1) * 2] = re;
+            amplitude[(b * HARMONICS + (size_t)h - 1) * 2 + 1] = im;
+        }
+    }
+    return amplitude;
+}
+
+/* How well the blocks line up when the beat frequency is off by `shift` cycles a frame. */
+static double alignment(const double *amplitude, size_t blocks, size_t block, double shift)
+{
+    double total = 0;
+    for (int h = 1; h <= HARMONICS; h++) {
+        double re = 0, im = 0, turn = -2 * M_PI * h * shift * (double)block;
+        double sr = cos(turn), si = sin(turn), cr = 1, ci = 0;
+        for (size_t b = 0; b < blocks; b++) {
+            const double *a = amplitude + (b * HARMONICS + (size_t)h - 1) * 2;
+            re += a[0] * cr - a[1] * ci;
+            im += a[0] * ci + a[1] * cr;
+            double t = cr * sr - ci * si;
+            ci = cr * si + ci * sr;
+            cr = t;
+        }
+        total += re * re + im * im;
+    }
+    return total;
+}
+
+static double refine_period(const struct series *x, double period)
+{
+    size_t block = (size_t)(4 * period), blocks = x->count / block;
+    if (blocks < 2) return period;
+    double *amplitude = demodulate(x, period, block, blocks);
+    double widest = SEARCH / period, step = 1 / (8.0 * HARMONICS * (double)x->count);
+    double best = -1, best_shift = 0;
+    long steps = (long)(widest / step);
+    for (long i = -steps; i <= steps; i++) {
+        double value = alignment(amplitude, blocks, block, (double)i * step);
+        if (value > best) {
+            best = value;
+            best_shift = (double)i * step;
+        }
+    }
+    double a = alignment(amplitude, blocks, block, best_shift - step);
+    double c = alignment(amplitude, blocks, block, best_shift + step);
+    double bend = a - 2 * best + c;
+    if (bend < 0) best_shift += 0.5 * (a - c) / bend * step;
+    free(amplitude);
+    return 1 / (1 / period + best_shift);
+}
+
+/* ---- step 2: the phase ---- */
+
+/* Mean of x by phase; times in units of x's frames; count values from `from`. */
+static void fold(const struct series *x, size_t from, size_t count, double offset, double period, double *out)
+{
+    double weight[BINS] = {0};
+    memset(out, 0, BINS * sizeof *out);
+    for (size_t i = from; i < from + count && i < x->count; i++) {
+        double phase = ((double)i + offset) / period;
+        size_t bin = (size_t)((phase - floor(phase)) * BINS) % BINS;
+        out[bin] += x->value[i];
+        weight[bin]++;
+    }
+    for (int b = 0; b < BINS; b++) {
+        if (weight[b] > 0) out[b] /= weight[b];
+    }
+}
+
+static double mean_of(const double *x)
+{
+    double sum = 0;
+    for (int i = 0; i < BINS; i++)
+        sum += x[i];
+    return sum / BINS;
+}
+
+/* The fold of all evidence, each kind relative to its mean, slightly smoothed. */
+static void evidence(const struct onset_curves *curves, const struct series *harmony, double period,
+                     double *out)
+{
+    static const double kernel[5] = {0.1, 0.2, 0.4, 0.2, 0.1};
+    double sum[BINS] = {0}, one[BINS];
+    for (int b = 0; b <= ONSET_BANDS; b++) {
+        if (b < ONSET_BANDS) {
+            fold(&curves->flux[b], 0, curves->flux[b].count, 0, period, one);
+        } else {
+            fold(harmony, 0, harmony->count, -0.5, period * CHROMA_RATE / ONSET_RATE, one);
+        }
+        double mean = mean_of(one), weight = b < ONSET_BANDS ? band_weight[b] : HARMONY_WEIGHT;
+        for (int i = 0; mean > 0 && i < BINS; i++)
+            sum[i] += weight * one[i] / mean;
+    }
+    for (int i = 0; i < BINS; i++) {
+        out[i] = 0;
+        for (int k = 0; k < 5; k++)
+            out[i] += kernel[k] * sum[(i + k - 2 + BINS) % BINS];
+    }
+}
+
+/* Parabolic place of the peak at bin i, in beats. */
+static double peak_place(const double *x, int i)
+{
+    double a = x[(i + BINS - 1) % BINS], b = x[i], c = x[(i + 1) % BINS], bend = a - 2 * b + c;
+    double place = i + 0.5 + (bend < 0 ? 0.5 * (a - c) / bend : 0);
+    return place / BINS - floor(place / BINS);
+}
+
+static double choose_phase(const double *x, double *margin)
+{
+    int best = 0;
+    for (int i = 1; i < BINS; i++) {
+        if (x[i] > x[best]) best = i;
+    }
+    double rival = 0;
+    for (int i = BINS / 2 - 4; i <= BINS / 2 + 4; i++)
+        rival = fmax(rival, x[(best + i) % BINS]);
+    *margin = x[best] > 0 ? (x[best] - rival) / x[best] : 0;
+    return peak_place(x, best);
+}
+
+/* ---- does the grid hold throughout? ---- */
+
+/* Circular correlation of a block's fold with the whole's: its best shift in beats (-0.5 .. 0.5) and how
+ * alike they are there. */
+static double block_shift(const double *whole, const double *part, double *alike)
+{
+    double mw = mean_of(whole), mp = mean_of(part), ww = 0, pp = 0, value[BINS];
+    for (int i = 0; i < BINS; i++) {
+        ww += (whole[i] - mw) * (whole[i] - mw);
+        pp += (part[i] - mp) * (part[i] - mp);
+    }
+    int best = 0;
+    for (int s = 0; s < BINS; s++) {
+        value[s] = 0;
+        for (int i = 0; i < BINS; i++)
+            value[s] += (whole[i] - mw) * (part[(i + s) % BINS] - mp);
+        if (value[s] > value[best]) best = s;
+    }
+    *alike = ww > 0 && pp > 0 ? value[best] / sqrt(ww * pp) : 0;
+    double shift = (double)best / BINS;
+    return shift > 0.5 ? shift - 1 : shift;
+}
+
+static double support(const struct series *novelty, double period)
+{
+    double whole[BINS], part[BINS], agree = 0, total = 0, mean = 0;
+    size_t block = (size_t)(BLOCK_BEATS * period);
+    fold(novelty, 0, novelty->count, 0, period, whole);
+    for (size_t i = 0; i < novelty->count; i++)
+        mean += novelty->value[i];
+    mean /= (double)novelty->count;
+    for (size_t from = 0; from == 0 || from + block <= novelty->count; from += block / 2) {
+        double alike, shift;
+        fold(novelty, from, block, 0, period, part);
+        /* a block counts by its activity, up to that of an average one */
+        double weight = mean > 0 ? fmin(1, mean_of(part) / mean) : 0;
+        shift = block_shift(whole, part, &alike);
+        total += weight;
+        if (alike >= ALIKE && fabs(shift) <= AGREE) agree += weight;
+    }
+    return total > 0 ? agree / total : 0;
+}
+
+/* ---- step 3: attacks ---- */
+
+static double rise(const struct onset_curves *curves, long i)
+{
+    double sum = 0;
+    for (int b = 0; b < ATTACK_BANDS; b++) {
+        const struct series *level = &curves->level[b];
+        if (i < 2 || i + 2 >= (long)level->count) return 0;
+        double d = fmax(level->value[i + 1], -70) - fmax(level->value[i - 1], -70);
+        if (d > 0) sum += d;
+    }
+    return sum / ATTACK_BANDS;
+}
+
+double beatgrid_attack(const struct onset_curves *curves, double at_s, double reach_s, double *height_db)
+{
+    long centre = lround(at_s * ATTACK_RATE - 0.5), reach = (long)ceil(reach_s * ATTACK_RATE), best = 0;
+    double most = 0;
+    for (long i = centre - reach; i <= centre + reach; i++) {
+        double r = rise(curves, i);
+        if (r > most) {
+            most = r;
+            best = i;
+        }
+    }
+    *height_db = most;
+    if (most < LEAST_RISE_DB) return NAN;
+    double sum = 0, moment = 0;
+    for (long i = best - 2; i <= best + 2; i++) {
+        double r = rise(curves, i);
+        sum += r * r;
+        moment += r * r * (double)(i - best);
+    }
+    return ((double)best + moment / sum + 0.5) / ATTACK_RATE;
+}
+
+/* Weighted line through (beat number, attack); 0 when there is too little to fit. */
+static int fit_line(struct beatgrid *grid, const struct onset_curves *curves)
+{
+    size_t beats = (size_t)(grid->end_s / grid->period_s) + 1, count = 0;
+    double *number = xmalloc(beats * sizeof *number), *time = xmalloc(beats * sizeof *time);
+    double *weight = xmalloc(beats * sizeof *weight), *off = xmalloc(beats * sizeof *off);
+    for (size_t k = 0; k < beats; k++) {
+        double height,
+            t = beatgrid_attack(curves, grid->first_s + (double)k * grid->period_s, REACH_S, &height);
+        if (isnan(t)) continue;
+        number[count] = (double)k;
+        time[count] = t;
+        weight[count++] = fmin(height, 30);
+    }
+    double period = grid->period_s, first = grid->first_s, scale = 0.010;
+    int good = count >= 8 && number[count - 1] - number[0] >= 8;
+    for (int round = 0; good && round < 8; round++) {
+        double sw = 0, sx = 0, sy = 0, sxx = 0, sxy = 0;
+        for (size_t i = 0; i < count; i++) {
+            double r = (time[i] - first - period * number[i]) / (6 * scale);
+            double w = fabs(r) < 1 ? weight[i] * (1 - r * r) * (1 - r * r) : 0;
+            sw += w;
+            sx += w * number[i];
+            sy += w * time[i];
+            sxx += w * number[i] * number[i];
+            sxy += w * number[i] * time[i];
+        }
+        double det = sw * sxx - sx * sx;
+        if (sw <= 0 || det <= 0) break;
+        period = (sw * sxy - sx * sy) / det;
+        first = (sy - period * sx) / sw;
+        for (size_t i = 0; i < count; i++)
+            off[i] = fabs(time[i] - first - period * number[i]);
+        scale = fmax(0.0015, 1.4826 * values_quantile(off, count, 0.5));
+    }
+    if (good && fabs(period / grid->period_s - 1) < 0.003) {
+        grid->period_s = period;
+        grid->first_s = first;
+        grid->spread_s = scale;
+    } else {
+        good = 0;
+    }
+    free(number);
+    free(time);
+    free(weight);
+    free(off);
+    return good;
+}
+
+static double contrast_of(const struct series *novelty, const struct beatgrid *grid)
+{
+    double on = 0, all = 0;
+    size_t beats = 0;
+    for (size_t i = 0; i < novelty->count; i++)
+        all += novelty->value[i];
+    all /= (double)novelty->count;
+    for (double t = grid->first_s; t < grid->end_s; t += grid->period_s, beats++) {
+        long centre = lround(t * ONSET_RATE);
+        double most = 0;
+        for (long i = centre - 2; i <= centre + 2; i++) {
+            if (i >= 0 && i < (long)novelty->count) most = fmax(most, novelty->value[i]);
+        }
+        on += most;
+    }
+    return beats && all > 0 ? on / (double)beats / all : 1;
+}
+
+struct beatgrid beatgrid_fit(const struct onset_curves *curves, const struct series *novelty,
+                             const struct series *harmony, double period)
+{
+    struct beatgrid grid = {.spread_s = NAN, .end_s = (double)novelty->count / ONSET_RATE};
+    double folded[BINS];
+    period = refine_period(novelty, period);
+    evidence(curves, harmony, period, folded);
+    double phase = choose_phase(folded, &grid.margin);
+    grid.support = support(novelty, period);
+    grid.period_s = period / ONSET_RATE;
+    grid.first_s = phase * grid.period_s;
+    fit_line(&grid, curves);
+    grid.first_s -= floor(grid.first_s / grid.period_s + 1e-6) * grid.period_s;
+    grid.contrast = contrast_of(novelty, &grid);
+    return grid;
+}

@@ -1,0 +1,32 @@
+/* beatgrid: one constant beat grid for the whole piece, where the music keeps one.
+ *
+ * Three steps, each an order of magnitude finer: (1) the novelty is demodulated at the coarse tempo and its
+ * first harmonics in blocks, and the frequency whose rotation lines the blocks up best is taken; all blocks
+ * together resolve a cycle over the whole piece, so 0.01 BPM on a few minutes. (2) The phase comes from the
+ * novelty folded to one beat; which of the fold's peaks is the beat and which the offbeat is decided by all
+ * bands and the harmony together. (3) The attacks near each beat are timed on the finer level curve and a
+ * line is fitted through them by iteratively reweighted least squares (Tukey's biweight), which gives period
+ * and phase. */
+#ifndef FOREVER_ROOT_ANALYSIS_BEATGRID_H
+#define FOREVER_ROOT_ANALYSIS_BEATGRID_H
+#include "root/analysis/onset.h"
+
+struct beatgrid {
+    double period_s, first_s; /* a beat, the earliest at or after 0 */
+    double support;  /* 0..1: the share of the piece, weighed by its activity, whose own phase agrees */
+    double contrast; /* novelty on the beats to novelty overall; 1 = none */
+    double margin;   /* 0..1: how much better the beat is than the offbeat */
+    double spread_s; /* of the attacks about the fitted grid; NAN when too few to tell */
+    double end_s;
+};
+
+#define BEATGRID_STEADY 0.7 /* support from which the grid describes the piece */
+
+/* curves: normalised. period: coarse, in frames. harmony: change of harmony (novelty_harmony). */
+struct beatgrid beatgrid_fit(const struct onset_curves *curves, const struct series *novelty,
+                             const struct series *harmony, double period);
+
+/* The time of the attack nearest to at_s, within reach_s, and its height in dB; NAN when nothing rises. */
+double beatgrid_attack(const struct onset_curves *curves, double at_s, double reach_s, double *height_db);
+
+#endif

@@ -1,0 +1,91 @@
+/* analyse: asks the store for a track, examines it, reports; one at a time, until told to quit.
+ *
+ * Nothing here guards against a file that hangs or crashes the decoder: air ends this process then, and the
+ * store remembers the track. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/json.h"
+#include "common/log.h"
+#include "common/mem.h"
+#include "root/work/examine.h"
+#include "root/work/work.h"
+
+#define IDLE_MS  500
+#define ART_HEAD 8 /* the track's number, little endian */
+
+static void send_art(struct work *work, int64_t track, const struct examine_art *art)
+{
+    size_t mime = strlen(art->mime) + 1, len = ART_HEAD + mime + art->len;
+    /* the row is dropped by air when it is too large; a cover is not worth a worker */
+    if (len > wire_find(WIRE_ART)->max_len) {
+        log_info("analyse", "track %lld: its picture of %zu bytes is too large to keep", (long long)track,
+                 art->len);
+        return;
+    }
+    uint8_t *body = xmalloc(len);
+    for (int i = 0; i < ART_HEAD; i++)
+        body[i] = (uint8_t)((uint64_t)track >> (8 * i));
+    memcpy(body + ART_HEAD, art->mime, mime);
+    memcpy(body + ART_HEAD + mime, art->bytes, art->len);
+    work_send_bytes(work, WIRE_ART, 0, body, len);
+    free(body);
+}
+
+static void do_job(struct work *work, int64_t id, const char *path, int fd)
+{
+    struct track track;
+    struct examine_art art;
+    char *cause = NULL;
+    if (examine_file(fd, path, &track, &art, &cause)) {
+        log_info("analyse", "track %lld %s: %s", (long long)id, path, cause);
+        work_send(work, WIRE_FAILED, 0, json_pack("{s:I,s:s}", "track", (json_int_t)id, "reason", cause), -1);
+        free(cause);
+        return;
+    }
+    if (art.bytes) send_art(work, id, &art);
+    json_t *body = json_pack("{s:I,s:s,s:o,s:o}", "track", (json_int_t)id, "hash", track.hash, "tags",
+                             tags_to_json(&track.tags), "features", features_to_json(&track.features));
+    if (work_send(work, WIRE_FEATURES, 0, body, -1) && !work->quit) {
+        work_send(
+            work, WIRE_FAILED, 0,
+            json_pack("{s:I,s:s}", "track", (json_int_t)id, "reason", "its analysis is too large to keep"),
+            -1);
+    }
+    examine_art_free(&art);
+    track_free(&track);
+}
+
+/* Asks for a job and does it: 1; 0 when there is none. */
+static int next_job(struct work *work)
+{
+    struct work_message reply;
+    char *cause = NULL;
+    if (work_request(work, WIRE_JOB, json_object(), &reply, &cause)) {
+        log_debug("analyse", "%s", cause);
+        free(cause);
+        return 0;
+    }
+    const char *path = json_string_value(json_object_get(reply.body, "path"));
+    const json_t *id = json_object_get(reply.body, "track");
+    int found = json_is_integer(id) && path && reply.fd >= 0;
+    if (found) {
+        int fd = reply.fd;
+        reply.fd = -1;
+        do_job(work, json_integer_value(id), path, fd);
+    }
+    work_message_free(&reply);
+    return found;
+}
+
+int work_analyse(struct work *work)
+{
+    if (work_ready(work)) return 1;
+    while (!work->quit) {
+        struct work_message message;
+        if (next_job(work)) continue;
+        /* nothing is sent to this role but QUIT; whatever else comes is dropped */
+        if (work_next(work, &message, IDLE_MS) > 0) work_message_free(&message);
+    }
+    return 0;
+}

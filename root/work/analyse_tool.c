@@ -1,0 +1,158 @@
+/* analyse tool: `forever-root analyse [--json] FILE...`: the station's own ears, on any files. */
+#include <errno.h>
+#include <fcntl.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include "common/json.h"
+#include "common/mem.h"
+#include "root/work/examine.h"
+#include "root/work/work.h"
+
+static const char help[] =
+    "usage: forever-root analyse [--json] FILE...\n"
+    "\n"
+    "Hears each file as the station would and prints what it found.\n"
+    "\n"
+    "  --json   one JSON object a line: file, duration_s, tempo_bpm, tempo_confidence,\n"
+    "           beats_s, downbeats_s, metre, key, camelot, loudness_lufs,\n"
+    "           true_peak_dbtp, energy, danceability, sections, tags and more;\n"
+    "           what is not known is absent; {\"file\",\"error\"} for a file that\n"
+    "           can't be heard\n"
+    "  --help   this text\n"
+    "  --       what follows are files, even when it begins with -\n"
+    "\n"
+    "Exit status: 0; 64 on wrong usage; 65 when a file could not be analysed (the others\n"
+    "were); 74 when the result could not be written.\n";
+
+static int open_file(const char *path, char **cause)
+{
+    struct stat st;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0) return cause_set(cause, "it can't be opened: %s", strerror(errno));
+    if (fstat(fd, &st) || !S_ISREG(st.st_mode)) {
+        close(fd);
+        return cause_set(cause, "it is no regular file");
+    }
+    return fd;
+}
+
+static void print_line(json_t *object)
+{
+    char *text = json_text(object);
+    json_decref(object);
+    puts(text);
+    free(text);
+    fflush(stdout);
+}
+
+/* A path need not be UTF-8; JSON must be. */
+static json_t *path_json(const char *path)
+{
+    json_t *text = json_string(path);
+    if (text) return text;
+    char *plain = xstrdup(path);
+    for (char *p = plain; *p; p++) {
+        if ((unsigned char)*p >= 0x80) *p = '?';
+    }
+    text = json_string(plain);
+    free(plain);
+    return text;
+}
+
+static void print_json(const char *path, const struct track *track)
+{
+    json_t *object = json_object(), *features = features_to_json(&track->features);
+    json_object_set_new(object, "file", path_json(path));
+    json_object_update(object, features);
+    json_object_set_new(object, "tags", tags_to_json(&track->tags));
+    json_object_set_new(object, "hash", json_string(track->hash));
+    json_decref(features);
+    print_line(object);
+}
+
+static void print_number(const char *name, double value, const char *unit, int digits)
+{
+    if (!isnan(value)) printf("  %-12s %.*f%s%s\n", name, digits, value, *unit ? " " : "", unit);
+}
+
+static void print_text(const char *path, const struct track *track)
+{
+    const struct features *f = &track->features;
+    printf("%s\n", path);
+    if (track->tags.artist) printf("  %-12s %s\n", "artist", track->tags.artist);
+    if (track->tags.title) printf("  %-12s %s\n", "title", track->tags.title);
+    print_number("duration", f->duration_s, "s", 2);
+    print_number("tempo", f->tempo_bpm, "BPM", 3);
+    print_number("confidence", f->tempo_confidence, "", 2);
+    if (f->metre)
+        printf("  %-12s %zu, %d to a bar, %zu bars\n", "beats", f->beat_count, f->metre, f->downbeat_count);
+    if (f->key >= 0) printf("  %-12s %s (%s)\n", "key", key_name(f->key), key_camelot(f->key));
+    print_number("loudness", f->loudness_lufs, "LUFS", 1);
+    print_number("range", f->loudness_range_lu, "LU", 1);
+    print_number("true peak", f->true_peak_dbtp, "dBTP", 1);
+    print_number("energy", f->energy, "", 2);
+    print_number("danceability", f->danceability, "", 2);
+    for (size_t i = 0; i < f->section_count; i++) {
+        const struct section *s = &f->sections[i];
+        printf("  %-12s %8.2f to %8.2f s  %s\n", i ? "" : "sections", s->start_s, s->end_s, s->label);
+    }
+    fflush(stdout);
+}
+
+static int analyse_one(const char *path, int as_json)
+{
+    struct track track;
+    char *cause = NULL;
+    int fd = open_file(path, &cause), bad = fd < 0 || examine_file(fd, path, &track, NULL, &cause);
+    if (!bad) {
+        if (as_json) {
+            print_json(path, &track);
+        } else {
+            print_text(path, &track);
+        }
+        track_free(&track);
+        return 0;
+    }
+    if (as_json) {
+        json_t *object = json_pack("{s:o,s:s}", "file", path_json(path), "error", cause);
+        print_line(object);
+    } else {
+        fprintf(stderr, "forever-root analyse: %s: %s\n", path, cause);
+    }
+    free(cause);
+    return -1;
+}
+
+int tool_analyse(int argc, char **argv)
+{
+    int as_json = 0, at = 1, failed = 0;
+    for (; at < argc && argv[at][0] == '-' && argv[at][1]; at++) {
+        if (!strcmp(argv[at], "--")) {
+            at++;
+            break;
+        } else if (!strcmp(argv[at], "--json")) {
+            as_json = 1;
+        } else if (!strcmp(argv[at], "--help")) {
+            fputs(help, stdout);
+            return 0;
+        } else {
+            fprintf(stderr, "forever-root analyse: unknown option %s (--json, --help)\n", argv[at]);
+            return EX_USAGE;
+        }
+    }
+    if (at >= argc) {
+        fprintf(stderr, "forever-root analyse: no file given\n%s", help);
+        return EX_USAGE;
+    }
+    for (; at < argc; at++) {
+        if (analyse_one(argv[at], as_json)) failed = 1;
+        if (ferror(stdout)) return EX_IOERR;
+    }
+    return failed ? EX_DATAERR : 0;
+}

@@ -1,0 +1,146 @@
+#include "root/work/examine.h"
+
+#include <errno.h>
+#include <openssl/evp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/mem.h"
+#include "root/analysis/analysis.h"
+#include "root/audio/decode.h"
+#include "root/audio/pcm.h"
+
+#define READ_BYTES   (256u << 10)
+#define READ_SAMPLES 8192
+
+/* SHA-256 of the file's bytes, in hex; reads by position, so the descriptor's own stays where it is. */
+static char *hash_file(int fd, char **cause)
+{
+    unsigned char digest[EVP_MAX_MD_SIZE], *buffer = xmalloc(READ_BYTES);
+    unsigned len = 0;
+    off_t at = 0;
+    ssize_t got;
+    char *hex = NULL;
+    EVP_MD_CTX *context = EVP_MD_CTX_new();
+    int good = context && EVP_DigestInit_ex(context, EVP_sha256(), NULL);
+    while (good && (got = pread(fd, buffer, READ_BYTES, at)) != 0) {
+        if (got < 0 && errno == EINTR) continue;
+        if (got < 0) {
+            cause_set(cause, "it can't be read: %s", strerror(errno));
+            goto out;
+        }
+        good = EVP_DigestUpdate(context, buffer, (size_t)got);
+        at += got;
+    }
+    if (!good || !EVP_DigestFinal_ex(context, digest, &len)) {
+        cause_set(cause, "its hash can't be computed");
+        goto out;
+    }
+    hex = xmalloc(2 * len + 1);
+    for (unsigned i = 0; i < len; i++)
+        sprintf(hex + 2 * i, "%02x", digest[i]);
+out:
+    EVP_MD_CTX_free(context);
+    free(buffer);
+    return hex;
+}
+
+static int set(const char *text)
+{
+    return text && text[0];
+}
+
+static char *copy(const char *text)
+{
+    return set(text) ? xstrdup(text) : NULL;
+}
+
+/* "dir/Artist - Title.mp3" gives what the tags leave out; a leading track number is dropped. */
+static void name_tags(struct tags *tags, const char *path)
+{
+    if (set(tags->title)) return;
+    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path, *dot = strrchr(name, '.');
+    char *stem = xstrndup(name, dot && dot > name ? (size_t)(dot - name) : strlen(name));
+    char *rest = stem + strspn(stem, "0123456789");
+    if (rest > stem && rest - stem <= 3) {
+        rest += strspn(rest, " .-_");
+    } else {
+        rest = stem;
+    }
+    if (!*rest) rest = stem;
+    char *dash = strstr(rest, " - ");
+    free(tags->title);
+    if (dash && dash > rest && dash[3]) {
+        if (!set(tags->artist)) {
+            free(tags->artist);
+            tags->artist = xstrndup(rest, (size_t)(dash - rest));
+        }
+        tags->title = xstrdup(dash + 3);
+    } else {
+        tags->title = xstrdup(rest);
+    }
+    free(stem);
+}
+
+static void take_tags(struct tags *out, const struct tags *in, const char *path)
+{
+    *out = (struct tags){copy(in->title), copy(in->artist), copy(in->album), copy(in->genre), copy(in->date)};
+    name_tags(out, path);
+}
+
+static void take_art(struct examine_art *out, const struct decoder *decoder)
+{
+    const char *mime = NULL;
+    size_t len = 0;
+    const uint8_t *bytes = decode_art(decoder, &len, &mime);
+    if (!bytes || !len) return;
+    out->bytes = xmalloc(len);
+    memcpy(out->bytes, bytes, len);
+    out->len = len;
+    out->mime = xstrdup(mime ? mime : "application/octet-stream");
+}
+
+static int take_features(struct features *out, struct decoder *decoder, char **cause)
+{
+    struct analysis *analysis = analysis_new();
+    float *pcm = xmalloc(READ_SAMPLES * PCM_CHANNELS * sizeof *pcm);
+    long got;
+    while ((got = decode_read(decoder, pcm, READ_SAMPLES, cause)) > 0)
+        analysis_feed(analysis, pcm, (size_t)got);
+    int result = got < 0 ? -1 : analysis_finish(analysis, out, cause);
+    free(pcm);
+    analysis_free(analysis);
+    return result;
+}
+
+int examine_file(int fd, const char *path, struct track *out, struct examine_art *art, char **cause)
+{
+    struct decoder *decoder = NULL;
+    track_init(out);
+    if (art) *art = (struct examine_art){0};
+    out->hash = hash_file(fd, cause);
+    if (!out->hash) {
+        close(fd);
+        return -1;
+    }
+    if (decode_open(&decoder, fd, cause)) goto failed;
+    take_tags(&out->tags, decode_tags(decoder), path);
+    if (art) take_art(art, decoder);
+    if (take_features(&out->features, decoder, cause)) goto failed;
+    decode_close(decoder);
+    return 0;
+failed:
+    if (decoder) decode_close(decoder);
+    if (art) examine_art_free(art);
+    track_free(out);
+    return -1;
+}
+
+void examine_art_free(struct examine_art *art)
+{
+    free(art->bytes);
+    free(art->mime);
+    *art = (struct examine_art){0};
+}
