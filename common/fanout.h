@@ -21,17 +21,23 @@ struct fanout;
 
 #define FANOUT_ICY_METAINT 16000
 
-enum fanout_end { /* why a listener ended */
-    FANOUT_CLIENT,  /* it went */
-    FANOUT_SLOW,    /* too far behind, twice */
-    FANOUT_ERROR,   /* the socket failed */
-    FANOUT_SHUTDOWN,
-    FANOUT_END_COUNT
+enum fanout_end {                /* why a listener ended */
+                  FANOUT_CLIENT, /* it went */
+                  FANOUT_SLOW,   /* too far behind, twice */
+                  FANOUT_ERROR,  /* the socket failed */
+                  FANOUT_SHUTDOWN,
+                  FANOUT_END_COUNT
 };
 extern const char *const fanout_end_names[FANOUT_END_COUNT];
 
 enum fanout_agent { /* families for statistics */
-    AGENT_BROWSER, AGENT_APP, AGENT_PLAYER, AGENT_RADIO, AGENT_TOOL, AGENT_OTHER, AGENT_COUNT
+                    AGENT_BROWSER,
+                    AGENT_APP,
+                    AGENT_PLAYER,
+                    AGENT_RADIO,
+                    AGENT_TOOL,
+                    AGENT_OTHER,
+                    AGENT_COUNT
 };
 extern const char *const fanout_agent_names[AGENT_COUNT];
 enum fanout_agent fanout_agent_classify(const char *user_agent);
@@ -52,7 +58,7 @@ struct fanout_counts {
     uint64_t bytes; /* accepted by the kernel, metadata included, response headers not */
     uint64_t writes, short_writes, skips;
     uint64_t listening, agents[AGENT_COUNT]; /* now */
-    double seconds; /* listened, of ended listeners */
+    double seconds;                          /* listened, of ended listeners */
 };
 
 struct fanout *fanout_new(struct event_base *base, struct ring *ring, const struct fanout_conf *conf);

@@ -1,0 +1,198 @@
+/* The bytes of one listener: from the ring to the socket, with metadata in between.
+ *
+ * One sendmsg carries what is pending, audio, at most one metadata block and audio again. How much of it the
+ * kernel took is then walked through the same pieces: audio moves the cursor, a block that was cut becomes
+ * pending. A block whose first byte did not go out counts as never written: it is made anew, with the title
+ * of that moment. */
+#include "common/fanout_internal.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+#include "common/mp3.h"
+
+#define SEND_MAX_BYTES  (256u << 10) /* of audio in one call: a resume from far back yields to others */
+#define SEND_ROUNDS_MAX 16
+#define PIECES_MAX      4
+#define SNDBUF_MIN      (64 << 10)
+#define SNDBUF_MAX      (128 << 10)
+#define DEAD_PEER_MS    30000
+
+void fanout_socket_setup(const struct fanout *f, int fd)
+{
+    /* The kernel keeps what was sent and not acknowledged, and what waits: a burst and a flight fit, but a
+     * stalled listener can't pin megabytes. It doubles SO_SNDBUF for its own overhead. */
+    uint64_t burst = mp3_frame_offset(f->kbps, f->burst_frames) + FANOUT_FLIGHT_BYTES;
+    int size = burst < SNDBUF_MIN ? SNDBUF_MIN : burst > SNDBUF_MAX ? SNDBUF_MAX : (int)burst;
+    int on = 1, dead_ms = DEAD_PEER_MS, idle_s = DEAD_PEER_MS / 1000, interval_s = 10, probes = 3;
+    setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
+    setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &size, sizeof size);
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &dead_ms, sizeof dead_ms);
+    setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle_s, sizeof idle_s);
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval_s, sizeof interval_s);
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof probes);
+}
+
+void fanout_relocate(struct fanout *f, struct listener *l)
+{
+    l->cursor = mp3_frame_offset(f->kbps, fanout_start_position(f, 0, 0));
+    l->target = mp3_frame_offset(f->kbps, fanout_air(f));
+    l->skip_at = FANOUT_NOWHERE;
+    l->excused_lag_frames = 0;
+}
+
+/* The metadata block at the listener's place in the stream, and the serial of its title. */
+static size_t metadata(struct fanout *f, const struct listener *l, uint64_t at, const uint8_t **block,
+                       uint64_t *serial)
+{
+    static const uint8_t unchanged[1] = {0};
+    const struct ring_mark *mark = ring_mark_at(f->ring, "title", mp3_frame_at(f->kbps, at));
+    *block = unchanged;
+    *serial = mark ? mark->serial : l->title_serial;
+    if (!mark || mark->serial == l->title_serial) return sizeof unchanged;
+    if (f->icy.serial != mark->serial) {
+        char *text = fanout_icy_text(mark->body);
+        f->icy.len = fanout_icy_block(f->icy.block, text);
+        f->icy.serial = mark->serial;
+        free(text);
+    }
+    *block = f->icy.block;
+    return f->icy.len;
+}
+
+enum piece_kind { PIECE_PENDING, PIECE_AUDIO, PIECE_META };
+
+struct flight {
+    struct iovec iov[PIECES_MAX];
+    enum piece_kind kind[PIECES_MAX];
+    int count;
+    size_t bytes;
+    uint64_t title_serial; /* of the metadata in it */
+};
+
+static void put(struct flight *flight, enum piece_kind kind, const void *bytes, size_t len)
+{
+    flight->kind[flight->count] = kind;
+    flight->iov[flight->count++] = (struct iovec){(void *)(uintptr_t)bytes, len};
+    flight->bytes += len;
+}
+
+/* 0, or -1 when the ring no longer holds what comes next. */
+static int load(struct fanout *f, const struct listener *l, uint64_t to, struct flight *flight)
+{
+    uint64_t at = l->cursor;
+    uint32_t left = l->icy_left;
+    int told = 0;
+    flight->count = 0;
+    flight->bytes = 0;
+    if (l->pending) put(flight, PIECE_PENDING, l->pending + l->pending_at, l->pending_len - l->pending_at);
+    if (to - at > SEND_MAX_BYTES) to = at + SEND_MAX_BYTES;
+    while (at < to && flight->count < PIECES_MAX) {
+        if (l->icy && left == 0) {
+            if (told++) break;
+            const uint8_t *block;
+            size_t len = metadata(f, l, at, &block, &flight->title_serial);
+            put(flight, PIECE_META, block, len);
+            left = FANOUT_ICY_METAINT;
+            continue;
+        }
+        uint64_t len = to - at;
+        if (l->icy && len > left) len = left;
+        const uint8_t *bytes = ring_bytes(f->ring, at, at + len);
+        if (!bytes) return -1;
+        put(flight, PIECE_AUDIO, bytes, (size_t)len);
+        at += len;
+        left -= l->icy ? (uint32_t)len : 0;
+    }
+    return 0;
+}
+
+static void pending_done(struct listener *l)
+{
+    free(l->pending);
+    l->pending = NULL;
+    l->pending_at = l->pending_len = 0;
+    l->pending_is_header = 0;
+}
+
+/* Books n accepted bytes of the flight. 0, or -1 without memory for the rest of a block. */
+static int book(struct fanout *f, struct listener *l, const struct flight *flight, size_t n)
+{
+    for (int i = 0; i < flight->count && n; i++) {
+        size_t len = flight->iov[i].iov_len, taken = n < len ? n : len;
+        n -= taken;
+        if (!(flight->kind[i] == PIECE_PENDING && l->pending_is_header)) {
+            l->bytes += taken;
+            f->counts.bytes += taken;
+        }
+        if (flight->kind[i] == PIECE_AUDIO) {
+            l->cursor += taken;
+            if (l->icy) l->icy_left -= (uint32_t)taken;
+        } else if (flight->kind[i] == PIECE_PENDING) {
+            l->pending_at += (uint32_t)taken;
+            if (l->pending_at == l->pending_len) pending_done(l);
+        } else {
+            l->icy_left = FANOUT_ICY_METAINT;
+            l->title_serial = flight->title_serial;
+            if (taken < len) {
+                l->pending = malloc(len - taken);
+                if (!l->pending) return -1;
+                memcpy(l->pending, (const uint8_t *)flight->iov[i].iov_base + taken, len - taken);
+                l->pending_len = (uint32_t)(len - taken);
+            }
+        }
+    }
+    return 0;
+}
+
+static ssize_t push(struct fanout *f, struct listener *l, struct flight *flight)
+{
+    ssize_t n;
+    do {
+        if (flight->count == 1) {
+            n = send(l->fd, flight->iov[0].iov_base, flight->iov[0].iov_len, MSG_NOSIGNAL | MSG_DONTWAIT);
+        } else {
+            struct msghdr m = {.msg_iov = flight->iov, .msg_iovlen = (size_t)flight->count};
+            n = sendmsg(l->fd, &m, MSG_NOSIGNAL | MSG_DONTWAIT);
+        }
+    } while (n < 0 && errno == EINTR);
+    f->counts.writes++;
+    return n;
+}
+
+enum fanout_sent fanout_send(struct fanout *f, struct listener *l)
+{
+    for (int round = 0; round < SEND_ROUNDS_MAX;) {
+        if (l->cursor == l->skip_at) fanout_relocate(f, l);
+        uint64_t to = l->target < l->skip_at ? l->target : l->skip_at;
+        if (to < l->cursor) to = l->cursor;
+        if (to == l->cursor && !l->pending) {
+            if (l->cursor == l->target) l->excused_lag_frames = 0;
+            return FANOUT_SENT;
+        }
+        struct flight flight;
+        if (load(f, l, to,
+                 &flight)) { /* the ring went on, or began anew: no fault of a listener that keeps up */
+            f->counts.skips++;
+            fanout_relocate(f, l);
+            round++;
+            continue;
+        }
+        ssize_t n = push(f, l, &flight);
+        if (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK) return FANOUT_FAILED;
+        if (n > 0 && book(f, l, &flight, (size_t)n)) return FANOUT_FAILED;
+        if (n < (ssize_t)flight.bytes) {
+            f->counts.short_writes++;
+            l->blocked = 1;
+            return FANOUT_BLOCKED;
+        }
+    }
+    return FANOUT_SENT;
+}

@@ -1,0 +1,543 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "common/fanout.h"
+#include "common/fanout_icy.h"
+#include "common/log.h"
+#include "common/mp3.h"
+#include "tests/unit/frames.h"
+#include "tests/unit/netclient.h"
+
+#define KBPS 192
+#define SEED 7
+
+static struct event_base *base;
+static struct ring *ring;
+static struct fanout *fanout;
+static uint64_t air;
+static unsigned ended[FANOUT_END_COUNT], in_add;
+static uint64_t ended_bytes;
+
+static uint64_t get_air(void *context)
+{
+    (void)context;
+    return air;
+}
+
+static void on_ended(void *context, enum fanout_end why, uint64_t bytes, double seconds)
+{
+    (void)context;
+    assert_false(in_add);
+    assert_true(seconds >= 0);
+    ended[why]++;
+    ended_bytes += bytes;
+}
+
+/* Frames up to `head` lie in the ring; `now` is on air. */
+static void fill(uint64_t head)
+{
+    while (ring_head(ring) < head) {
+        uint64_t at = ring_head(ring);
+        unsigned count = head - at < 490 ? (unsigned)(head - at) : 490;
+        size_t len;
+        char *cause = NULL;
+        uint8_t *bytes = frames_make(KBPS, at, count, SEED, &len);
+        if (ring_append(ring, ring_branch(ring), at, count, bytes, len, &cause)) fail_msg("%s", cause);
+        free(bytes);
+    }
+}
+
+static void start(double burst_s, double lag_limit_s, uint64_t now, uint64_t head)
+{
+    struct ring_conf rc = {.kbps = KBPS, .past_s = 60, .lead_s = 60};
+    char *cause = NULL;
+    if (ring_open(&ring, &rc, &cause)) fail_msg("%s", cause);
+    air = now;
+    fill(head);
+    struct fanout_conf fc = {
+        .burst_s = burst_s, .lag_limit_s = lag_limit_s, .air = get_air, .ended = on_ended};
+    fanout = fanout_new(base, ring, &fc);
+    memset(ended, 0, sizeof ended);
+    ended_bytes = 0;
+}
+
+static void check_counts(void)
+{
+    const struct fanout_counts *c = fanout_counts(fanout);
+    uint64_t all = 0, agents = 0;
+    for (int i = 0; i < FANOUT_END_COUNT; i++) {
+        all += c->ended[i];
+        assert_int_equal(c->ended[i], ended[i]);
+    }
+    for (int i = 0; i < AGENT_COUNT; i++)
+        agents += c->agents[i];
+    assert_int_equal(c->closed, all);
+    assert_int_equal(c->opened - c->closed, c->listening);
+    assert_int_equal(agents, c->listening);
+}
+
+static void stop(int reset)
+{
+    check_counts();
+    fanout_free(fanout, reset);
+    ring_close(ring);
+}
+
+static int add(const struct fanout_listener_conf *conf, int rcvbuf)
+{
+    int fds[2];
+    assert_int_equal(net_pair(fds, rcvbuf), 0);
+    in_add = 1;
+    assert_int_equal(fanout_add(fanout, fds[0], conf), 0);
+    in_add = 0;
+    return fds[1];
+}
+
+static uint64_t offset(uint64_t frame)
+{
+    return mp3_frame_offset(KBPS, frame);
+}
+
+/* Runs until the client holds len bytes. */
+static void until_len(int fd, struct net_bytes *b, size_t len)
+{
+    for (int64_t end = net_now_ms() + NET_DEADLINE_MS; b->len < len && !b->ended && net_now_ms() < end;) {
+        net_turn(base);
+        net_take(fd, b, SIZE_MAX);
+    }
+}
+
+static void assert_frames(const char *data, uint64_t from, uint64_t to)
+{
+    size_t len;
+    uint8_t *want = frames_make(KBPS, from, (unsigned)(to - from), SEED, &len);
+    assert_memory_equal(data, want, len);
+    free(want);
+}
+
+static void test_burst_and_bytes(void **state)
+{
+    (void)state;
+    start(2, 15, 1000, 2000);
+    uint64_t first = fanout_start_position(fanout, 0, 0);
+    assert_int_equal(first, 1000 - 77); /* 2 s are 76.56 frames */
+    int fd = add(
+        &(struct fanout_listener_conf){.header = "head\r\n", .header_len = 6, .user_agent = "VLC/3.0"}, 0);
+    struct net_bytes b = {0};
+    size_t burst = 6 + (size_t)(offset(1000) - offset(first));
+    until_len(fd, &b, burst);
+    for (int i = 0; i < 40; i++)
+        net_turn(base); /* nothing ahead of the air */
+    net_take(fd, &b, SIZE_MAX);
+    assert_int_equal(b.len, burst);
+    air = 1111;
+    until_len(fd, &b, 6 + (size_t)(offset(1090) - offset(first)));
+    assert_true(b.len <= 6 + offset(1111) - offset(first));
+    while (air < 1600) {
+        air += 22;
+        until_len(fd, &b, 6 + (size_t)(offset(air - 22) - offset(first)));
+    }
+    assert_memory_equal(b.data, "head\r\n", 6);
+    uint64_t got = mp3_frame_at(KBPS, offset(first) + b.len - 6);
+    assert_true(got >= air - 22);
+    assert_int_equal(offset(got) - offset(first) + 6, b.len); /* whole frames */
+    assert_frames(b.data + 6, first, got);
+    assert_int_equal(fanout_counts(fanout)->bytes, b.len - 6);
+    assert_int_equal(fanout_counts(fanout)->agents[AGENT_PLAYER], 1);
+    assert_int_equal(fanout_counts(fanout)->skips, 0);
+    close(fd);
+    free(b.data);
+    for (int i = 0; i < 500 && fanout_counts(fanout)->listening; i++)
+        net_turn(base);
+    assert_int_equal(ended[FANOUT_CLIENT], 1);
+    assert_int_equal(ended_bytes, fanout_counts(fanout)->bytes);
+    stop(0);
+}
+
+/* One write per listener and flight, the flights spread over the frames. */
+static void test_writes(void **state)
+{
+    (void)state;
+    enum { N = 44 };
+    start(1, 15, 1000, 2000);
+    int fds[N];
+    for (int i = 0; i < N; i++)
+        fds[i] = add(&(struct fanout_listener_conf){0}, 0);
+    uint64_t before = fanout_counts(fanout)->writes, bytes = fanout_counts(fanout)->bytes;
+    assert_int_equal(before, N);
+    air += 1; /* two of 44 are in the cohort of each frame */
+    for (int64_t end = net_now_ms() + 1000; fanout_counts(fanout)->writes == before && net_now_ms() < end;)
+        net_turn(base);
+    assert_int_equal(fanout_counts(fanout)->writes, before + 2);
+    air += 21;
+    for (int64_t end = net_now_ms() + 1000; fanout_counts(fanout)->writes < before + N && net_now_ms() < end;)
+        net_turn(base);
+    before = fanout_counts(fanout)->writes;
+    bytes = fanout_counts(fanout)->bytes;
+    for (int round = 1; round <= 4; round++) {
+        air += 22;
+        for (int64_t end = net_now_ms() + 1000;
+             fanout_counts(fanout)->writes < before + N && net_now_ms() < end;)
+            net_turn(base);
+        assert_int_equal(fanout_counts(fanout)->writes, before + N);
+        uint64_t each = (fanout_counts(fanout)->bytes - bytes) / N;
+        assert_in_range(each, 13700, 14000);
+        before = fanout_counts(fanout)->writes;
+        bytes = fanout_counts(fanout)->bytes;
+    }
+    assert_int_equal(fanout_counts(fanout)->short_writes, 0);
+    assert_true(fanout_bytes_per_listener() <= 256);
+    stop(0);
+    for (int i = 0; i < N; i++)
+        close(fds[i]);
+}
+
+static void mark_title(uint64_t position, const char *text)
+{
+    char *cause = NULL;
+    json_t *body = json_pack("{s:s}", "text", text);
+    if (ring_mark_add(ring, ring_branch(ring), position, "title", body, &cause)) fail_msg("%s", cause);
+    json_decref(body);
+}
+
+/* The title text of a position, as the test sets them: long ones, so that many writes end within a block. */
+static void title_of(uint64_t position, char *text)
+{
+    uint64_t n = position / 40;
+    int len = sprintf(text, "it's %u - ", (unsigned)n);
+    size_t fill_len = frames_hash(n) % 3900;
+    memset(text + len, 'a' + (int)(n % 26), fill_len);
+    text[(size_t)len + fill_len] = '\0';
+}
+
+static void test_icy(void **state)
+{
+    (void)state;
+    unsigned seed = (unsigned)net_now_ms();
+    print_message("seed %u\n", seed);
+    start(2, 100, 0, 10);
+    for (uint64_t p = 0; p < 2200; p += 40) {
+        char text[4096];
+        title_of(p, text);
+        mark_title(p, text);
+    }
+    fill(2200);
+    air = 2200;
+    struct fanout_listener_conf conf = {.icy = 1, .has_from = 1, .from = 40};
+    int fd = add(&conf, 4096);
+    struct net_bytes b = {0};
+    uint64_t audio = offset(2200) - offset(40);
+    size_t blocks = (size_t)((audio - 1) / FANOUT_ICY_METAINT);
+    uint8_t want[FANOUT_ICY_BLOCK_MAX];
+    uint64_t told = UINT64_MAX, total = audio;
+    for (size_t k = 1; k <= blocks; k++) {
+        uint64_t part = mp3_frame_at(KBPS, offset(40) + k * FANOUT_ICY_METAINT) / 40;
+        char text[4096];
+        title_of(part * 40, text);
+        total += part == told ? 1 : fanout_icy_block(want, text);
+        told = part;
+    }
+    told = UINT64_MAX;
+    for (int64_t end = net_now_ms() + 4 * NET_DEADLINE_MS; net_now_ms() < end && b.len < total;) {
+        event_base_loop(base, EVLOOP_NONBLOCK);
+        net_take(fd, &b, 1 + (size_t)rand_r(&seed) % 9000);
+    }
+    char *plain = malloc(b.len + 1);
+    size_t at = 0, n = 0, seen = 0;
+    while (at < b.len) {
+        size_t len = b.len - at < FANOUT_ICY_METAINT ? b.len - at : FANOUT_ICY_METAINT;
+        memcpy(plain + n, b.data + at, len);
+        n += len;
+        at += len;
+        if (at >= b.len) break;
+        uint64_t position = mp3_frame_at(KBPS, offset(40) + n);
+        size_t block_len = 1;
+        want[0] = 0;
+        if (position / 40 != told) {
+            char text[4096];
+            title_of(position, text);
+            block_len = fanout_icy_block(want, text);
+            told = position / 40;
+        }
+        assert_true(b.len - at >= block_len);
+        assert_memory_equal(b.data + at, want, block_len);
+        at += block_len;
+        seen++;
+    }
+    assert_int_equal(n, audio);
+    assert_frames(plain, 40, 2200);
+    assert_int_equal(seen, blocks);
+    assert_true(fanout_counts(fanout)->short_writes > 3);
+    assert_int_equal(b.len, total);
+    assert_int_equal(fanout_counts(fanout)->bytes, total);
+    assert_int_equal(fanout_counts(fanout)->skips, 0);
+    free(plain);
+    free(b.data);
+    close(fd);
+    stop(0);
+}
+
+static void test_icy_block(void **state)
+{
+    (void)state;
+    uint8_t block[FANOUT_ICY_BLOCK_MAX];
+    assert_int_equal(fanout_icy_block(block, "a - b"), 1 + 32);
+    assert_int_equal(block[0], 2);
+    assert_memory_equal(block + 1, "StreamTitle='a - b';\0\0\0\0\0\0\0\0\0\0\0\0", 32);
+    fanout_icy_block(block, "don't; x='\n");
+    assert_string_equal((char *)block + 1, "StreamTitle='don\xe2\x80\x99t; x=\xe2\x80\x99';");
+    char longest[3 * 2730 + 1];
+    for (size_t i = 0; i < sizeof longest - 1; i += 3)
+        memcpy(longest + i, "\xe2\x82\xac", 3);
+    longest[sizeof longest - 1] = 0;
+    assert_int_equal(fanout_icy_block(block, longest), FANOUT_ICY_BLOCK_MAX);
+    char *tail = memmem(block + 1, FANOUT_ICY_BLOCK_MAX - 1, "';", 2);
+    assert_non_null(tail);
+    assert_int_equal((tail - (char *)block - 1 - 13) % 3, 0); /* cut between characters */
+}
+
+/* Reads nothing: is moved on once, then let go. */
+static void test_slow(void **state)
+{
+    (void)state;
+    start(2, 10, 100, 200);
+    int fd = add(&(struct fanout_listener_conf){0}, 2048);
+    uint64_t first = fanout_start_position(fanout, 0, 0);
+    for (int64_t end = net_now_ms() + NET_DEADLINE_MS; !fanout_counts(fanout)->skips && net_now_ms() < end;) {
+        air += 5;
+        fill(air + 100);
+        ring_set_floor(ring, air);
+        net_turn(base);
+    }
+    assert_int_equal(fanout_counts(fanout)->skips, 1);
+    assert_int_equal(ended[FANOUT_SLOW], 0);
+    /* it wakes up: whole frames, then a jump to the burst's distance from the air */
+    struct net_bytes b = {0};
+    uint64_t jumped_from = 0, jumped_to = 0;
+    for (int64_t end = net_now_ms() + NET_DEADLINE_MS; net_now_ms() < end && !jumped_to;) {
+        net_turn(base);
+        net_take(fd, &b, SIZE_MAX);
+        uint64_t have = mp3_frame_at(KBPS, offset(first) + b.len);
+        uint8_t one[MP3_FRAME_MAX_BYTES];
+        for (uint64_t f = first; f < have && !jumped_to; f++) {
+            size_t len = frames_one(one, KBPS, f, SEED);
+            if (!memcmp(b.data + (offset(f) - offset(first)), one, len)) continue;
+            jumped_from = f;
+            uint64_t there = fanout_start_position(fanout, 0, 0);
+            frames_one(one, KBPS, there, SEED);
+            if (!memcmp(b.data + (offset(f) - offset(first)), one, 64)) jumped_to = there;
+            break;
+        }
+    }
+    assert_true(jumped_to > jumped_from && jumped_from > first);
+    assert_int_equal(jumped_to, air - 77);
+    size_t at = (size_t)(offset(jumped_from) - offset(first));
+    uint64_t good = jumped_to;
+    until_len(fd, &b, at + (size_t)(offset(air) - offset(jumped_to)));
+    while (at + (offset(good) - offset(jumped_to)) < b.len)
+        good++;
+    assert_frames(b.data + at, jumped_to, good);
+    /* and sleeps again */
+    for (int64_t end = net_now_ms() + NET_DEADLINE_MS; !ended[FANOUT_SLOW] && net_now_ms() < end;) {
+        air += 5;
+        fill(air + 100);
+        ring_set_floor(ring, air);
+        net_turn(base);
+    }
+    assert_int_equal(ended[FANOUT_SLOW], 1);
+    assert_int_equal(fanout_counts(fanout)->listening, 0);
+    assert_true(net_until(base, fd, &b, NULL, NET_DEADLINE_MS));
+    assert_int_equal(b.ended, -1);
+    free(b.data);
+    close(fd);
+    stop(0);
+}
+
+/* Never reads at all: ends, although the frame under way never leaves. */
+static void test_stuck(void **state)
+{
+    (void)state;
+    start(2, 5, 100, 200);
+    int fd = add(&(struct fanout_listener_conf){0}, 2048);
+    for (int64_t end = net_now_ms() + NET_DEADLINE_MS; !ended[FANOUT_SLOW] && net_now_ms() < end;) {
+        air += 8;
+        fill(air + 100);
+        ring_set_floor(ring, air);
+        net_turn(base);
+    }
+    assert_int_equal(ended[FANOUT_SLOW], 1);
+    assert_int_equal(fanout_counts(fanout)->skips, 1);
+    close(fd);
+    stop(0);
+}
+
+static void test_from(void **state)
+{
+    (void)state;
+    start(2, 5, 1500, 2000);
+    assert_int_equal(fanout_start_position(fanout, 1, 1400), 1400);
+    assert_int_equal(fanout_start_position(fanout, 1, 1700), 1500); /* not aired yet */
+    assert_int_equal(fanout_start_position(fanout, 1, 0), ring_tail(ring));
+    /* far back is no lag: it asked for it, and may take its time to catch up */
+    int fd = add(&(struct fanout_listener_conf){.has_from = 1, .from = 200}, 2048);
+    for (int i = 0; i < 20; i++) {
+        air += 2;
+        net_turn(base);
+    }
+    assert_int_equal(fanout_counts(fanout)->skips, 0);
+    struct net_bytes b = {0};
+    until_len(fd, &b, (size_t)(offset(1500) - offset(200)));
+    assert_frames(b.data, 200, 1500);
+    assert_int_equal(fanout_counts(fanout)->skips, 0);
+    free(b.data);
+    close(fd);
+    stop(0);
+}
+
+/* A relay that joins anew: its ring starts somewhere else, and listeners go on there. */
+static void test_ring_begins_anew(void **state)
+{
+    (void)state;
+    start(1, 10, 1000, 1200);
+    int fd = add(&(struct fanout_listener_conf){0}, 0);
+    struct net_bytes b = {0};
+    uint64_t first = fanout_start_position(fanout, 0, 0);
+    until_len(fd, &b, (size_t)(offset(1000) - offset(first)));
+    for (int round = 0; round < 2; round++) {
+        uint64_t at = round ? 300 : 90000;
+        char id[33];
+        memset(id, 'a', 32);
+        id[32] = '\0';
+        size_t before = b.len;
+        ring_reset(ring, id, 2, at);
+        air = at;
+        for (int i = 0; i < 60; i++)
+            net_turn(base);
+        net_take(fd, &b, SIZE_MAX);
+        assert_int_equal(b.len, before); /* nothing to play */
+        fill(at + 400);
+        for (int i = 1; i <= 5; i++) {
+            air = at + 22 * (unsigned)i;
+            until_len(fd, &b, before + (size_t)(offset(air - 22) - offset(at)));
+        }
+        uint64_t to = mp3_frame_at(KBPS, offset(at) + b.len - before);
+        assert_true(to >= at + 80);
+        assert_frames(b.data + before, at, to);
+    }
+    assert_int_equal(fanout_counts(fanout)->listening, 1);
+    free(b.data);
+    close(fd);
+    stop(0);
+}
+
+static void test_counts(void **state)
+{
+    (void)state;
+    enum { N = 300 };
+    static const char *const agents[] = {"Mozilla/5.0 (X11) Firefox", "curl/8", "ESP32", NULL,
+                                         "AppleCoreMedia/1.0"};
+    start(0.5, 10, 1000, 1200);
+    int fds[N];
+    for (int i = 0; i < N; i++)
+        fds[i] = add(&(struct fanout_listener_conf){.user_agent = agents[i % 5]}, 0);
+    const struct fanout_counts *c = fanout_counts(fanout);
+    assert_int_equal(c->listening, N);
+    for (enum fanout_agent a = AGENT_BROWSER; a < AGENT_COUNT; a++)
+        assert_int_equal(c->agents[a], a == AGENT_PLAYER ? 0 : N / 5);
+    for (int i = 0; i < N; i += 2) {
+        if (i % 4)
+            shutdown(fds[i], SHUT_WR); /* an end, too */
+        else
+            close(fds[i]);
+    }
+    for (int64_t end = net_now_ms() + NET_DEADLINE_MS; c->listening != N / 2 && net_now_ms() < end;)
+        net_turn(base);
+    assert_int_equal(c->listening, N / 2);
+    check_counts();
+    /* slots are used again; what a listener sends does not matter */
+    int again = add(&(struct fanout_listener_conf){0}, 0);
+    net_send(again, "GET / HTTP/1.1\r\n\r\n");
+    for (int i = 0; i < 20; i++)
+        net_turn(base);
+    assert_int_equal(c->listening, N / 2 + 1);
+    check_counts();
+    struct net_bytes b = {0};
+    stop(1);
+    assert_true(net_until(base, again, &b, NULL, NET_DEADLINE_MS));
+    assert_int_equal(b.ended, -1); /* a reset, so that players come again */
+    assert_int_equal(ended[FANOUT_SHUTDOWN], N / 2 + 1);
+    free(b.data);
+    close(again);
+    for (int i = 0; i < N; i++) {
+        if (i % 4) close(fds[i]);
+    }
+}
+
+static void test_gone_before_it_came(void **state)
+{
+    (void)state;
+    start(1, 10, 1000, 1200);
+    for (int reset = 0; reset < 2; reset++) {
+        int fds[2];
+        assert_int_equal(net_pair(fds, 0), 0);
+        if (reset) setsockopt(fds[1], SOL_SOCKET, SO_LINGER, &(struct linger){1, 0}, sizeof(struct linger));
+        close(fds[1]);
+        in_add = 1;
+        assert_int_equal(fanout_add(fanout, fds[0], &(struct fanout_listener_conf){0}), 0);
+        in_add = 0;
+        for (int64_t end = net_now_ms() + NET_DEADLINE_MS;
+             fanout_counts(fanout)->listening && net_now_ms() < end;)
+            net_turn(base);
+        assert_int_equal(fanout_counts(fanout)->listening, 0);
+    }
+    stop(0);
+}
+
+static void test_agents(void **state)
+{
+    (void)state;
+    assert_int_equal(fanout_agent_classify("Mozilla/5.0 (Macintosh) AppleWebKit/605 Safari/605"),
+                     AGENT_BROWSER);
+    assert_int_equal(fanout_agent_classify("Lavf/59.27.100"), AGENT_PLAYER);
+    assert_int_equal(fanout_agent_classify("Linux UPnP/1.0 Sonos/63.2"), AGENT_RADIO);
+    assert_int_equal(fanout_agent_classify("python-requests/2"), AGENT_TOOL);
+    assert_int_equal(fanout_agent_classify(""), AGENT_OTHER);
+    assert_int_equal(fanout_agent_classify(NULL), AGENT_OTHER);
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    log_init("test", LOG_LEVEL_ERROR);
+    base = event_base_new();
+    return base ? 0 : -1;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    event_base_free(base);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_burst_and_bytes),
+        cmocka_unit_test(test_writes),
+        cmocka_unit_test(test_icy),
+        cmocka_unit_test(test_icy_block),
+        cmocka_unit_test(test_slow),
+        cmocka_unit_test(test_stuck),
+        cmocka_unit_test(test_from),
+        cmocka_unit_test(test_ring_begins_anew),
+        cmocka_unit_test(test_counts),
+        cmocka_unit_test(test_gone_before_it_came),
+        cmocka_unit_test(test_agents),
+    };
+    return cmocka_run_group_tests(tests, setup, teardown);
+}
