@@ -18,17 +18,18 @@ enum station_verdict {
     STATION_SERVE,
     STATION_REDIRECT, /* 302 to `location` (absolute, without query), the request's query kept */
     STATION_FULL,     /* 503 with Retry-After */
-    STATION_WAIT,     /* nothing to play yet: the answer is deferred (a relay waking up, a root that has no music
-                         yet) and admission is asked again at station_wake, until wait_ms is over: then 503 */
+    STATION_WAIT, /* nothing to play yet: the answer is deferred (a relay waking up, a root that has no music
+                     yet) and admission is asked again at station_wake, until wait_ms is over: then 503 */
 };
 
 struct station_conf {
     const char *name, *description, *genre, *url; /* icy-name and so on; NULL left out */
-    const char *public_url;                       /* absolute, without trailing slash; NULL: from the Host header */
+    const char *public_url; /* absolute, without trailing slash; NULL: from the Host header */
     int wait_ms;
-    /* Called for each GET and HEAD of the stream (probe set for HEAD: counts nothing). location: at least 1024
-     * bytes. */
-    enum station_verdict (*admit)(void *context, struct http_request *request, int probe, char *location, size_t size);
+    /* Called for each GET and HEAD of the stream (probe set for HEAD: counts nothing). location: at least
+     * 1024 bytes. */
+    enum station_verdict (*admit)(void *context, struct http_request *request, int probe, char *location,
+                                  size_t size);
     /* 1 when the node is well; else 0 with a reason in text */
     int (*healthy)(void *context, char *text, size_t size);
     /* frame on air */
