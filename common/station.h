@@ -37,6 +37,8 @@ struct station_conf {
     void *context;
 };
 
+/* Everything given is borrowed. station_free comes before those of the fan-out and the server; requests that
+ * still wait get a 503. */
 struct station *station_new(struct event_base *base, struct http_server *http, struct ring *ring,
                             struct fanout *fanout, const struct station_conf *conf);
 void station_free(struct station *station);

@@ -1,0 +1,384 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "common/json.h"
+#include "common/log.h"
+#include "common/mp3.h"
+#include "common/station.h"
+#include "tests/unit/frames.h"
+#include "tests/unit/netclient.h"
+
+#define KBPS 192
+#define SEED 11
+
+static struct event_base *base;
+static struct ring *ring;
+static struct http_server *http;
+static struct fanout *fanout;
+static struct station *station;
+static struct station_conf conf;
+static int port;
+static uint64_t air;
+static enum station_verdict verdict;
+static unsigned probes, asked;
+static int well;
+
+static uint64_t get_air(void *context)
+{
+    (void)context;
+    return air;
+}
+
+static enum station_verdict admit(void *context, struct http_request *request, int probe, char *location,
+                                  size_t size)
+{
+    (void)context;
+    assert_non_null(http_path(request));
+    asked++;
+    probes += probe != 0;
+    snprintf(location, size, "http://other.example:8000/stream.mp3");
+    return verdict;
+}
+
+static int healthy(void *context, char *text, size_t size)
+{
+    (void)context;
+    snprintf(text, size, "the studio is silent");
+    return well;
+}
+
+static void start(void)
+{
+    char *cause = NULL;
+    struct ring_conf rc = {.kbps = KBPS, .past_s = 30, .lead_s = 30};
+    if (ring_open(&ring, &rc, &cause)) fail_msg("%s", cause);
+    size_t len;
+    uint8_t *bytes = frames_make(KBPS, 0, 1200, SEED, &len);
+    if (ring_append(ring, ring_branch(ring), 0, 1200, bytes, len, &cause)) fail_msg("%s", cause);
+    free(bytes);
+    json_t *title = json_pack("{s:s,s:s,s:s}", "artist", "A", "title", "T", "text", "A - T");
+    if (ring_mark_add(ring, ring_branch(ring), 0, "title", title, &cause)) fail_msg("%s", cause);
+    json_decref(title);
+    air = 1000;
+    verdict = STATION_SERVE;
+    well = 1;
+    probes = asked = 0;
+    http = http_server_new(base, NULL, "forever-test");
+    if (http_server_listen(http, "127.0.0.1", 0, &port, &cause)) fail_msg("%s", cause);
+    struct fanout_conf fc = {.burst_s = 2, .lag_limit_s = 15, .air = get_air};
+    fanout = fanout_new(base, ring, &fc);
+    conf = (struct station_conf){.name = "Night\r\nX-Evil: 1",
+                                 .genre = "mixed",
+                                 .url = "http://forever.example/",
+                                 .wait_ms = 200,
+                                 .admit = admit,
+                                 .healthy = healthy,
+                                 .air = get_air};
+    station = station_new(base, http, ring, fanout, &conf);
+}
+
+static void stop(void)
+{
+    station_free(station);
+    fanout_free(fanout, 1);
+    http_server_free(http);
+    ring_close(ring);
+}
+
+static int status_of(const struct net_bytes *b)
+{
+    int status = 0;
+    if (b->data) sscanf(b->data, "HTTP/1.%*d %d", &status);
+    return status;
+}
+
+/* Sends a request and reads until expect came, or to the end with NULL. */
+static int ask(const char *request, const char *expect, struct net_bytes *b)
+{
+    *b = (struct net_bytes){0};
+    int fd = net_connect(port, 0);
+    assert_true(fd >= 0);
+    net_send(fd, request);
+    assert_true(net_until(base, fd, b, expect, NET_DEADLINE_MS));
+    return fd;
+}
+
+static size_t body_at(const struct net_bytes *b)
+{
+    const char *end = strstr(b->data, "\r\n\r\n");
+    assert_non_null(end);
+    return (size_t)(end - b->data) + 4;
+}
+
+static void await_len(int fd, struct net_bytes *b, size_t len)
+{
+    for (int64_t end = net_now_ms() + NET_DEADLINE_MS; b->len < len && !b->ended && net_now_ms() < end;) {
+        net_turn(base);
+        net_take(fd, b, SIZE_MAX);
+    }
+    assert_true(b->len >= len);
+}
+
+static void test_stream(void **state)
+{
+    (void)state;
+    start();
+    for (int minor = 0; minor < 2; minor++) {
+        struct net_bytes b;
+        char request[256], line[64];
+        snprintf(request, sizeof request, "GET /stream.mp3 HTTP/1.%d\r\nHost: x\r\nRange: bytes=0-1\r\n\r\n",
+                 minor);
+        int fd = ask(request, "\r\n\r\n", &b);
+        snprintf(line, sizeof line, "HTTP/1.%d 200 OK\r\n", minor);
+        assert_memory_equal(b.data, line, strlen(line));
+        size_t at = body_at(&b), burst = (size_t)(mp3_frame_offset(KBPS, 1000) - mp3_frame_offset(KBPS, 923));
+        await_len(fd, &b, at + burst);
+        b.data[at - 1] = '\0';
+        assert_non_null(strstr(b.data, "Content-Type: audio/mpeg\r\n"));
+        assert_non_null(strstr(b.data, "Cache-Control: no-store\r\n"));
+        assert_non_null(strstr(b.data, "Connection: close\r\n"));
+        assert_non_null(strstr(b.data, "Accept-Ranges: none\r\n"));
+        assert_non_null(strstr(b.data, "Access-Control-Allow-Origin: *\r\n"));
+        assert_non_null(strstr(b.data, "X-Forever-Position: 923\r\n"));
+        assert_non_null(strstr(b.data, "icy-br: 192\r\n"));
+        assert_non_null(
+            strstr(b.data, "icy-name: NightX-Evil: 1\r\n")); /* a line end does not make a header */
+        assert_null(strstr(b.data, "icy-metaint"));
+        assert_null(strstr(b.data, "icy-description"));
+        assert_null(strstr(b.data, "Content-Length"));
+        assert_null(strstr(b.data, "Transfer-Encoding"));
+        size_t len;
+        uint8_t *want = frames_make(KBPS, 923, 77, SEED, &len);
+        assert_memory_equal(b.data + at, want, len);
+        free(want);
+        assert_int_equal(fanout_counts(fanout)->listening, 1);
+        close(fd);
+        free(b.data);
+        for (int i = 0; i < 500 && fanout_counts(fanout)->listening; i++)
+            net_turn(base);
+    }
+    assert_int_equal(station_peak(station), 1);
+    assert_int_equal(http_server_connections(http), 0);
+    stop();
+}
+
+static void test_head_is_the_same(void **state)
+{
+    (void)state;
+    start();
+    struct net_bytes get, head;
+    int fd = ask("GET /stream.mp3 HTTP/1.1\r\nHost: x\r\nIcy-MetaData: 1\r\n\r\n", "\r\n\r\n", &get);
+    close(fd);
+    fd = ask("HEAD /stream.mp3 HTTP/1.1\r\nHost: x\r\nIcy-MetaData: 1\r\n\r\n", NULL, &head);
+    close(fd);
+    assert_int_equal(head.ended, 1);
+    assert_int_equal(head.len, body_at(&head));
+    /* but for the second of the date */
+    const char *g = strstr(get.data, "Server:"), *h = strstr(head.data, "Server:");
+    assert_non_null(strstr(h, "icy-metaint: 16000\r\n"));
+    assert_memory_equal(g, h, strlen(h));
+    assert_int_equal(probes, 1);
+    assert_int_equal(asked, 2);
+    assert_int_equal(fanout_counts(fanout)->opened, 1); /* a probe is no listener */
+    free(get.data);
+    free(head.data);
+    stop();
+}
+
+static void test_from(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *query;
+        uint64_t position;
+    } cases[] = {{"?from=500", 500},
+                 {"?x=1&from=990", 990},
+                 {"?from=5000", 1000},
+                 {"?from=", 923},
+                 {"?from=-1", 923},
+                 {"?from=12x", 923},
+                 {"?from=99999999999999999999999", 923}};
+    start();
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct net_bytes b;
+        char request[128], line[64];
+        snprintf(request, sizeof request, "GET /stream.mp3%s HTTP/1.0\r\n\r\n", cases[i].query);
+        snprintf(line, sizeof line, "X-Forever-Position: %d\r\n", (int)cases[i].position);
+        int fd = ask(request, "\r\n\r\n", &b);
+        if (!strstr(b.data, line)) fail_msg("%s: %.*s", cases[i].query, (int)body_at(&b), b.data);
+        if (cases[i].position < 1000) {
+            size_t at = body_at(&b), len;
+            await_len(fd, &b, at + 1000);
+            uint8_t *want = frames_make(KBPS, cases[i].position, 2, SEED, &len);
+            assert_memory_equal(b.data + at, want, 1000);
+            free(want);
+        }
+        close(fd);
+        free(b.data);
+    }
+    stop();
+}
+
+static void test_redirect(void **state)
+{
+    (void)state;
+    start();
+    verdict = STATION_REDIRECT;
+    struct net_bytes b;
+    close(ask("GET /stream.mp3?a=1&b=%20 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", NULL, &b));
+    assert_int_equal(status_of(&b), 302);
+    assert_non_null(strstr(b.data, "Location: http://other.example:8000/stream.mp3?a=1&b=%20\r\n"));
+    assert_non_null(strstr(b.data, "Access-Control-Allow-Origin: *\r\n"));
+    assert_non_null(strstr(b.data, "Cache-Control: no-store\r\n"));
+    assert_non_null(strstr(b.data, "Content-Length: 0\r\n"));
+    assert_int_equal(b.len, body_at(&b));
+    free(b.data);
+    close(ask("HEAD /stream.mp3 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", NULL, &b));
+    assert_non_null(strstr(b.data, "Location: http://other.example:8000/stream.mp3\r\n"));
+    free(b.data);
+    verdict = STATION_FULL;
+    close(ask("GET /stream.mp3 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", NULL, &b));
+    assert_int_equal(status_of(&b), 503);
+    assert_non_null(strstr(b.data, "Retry-After: 10\r\n"));
+    assert_non_null(strstr(b.data, "Access-Control-Allow-Origin: *\r\n"));
+    free(b.data);
+    assert_int_equal(fanout_counts(fanout)->opened, 0);
+    stop();
+}
+
+static void test_wait(void **state)
+{
+    (void)state;
+    start();
+    verdict = STATION_WAIT;
+    /* served at the wake that brings music, not at one that brings none */
+    struct net_bytes b = {0};
+    int fd = net_connect(port, 0), other = net_connect(port, 0);
+    net_send(fd, "GET /stream.mp3 HTTP/1.1\r\nHost: x\r\n\r\n");
+    net_send(other, "GET /stream.mp3 HTTP/1.1\r\nHost: x\r\n\r\n");
+    for (int i = 0; i < 200 && station_waiting(station) < 2; i++)
+        net_turn(base);
+    assert_int_equal(station_waiting(station), 2);
+    station_wake(station);
+    assert_int_equal(station_waiting(station), 2);
+    close(other);
+    for (int i = 0; i < 100 && station_waiting(station) > 1; i++)
+        net_turn(base);
+    assert_int_equal(station_waiting(station), 1); /* one gave up */
+    verdict = STATION_SERVE;
+    station_wake(station);
+    assert_int_equal(station_waiting(station), 0);
+    assert_true(net_until(base, fd, &b, "\r\n\r\n", NET_DEADLINE_MS));
+    assert_int_equal(status_of(&b), 200);
+    close(fd);
+    free(b.data);
+    /* the wait has an end */
+    verdict = STATION_WAIT;
+    int64_t begin = net_now_ms();
+    close(ask("GET /stream.mp3 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", NULL, &b));
+    assert_int_equal(status_of(&b), 503);
+    assert_non_null(strstr(b.data, "Retry-After: 10\r\n"));
+    assert_in_range(net_now_ms() - begin, 180, 1500);
+    free(b.data);
+    assert_int_equal(station_waiting(station), 0);
+    /* and so has the station */
+    fd = net_connect(port, 0);
+    net_send(fd, "GET /stream.mp3 HTTP/1.1\r\nHost: x\r\n\r\n");
+    for (int i = 0; i < 200 && station_waiting(station) < 1; i++)
+        net_turn(base);
+    stop();
+    close(fd);
+}
+
+static json_t *get_json(const char *path, int expected)
+{
+    struct net_bytes b;
+    char request[128];
+    snprintf(request, sizeof request,
+             "GET %s HTTP/1.1\r\nHost: radio.example:8000\r\nConnection: close\r\n\r\n", path);
+    close(ask(request, NULL, &b));
+    assert_int_equal(status_of(&b), expected);
+    char *cause = NULL;
+    json_t *value = json_parse(b.data + body_at(&b), b.len - body_at(&b), 1 << 16, &cause);
+    if (!value) fail_msg("%s", cause);
+    free(b.data);
+    return value;
+}
+
+static void test_pages(void **state)
+{
+    (void)state;
+    start();
+    struct net_bytes b;
+    close(ask("GET /stream.m3u HTTP/1.1\r\nHost: radio.example:8000\r\nConnection: close\r\n\r\n", NULL, &b));
+    assert_string_equal(b.data + body_at(&b),
+                        "#EXTM3U\n#EXTINF:-1,Night  X-Evil: 1\nhttp://radio.example:8000/stream.mp3\n");
+    assert_non_null(strstr(b.data, "Content-Type: audio/x-mpegurl\r\n"));
+    free(b.data);
+    close(ask("GET /stream.pls HTTP/1.1\r\nHost: r\r\nX-Forwarded-Proto: https\r\nConnection: close\r\n\r\n",
+              NULL, &b));
+    assert_non_null(strstr(b.data, "\r\n\r\n[playlist]\nNumberOfEntries=1\nFile1=https://r/stream.mp3\n"));
+    free(b.data);
+    json_t *value = get_json("/status-json.xsl", 200);
+    json_t *stats = json_object_get(value, "icestats"), *source = json_object_get(stats, "source");
+    assert_string_equal(json_str_or(stats, "host", "", NULL), "radio.example");
+    assert_string_equal(json_str_or(source, "listenurl", "", NULL), "http://radio.example:8000/stream.mp3");
+    assert_string_equal(json_str_or(source, "title", "", NULL), "T");
+    assert_string_equal(json_str_or(source, "artist", "", NULL), "A");
+    assert_string_equal(json_str_or(source, "server_type", "", NULL), "audio/mpeg");
+    assert_int_equal(json_int_or(source, "bitrate", 0, 0, 999, NULL), KBPS);
+    assert_int_equal(json_int_or(source, "listeners", -1, 0, 999, NULL), 0);
+    assert_true(json_is_null(json_object_get(source, "dummy")));
+    assert_non_null(json_object_get(source, "stream_start_iso8601"));
+    assert_non_null(json_object_get(stats, "server_start_iso8601"));
+    json_decref(value);
+    value = get_json("/health", 200);
+    assert_string_equal(json_str_or(value, "status", "", NULL), "ok");
+    json_decref(value);
+    well = 0;
+    value = get_json("/health", 503);
+    assert_string_equal(json_str_or(value, "reason", "", NULL), "the studio is silent");
+    json_decref(value);
+    stop();
+}
+
+static void test_agents(void **state)
+{
+    (void)state;
+    assert_true(station_agent_stays("ESP8266HTTPClient"));
+    assert_true(station_agent_stays("ESP32HTTPClient"));
+    assert_false(station_agent_stays("Mozilla/5.0"));
+    assert_false(station_agent_stays("VLC/3.0.18 LibVLC/3.0.18"));
+    assert_false(station_agent_stays(""));
+    assert_false(station_agent_stays(NULL));
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    log_init("test", LOG_LEVEL_ERROR);
+    base = event_base_new();
+    return base ? 0 : -1;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    event_base_free(base);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_stream), cmocka_unit_test(test_head_is_the_same),
+        cmocka_unit_test(test_from),   cmocka_unit_test(test_redirect),
+        cmocka_unit_test(test_wait),   cmocka_unit_test(test_pages),
+        cmocka_unit_test(test_agents),
+    };
+    return cmocka_run_group_tests(tests, setup, teardown);
+}
