@@ -119,7 +119,8 @@ FORMATTED := $(wildcard common/*.[ch] relay/*.[ch] deploy/*.c tests/unit/*.[ch] 
              root/*.[ch] root/*/*.[ch])
 lint:
 	clang-format --dry-run -Werror $(FORMATTED)
-	clang-tidy --quiet $(filter %.c,$(filter-out tests/%,$(FORMATTED))) -- -std=gnu11 $(CPPFLAGS)
+	printf '%s\n' $(filter %.c,$(filter-out tests/%,$(FORMATTED))) | \
+	xargs -P $$(nproc) -I FILE clang-tidy --quiet FILE -- -std=gnu11 $(CPPFLAGS)
 check-bare:
 	./tests/bare
 check-all:
