@@ -52,6 +52,8 @@ enum wire_type {
     WIRE_HISTORY,     /* request brain|studio -> store: {"limit"}: latest plays first */
     WIRE_HISTORY_IS,  /* reply: {"plays":[{"track","position","wall_s"}...]} */
 
+    WIRE_REPOOL = 90, /* store -> brain: {}: it began anew, what it told before may be lost: ask for all again */
+
     /* studio <-> brain, store, air */
     WIRE_NEXT = 100, /* request to brain: {"after": track or null, "planned":[track...] oldest first,
                         "avoid":[track...] (could not be opened)} */

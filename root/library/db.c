@@ -67,7 +67,8 @@ static const char *const migrations[] = {
     "  wall_ns INTEGER NOT NULL,"
     "  track INTEGER NOT NULL," /* the one that plays on from here; may be gone since */
     "  body TEXT NOT NULL);"
-    "CREATE INDEX plays_wall ON plays(wall_ns);",
+    "CREATE INDEX plays_wall ON plays(wall_ns);"
+    "CREATE INDEX plays_place ON plays(position, branch);",
 };
 #define SCHEMA_VERSION (int)(sizeof migrations / sizeof *migrations)
 

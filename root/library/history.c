@@ -8,7 +8,8 @@
 
 #define KEEP_NS   (INT64_C(400) * 86400 * CLOCK_NS_PER_S)
 #define KEEP_ROWS INT64_C(1000000)
-/* Pruning runs with every so manieth row. */
+#define SAME_NS   (INT64_C(3600) * CLOCK_NS_PER_S)
+/* Pruning runs with every so many rows. */
 #define PRUNE_EVERY 1000
 
 int history_prune(struct library *l, int64_t now_ns)
@@ -27,9 +28,10 @@ static int64_t played(const json_t *body)
 
 int history_add(struct library *l, uint64_t position, uint32_t branch, int64_t wall_ns, const json_t *body)
 {
-    int64_t same =
-        db_int(l, 0, "SELECT position = ? AND branch = ? FROM plays WHERE id = (SELECT max(id) FROM plays)",
-               "ii", (int64_t)position, (int64_t)branch);
+    /* positions begin anew with a new ring: the same place a day later is another one */
+    int64_t same = db_int(
+        l, 0, "SELECT 1 FROM plays WHERE position = ? AND branch = ? AND wall_ns BETWEEN ? AND ? LIMIT 1",
+        "iiii", (int64_t)position, (int64_t)branch, wall_ns - SAME_NS, wall_ns + SAME_NS);
     if (same) return same < 0 ? -1 : 0;
     char *text = json_text(body);
     int result = db_run(l, "INSERT INTO plays(position, branch, wall_ns, track, body) VALUES(?, ?, ?, ?, ?)",

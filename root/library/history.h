@@ -6,8 +6,8 @@
 
 struct library;
 
-/* body: the segment's; its last track is the one played from here on. The same place on the same branch told
- * again at once is kept once. */
+/* body: the segment's; its last track is the one played from here on. The same place on the same branch,
+ * told again within the hour, is kept once. */
 int history_add(struct library *library, uint64_t position, uint32_t branch, int64_t wall_ns,
                 const json_t *body);
 /* Appends {"track","position","wall_s"} of the latest plays, newest first: a row for each time a track

@@ -118,14 +118,17 @@ int tracks_set_lost(struct library *l, int64_t id, const char *reason, int limit
     return (int)db_int(l, TRACK_FAILED, "SELECT state FROM tracks WHERE id = ?", "i", id);
 }
 
-int64_t tracks_next_of_root(struct library *l, const char *root, int64_t after)
+int tracks_of_root(struct library *l, const char *root, int64_t after, int64_t *ids, int room)
 {
     char *text = path_to_text(root);
-    int64_t id =
-        db_int(l, 0, "SELECT id FROM tracks WHERE root = ? AND id > ? AND present = 1 ORDER BY id LIMIT 1",
-               "ti", text, after);
+    sqlite3_stmt *q =
+        db_query(l, "SELECT id FROM tracks WHERE root = ? AND id > ? AND present = 1 ORDER BY id LIMIT ?",
+                 "tii", text, after, (int64_t)room);
     free(text);
-    return id;
+    int count = 0, got;
+    while ((got = db_step(l, q)) > 0)
+        ids[count++] = sqlite3_column_int64(q, 0);
+    return got < 0 ? -1 : count;
 }
 
 int tracks_keep_roots(struct library *l, char *const *roots, unsigned count)

@@ -18,7 +18,7 @@ struct track_file {
     enum track_state state;
     int present;  /* 0: gone; its state comes back with the same file */
     char *reason; /* of a failure */
-    char *hash;   /* of its content, NULL until analysed */
+    char *hash;   /* of its content when it was last analysed, else NULL */
     int attempts; /* analyses that were lost with their worker */
 };
 void track_file_free(struct track_file *file);
@@ -42,8 +42,8 @@ int tracks_set_gone(struct library *library, int64_t id);
 int tracks_set_changed(struct library *library, int64_t id, int64_t size, int64_t mtime_ns);
 /* Its analysis was lost: counted, and failed for good at the limit. The state after, or -1. */
 int tracks_set_lost(struct library *library, int64_t id, const char *reason, int limit);
-/* Present tracks of a root, in id order: the first above `after`; 0: none. */
-int64_t tracks_next_of_root(struct library *library, const char *root, int64_t after);
+/* Up to `room` present tracks of a root above `after`, in id order: how many, or -1. */
+int tracks_of_root(struct library *library, const char *root, int64_t after, int64_t *ids, int room);
 /* Tracks of roots that are none of these are gone. How many, or -1. */
 int tracks_keep_roots(struct library *library, char *const *roots, unsigned count);
 

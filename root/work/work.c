@@ -78,6 +78,17 @@ static int take_pending(struct work *work, struct work_message *out)
     return 1;
 }
 
+/* 1 when this reply was asked for; it is then crossed off. */
+static int was_asked(struct work *work, uint32_t seq)
+{
+    for (int i = 0; seq && i < WORK_ASKED_MAX; i++) {
+        if (work->asked[i] != seq) continue;
+        work->asked[i] = 0;
+        return 1;
+    }
+    return 0;
+}
+
 int work_next(struct work *work, struct work_message *out, int timeout_ms)
 {
     *out = (struct work_message){.fd = -1};
@@ -87,7 +98,7 @@ int work_next(struct work *work, struct work_message *out, int timeout_ms)
         if (got <= 0) return got;
         if (out->row->type == WIRE_QUIT) {
             work->quit = 1;
-        } else if (out->row->kind != WIRE_REPLY) {
+        } else if (out->row->kind != WIRE_REPLY || was_asked(work, out->seq)) {
             return 1;
         }
         work_message_free(out); /* QUIT, or a reply nobody waits for any more */
@@ -95,16 +106,30 @@ int work_next(struct work *work, struct work_message *out, int timeout_ms)
     return -1;
 }
 
+/* What is over the table's limit would cost us our life: air replaces a worker that sends it. */
+static int send_bytes(struct work *work, const struct wire_row *row, uint32_t seq, const void *bytes,
+                      size_t len, int fd)
+{
+    if (len <= row->max_len) return msg_send(work->channel, (uint16_t)row->type, seq, bytes, len, fd);
+    log_error("work", "%s of %zu bytes is too large to send", row->name, len);
+    static const char sorry[] = "{\"error\":\"the answer is too large\"}";
+    if (row->kind == WIRE_REPLY) return msg_send(work->channel, WIRE_ERROR, seq, sorry, strlen(sorry), -1);
+    errno = EMSGSIZE;
+    return -1;
+}
+
 int work_send(struct work *work, enum wire_type type, uint32_t seq, json_t *body, int fd)
 {
-    int result = wire_send(work->channel, type, seq, body, fd);
-    if (result && errno == EMSGSIZE) log_error("work", "%s is too large to send", wire_find(type)->name);
+    char *text = json_text(body);
+    json_decref(body);
+    int result = send_bytes(work, wire_find(type), seq, text, strlen(text), fd);
+    free(text);
     return result;
 }
 
 int work_send_bytes(struct work *work, enum wire_type type, uint32_t seq, const void *bytes, size_t len)
 {
-    return msg_send(work->channel, (uint16_t)type, seq, bytes, len, -1);
+    return send_bytes(work, wire_find(type), seq, bytes, len, -1);
 }
 
 int work_ready(struct work *work)
@@ -121,7 +146,7 @@ static int judge(struct work *work, const struct wire_row *row, uint32_t seq, st
 {
     if (out->row->type == WIRE_QUIT) {
         work->quit = 1; /* the item at hand is finished first: the reply may be part of it */
-    } else if (out->row->kind != WIRE_REPLY) {
+    } else if (out->row->kind != WIRE_REPLY || was_asked(work, out->seq)) {
         put_pending(work, out);
         *out = (struct work_message){.fd = -1};
         return 0;
@@ -137,10 +162,27 @@ static int judge(struct work *work, const struct wire_row *row, uint32_t seq, st
     return 0;
 }
 
+static uint32_t next_seq(struct work *work)
+{
+    return ++work->seq ? work->seq : ++work->seq; /* 0 means no reply is wanted */
+}
+
+uint32_t work_ask(struct work *work, enum wire_type type, json_t *body)
+{
+    for (int i = 0; i < WORK_ASKED_MAX; i++) {
+        if (work->asked[i]) continue;
+        uint32_t seq = next_seq(work);
+        if (work_send(work, type, seq, body, -1)) return 0;
+        return work->asked[i] = seq;
+    }
+    json_decref(body);
+    return 0;
+}
+
 int work_request(struct work *work, enum wire_type type, json_t *body, struct work_message *out, char **cause)
 {
     const struct wire_row *row = wire_find(type);
-    uint32_t seq = ++work->seq ? work->seq : ++work->seq; /* 0 means no reply is wanted */
+    uint32_t seq = next_seq(work);
     *out = (struct work_message){.fd = -1};
     if (work_send(work, type, seq, body, -1)) return cause_set(cause, "%s: %s", row->name, strerror(errno));
     int64_t end_ns = clock_boot_ns() + (int64_t)(row->deadline_ms + REQUEST_GRACE_MS) * 1000000;
@@ -165,6 +207,8 @@ static int configure(struct work *work, const json_t *body, char **cause)
         const char *text = json_string_value(json_array_get(libraries, i));
         if (!text) bad++;
         work->libraries[i] = path_from_text(text ? text : "");
+        for (size_t n = strlen(work->libraries[i]); n > 1 && work->libraries[i][n - 1] == '/'; n--)
+            work->libraries[i][n - 1] = '\0';
     }
     work->bitrate_kbps = (unsigned)json_int_or(body, "bitrate_kbps", 192, 32, 320, &bad);
     work->lead_s = json_real_or(body, "lead_s", 240, &bad);

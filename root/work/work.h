@@ -11,6 +11,8 @@
 #include "common/msg.h"
 #include "root/wire.h"
 
+#define WORK_ASKED_MAX 8
+
 struct work {
     struct msg_channel *channel;
     enum role role;
@@ -26,6 +28,7 @@ struct work {
     /* messages that came while work_request waited, in order (private to work.c) */
     struct work_pending *pending, **pending_tail;
     uint32_t seq;
+    uint32_t asked[WORK_ASKED_MAX]; /* requests of work_ask without reply yet; 0: free */
 };
 
 /* A message taken off the channel or the pending ones; owned by the caller until work_message_free. */
@@ -54,6 +57,10 @@ int work_send_bytes(struct work *work, enum wire_type type, uint32_t seq, const 
  * WIRE_ERROR, timeout or the end. Consumes body. */
 int work_request(struct work *work, enum wire_type type, json_t *body, struct work_message *out,
                  char **cause);
+
+/* Sends a request whose reply (of its row's kind, or WIRE_ERROR) comes from work_next with this number. Air
+ * answers every one. 0 when it can't be sent or WORK_ASKED_MAX are under way. Consumes body. */
+uint32_t work_ask(struct work *work, enum wire_type type, json_t *body);
 
 /* The roles: exit codes. */
 int work_store(struct work *work);

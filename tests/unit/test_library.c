@@ -119,9 +119,13 @@ static void files(void **state)
 
     /* a library that is no longer configured */
     char *roots[] = {"/other"};
-    assert_int_equal(tracks_next_of_root(l, "/m", 0), a);
+    int64_t ids[4];
+    assert_int_equal(tracks_of_root(l, "/m", 0, ids, 4), 2);
+    assert_int_equal(ids[0], a);
+    assert_int_equal(tracks_of_root(l, "/m", a, ids, 1), 1);
+    assert_int_equal(ids[0], b);
     assert_int_equal(tracks_keep_roots(l, roots, 1), 2);
-    assert_int_equal(tracks_next_of_root(l, "/m", 0), 0);
+    assert_int_equal(tracks_of_root(l, "/m", 0, ids, 4), 0);
     library_close(l);
 }
 
@@ -200,7 +204,7 @@ static void history(void **state)
     add_play(l, 0, now, 0, 1);
     add_play(l, 100, now, 1, 2); /* the transition begins the play of 2 */
     add_play(l, 200, now, 0, 2);
-    add_play(l, 200, now, 0, 2); /* told twice */
+    add_play(l, 100, now + 5, 1, 2); /* told twice */
     add_play(l, 300, now + 7 * CLOCK_NS_PER_S / 2, 2, 3);
     json_t *plays = json_array();
     assert_int_equal(history_latest(l, 10, plays), 3);
