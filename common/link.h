@@ -19,24 +19,33 @@ struct evbuffer;
 
 enum link_type {
     LINK_HELLO = 1, /* JSON {"version":1,"station","name","mount","kbps","branch","position","air_position",
-                       "lead_s","void_from"?}: first record. position: of the first frame that follows;
-                       void_from: the relay must drop its frames from here on before it goes on */
+                       "lead_s","void_from"?}: first record and only there. position: of the first frame that
+                       follows; void_from: the relay must drop its frames from here on before it goes on (0:
+                       its branch is not known here, so all that it has not aired). A position other than
+                       what the relay then wants next: it skips what it has aired, or begins its ring anew */
     LINK_FRAMES,    /* u64 position, u32 branch, u32 count, frames */
-    LINK_MARK,      /* u64 position, u32 branch, u32 kind length, kind, JSON */
-    LINK_BRANCH,    /* u64 position, u32 branch: a retraction */
-    LINK_CLOCK,     /* u64 position on air, u32 ns*: nanoseconds since that frame began (0..26122448), every second */
+    LINK_MARK,      /* u64 position, u32 branch, u32 kind length, kind, JSON; before the frames it points at;
+                       one may come again (after HELLO, after BRANCH) */
+    LINK_BRANCH,    /* u64 position, u32 branch: a retraction; frames go on from position, and the marks that
+                       hold there or lie after it come again */
+    LINK_CLOCK,     /* u64 position on air, u32 ns: nanoseconds since that frame began (0..26122448), every
+                       second; none while the air stands still */
     LINK_COMMAND,   /* JSON {"command": "drain"|"move", ...} */
 };
 #define LINK_HEAD_BYTES 8
 #define LINK_BODY_MAX   (512u << 10)
+#define LINK_JSON_MAX   (64u << 10) /* of HELLO and COMMAND */
+#define LINK_FRAMES_MAX 512u        /* in one record */
+#define LINK_FEED_MAX   (1u << 20)  /* in one call of link_decoder_feed */
 
-/* Encoders append to out. */
-void link_put_hello(struct evbuffer *out, json_t *body); /* borrows */
-void link_put_frames(struct evbuffer *out, uint64_t position, uint32_t branch, uint32_t count, const uint8_t *bytes, size_t len);
-void link_put_mark(struct evbuffer *out, const struct ring_mark *mark);
-void link_put_branch(struct evbuffer *out, uint64_t position, uint32_t branch);
-void link_put_clock(struct evbuffer *out, uint64_t position, uint32_t ns);
-void link_put_command(struct evbuffer *out, json_t *body); /* borrows */
+/* Encoders append to out: a whole record (0), or nothing when memory is out (-1). */
+int link_put_hello(struct evbuffer *out, json_t *body); /* borrows */
+int link_put_frames(struct evbuffer *out, uint64_t position, uint32_t branch, uint32_t count,
+                    const uint8_t *bytes, size_t len);
+int link_put_mark(struct evbuffer *out, const struct ring_mark *mark);
+int link_put_branch(struct evbuffer *out, uint64_t position, uint32_t branch);
+int link_put_clock(struct evbuffer *out, uint64_t position, uint32_t ns);
+int link_put_command(struct evbuffer *out, json_t *body); /* borrows */
 
 struct link_record {
     enum link_type type;
@@ -50,7 +59,8 @@ struct link_record {
 struct link_decoder;
 struct link_decoder *link_decoder_new(void);
 void link_decoder_free(struct link_decoder *decoder);
-/* Bytes as they come, in any pieces; at most LINK_BODY_MAX are kept. */
+/* Bytes as they come, in pieces of at most LINK_FEED_MAX; call next until it says 0 before the next piece. Of
+ * an unfinished record at most LINK_BODY_MAX bytes are kept; a caller who breaks this gets -1 from next. */
 void link_decoder_feed(struct link_decoder *decoder, const void *bytes, size_t len);
 /* 1 with a record (valid until the next call or feed), 0 when more bytes are needed, -1 with *cause when the
  * peer broke the rules: the decoder is then of no more use. */
@@ -61,18 +71,23 @@ struct link_server;
 struct link_server_conf {
     const char *name, *mount;
     double burst_s, fill_rate;
-    /* exact air: frame on air and nanoseconds since it began */
+    /* exact air: frame on air and nanoseconds since it began (pacer_on_air); UINT64_MAX while it stands */
     uint64_t (*air)(void *context, uint32_t *ns);
-    void (*closed)(void *context, void *peer); /* a link ended */
+    /* a link ended, by whichever side; from the loop, never from within another call; not at link_server_free
+     */
+    void (*closed)(void *context, void *peer);
     void *context;
 };
-struct link_server *link_server_new(struct event_base *base, struct ring *ring, const struct link_server_conf *conf);
+struct link_server *link_server_new(struct event_base *base, struct ring *ring,
+                                    const struct link_server_conf *conf);
 void link_server_free(struct link_server *server);
-/* Takes over a detached socket; header is sent first. has_from: the relay holds (branch, position) of
- * `station` and wants what follows; else it starts at the burst position. peer: the caller's tag. */
+/* Takes over a detached socket, also on failure; header is sent first. has_from: the relay holds (branch,
+ * position) of `station` and wants what follows; else it starts at the burst position. peer: the caller's
+ * tag. */
 int link_server_add(struct link_server *server, int fd, const char *header, int has_from, uint32_t branch,
                     uint64_t position, const char *station, void *peer);
-/* After the ring changed (frames appended, marks added, a retraction): wakes the links that can go on. */
+/* After the ring changed, in any way (frames appended, marks added, a retraction): wakes the links that can
+ * go on. */
 void link_server_wake(struct link_server *server);
 void link_server_close_peer(struct link_server *server, void *peer);
 void link_server_command(struct link_server *server, void *peer, json_t *body);
