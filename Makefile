@@ -16,6 +16,10 @@ PKGCONF ?= pkg-config
 WARN    := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wformat=2
 CPPFLAGS += -D_GNU_SOURCE -DFOREVER_VERSION='"$(VERSION)"' -I. -I/usr/share/include/llhttp
 CFLAGS  += -std=gnu11 -g $(OPT) $(WARN) -fstack-protector-strong -fno-math-errno -ffp-contract=off
+# V=1 shows the commands
+Q := $(if $(V),,@)
+say = $(if $(V),,@echo "  $(1)	$@")
+
 ifneq ($(SAN),)
 CFLAGS  += -fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=all
 LDFLAGS += -fsanitize=$(SAN)
@@ -56,21 +60,27 @@ $(BUILD)/librelay.a: $(call obj,$(RELAY_SRC))
 $(BUILD)/%.a:
 	@mkdir -p $(@D)
 	@rm -f $@
-	ar rcs $@ $^
+	$(call say,AR)
+	$(Q)ar rcs $@ $^
 
 $(BUILD)/forever-root: $(call obj,root/main.c) $(BUILD)/libair.a $(BUILD)/libcommon.a
-	$(CC) $(LDFLAGS) -o $@ $^ $(AIR_LIBS)
+	$(call say,LINK)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(AIR_LIBS)
 $(BUILD)/forever-work: $(call obj,root/work/main.c) $(BUILD)/libwork.a $(BUILD)/libcommon.a
-	$(CC) $(LDFLAGS) $(ROLES:%=-Wl,-u,%) -o $@ $^ $(WORK_LIBS)
+	$(call say,LINK)
+	$(Q)$(CC) $(LDFLAGS) $(ROLES:%=-Wl,-u,%) -o $@ $^ $(WORK_LIBS)
 $(BUILD)/forever-relay: $(call obj,relay/main.c) $(BUILD)/librelay.a $(BUILD)/libcommon.a
-	$(CC) $(LDFLAGS) -o $@ $^ $(RELAY_LIBS)
+	$(call say,LINK)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(RELAY_LIBS)
 
 $(BUILD)/obj/llhttp/%.o: $(LLHTTP)/%.c
 	@mkdir -p $(@D)
-	$(CC) $(filter-out -W%,$(CPPFLAGS) $(CFLAGS)) -DLLHTTP_STRICT_MODE=1 -w -c -o $@ $<
+	$(call say,CC)
+	$(Q)$(CC) $(filter-out -W%,$(CPPFLAGS) $(CFLAGS)) -DLLHTTP_STRICT_MODE=1 -w -c -o $@ $<
 $(BUILD)/obj/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+	$(call say,CC)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 -include $(patsubst %.o,%.d,$(call obj,$(ALL_SRC)) $(wildcard $(BUILD)/obj/tests/unit/*.o))
 
 # Unit tests: every tests/unit/test_*.c is one cmocka program linked against everything it may need.
@@ -78,7 +88,8 @@ UNIT_SRC := $(wildcard tests/unit/test_*.c)
 UNIT_BIN := $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(UNIT_SRC))
 $(BUILD)/tests/%: $(BUILD)/obj/tests/unit/%.o $(BUILD)/libair.a $(BUILD)/libwork.a $(BUILD)/librelay.a $(BUILD)/libcommon.a
 	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS) -o $@ $< -Wl,--start-group $(filter %.a,$^) -Wl,--end-group -lcmocka -lcurl $(WORK_LIBS)
+	$(call say,LINK)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $< -Wl,--start-group $(filter %.a,$^) -Wl,--end-group -lcmocka -lcurl $(WORK_LIBS)
 .SECONDARY:
 
 run: all
@@ -90,7 +101,8 @@ clean:
 # The synthesised crate: demo music where none can be fetched, and tracks with exact truth for tests.
 $(BUILD)/forever-crate: deploy/crate.c
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) -o $@ $< -lm
+	$(call say,LINK)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) -o $@ $< -lm
 
 # Tests. tests/suite counts; its last line is "N passed, N failed".
 .PHONY: tests-build check-bare
