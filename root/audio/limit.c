@@ -19,6 +19,7 @@
 
 #include "common/mem.h"
 #include "root/audio/pcm.h"
+#include "root/audio/sinc.h"
 
 #define PHASES   8
 #define TAPS     160        /* per phase: flat to 21.5 kHz */
@@ -97,16 +98,6 @@ static int32_t window_mean_next(struct window_mean *w, int32_t value)
     return (int32_t)((w->sum + MEAN) / (MEAN + 1));
 }
 
-static double bessel_i0(double x)
-{
-    double sum = 1, term = 1;
-    for (int k = 1; k < 40; k++) {
-        term *= x / (2 * k) * (x / (2 * k));
-        sum += term;
-    }
-    return sum;
-}
-
 /* Kaiser-windowed sinc, 53 dB; phase p interpolates at n + p / PHASES from x[n - REACH + 1 .. n + REACH]. */
 static void kernel_make(struct limiter *l)
 {
@@ -115,9 +106,7 @@ static void kernel_make(struct limiter *l)
     for (int p = 0; p < PHASES; p++) {
         double sum = 0, absolute = 0, h[TAPS];
         for (int k = 0; k < TAPS; k++) {
-            double t = k - (REACH - 1) - (double)p / PHASES, u = t / REACH;
-            double sinc = t == 0 ? 1 : sin(M_PI * t) / (M_PI * t);
-            h[k] = sinc * bessel_i0(beta * sqrt(fmax(0, 1 - u * u))) / bessel_i0(beta);
+            h[k] = sinc_kaiser(k - (REACH - 1) - (double)p / PHASES, REACH, beta);
             sum += h[k];
         }
         for (int k = 0; k < TAPS; k++) {
