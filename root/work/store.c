@@ -2,7 +2,8 @@
  *
  * It answers one message at a time, each in a short transaction. What analysis said is believed for the track
  * and the file it was given, and for nothing else. Whenever a track's fate changes, the brain hears of it:
- * see announce. A file that is not what it was when it was analysed is not handed out: it is analysed anew.
+ * see store_announce. A file that is not what it was when it was analysed is not handed out: it is analysed
+ * anew.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -21,34 +22,13 @@
 #include "root/library/history.h"
 #include "root/library/library.h"
 #include "root/library/tracks.h"
+#include "root/work/store.h"
 #include "root/work/store_jobs.h"
-#include "root/work/work.h"
 
 #define PROGRESS_EVERY_NS CLOCK_NS_PER_S
 #define POOL_PAGE         500
 #define HISTORY_MAX       50000
-#define LOST_MAX          2  /* analyses lost with their worker before a track has failed */
-#define JOB_TRIES         20 /* files that turn out to be gone, for one request */
 #define REASON_BYTES_MAX  300
-/* Results of jobs a former store gave out are taken for so long. */
-#define ORPHANS_NS (300 * CLOCK_NS_PER_S)
-
-/* One walk of scan: which of the tracks it found. */
-struct walk {
-    char *root;
-    int64_t generation;
-    int64_t *ids;
-    size_t count, room;
-};
-
-struct store {
-    struct work *work;
-    struct library *library;
-    struct jobs *jobs;
-    struct walk *walks; /* by root, as configured */
-    int64_t started_ns, progress_ns;
-    int progress_due;
-};
 
 /* Announcing */
 
@@ -70,7 +50,7 @@ static void tell_gone(struct store *s, int64_t id)
 
 /* Brings the brain in step after track id changed. Of equal contents one is played: when it goes, the next
  * takes its place; when one comes before it, it steps back. */
-static void announce(struct store *s, int64_t id)
+void store_announce(struct store *s, int64_t id)
 {
     struct track_file file;
     s->progress_due = 1;
@@ -87,11 +67,11 @@ static void announce(struct store *s, int64_t id)
     track_file_free(&file);
 }
 
-static void set_failed(struct store *s, int64_t id, const char *reason)
+void store_set_failed(struct store *s, int64_t id, const char *reason)
 {
     char *text = xstrndup(reason, REASON_BYTES_MAX);
     log_warn("store", "track %lld is skipped: %s", (long long)id, text);
-    if (!tracks_set_failed(s->library, id, text)) announce(s, id);
+    if (!tracks_set_failed(s->library, id, text)) store_announce(s, id);
     free(text);
 }
 
@@ -111,24 +91,22 @@ static void progress(struct store *s)
 
 /* Files */
 
-static int64_t body_track(const json_t *body)
+int64_t store_body_track(const json_t *body)
 {
     return json_int_or(body, "track", 0, 1, INT64_MAX, NULL);
 }
 
-static int below(const char *root, const char *path)
+int store_is_below(const char *root, const char *path)
 {
     size_t n = strlen(root);
     if (n && root[n - 1] == '/') n--;
     return !strncmp(path, root, n) && path[n] == '/' && !strstr(path, "/../");
 }
 
-/* Opens a track's file, and notes what the attempt shows: that it is gone, or no file to play. The descriptor
- * with *st; -1 with *cause. */
-static int open_media(struct store *s, const struct track_file *file, struct stat *st, char **cause)
+int store_open_media(struct store *s, const struct track_file *file, struct stat *st, char **cause)
 {
     size_t i = 0;
-    while (i < s->work->library_count && !below(s->work->libraries[i], file->path))
+    while (i < s->work->library_count && !store_is_below(s->work->libraries[i], file->path))
         i++;
     if (i == s->work->library_count) return cause_set(cause, "it lies outside of the libraries");
     /* links may lead anywhere the operator lets them; a pipe must not make us wait */
@@ -137,224 +115,22 @@ static int open_media(struct store *s, const struct track_file *file, struct sta
     if (fd >= 0 && fstat(fd, st) == 0 && S_ISREG(st->st_mode)) return fd;
     if (fd >= 0) {
         close(fd);
-        set_failed(s, file->id, "it is no regular file");
+        store_set_failed(s, file->id, "it is no regular file");
         return cause_set(cause, "it is no regular file");
     }
     if ((error == ENOENT || error == ENOTDIR) && !tracks_set_gone(s->library, file->id))
-        announce(s, file->id);
+        store_announce(s, file->id);
     return cause_set(cause, "%s", strerror(error));
 }
 
-static int64_t mtime_ns(const struct stat *st)
+int64_t store_mtime_ns(const struct stat *st)
 {
     return (int64_t)st->st_mtim.tv_sec * CLOCK_NS_PER_S + st->st_mtim.tv_nsec;
 }
 
-static int unchanged(const struct track_file *file, const struct stat *st)
+int store_unchanged(const struct track_file *file, const struct stat *st)
 {
-    return file->size == st->st_size && file->mtime_ns == mtime_ns(st);
-}
-
-/* scan */
-
-static struct walk *find_walk(struct store *s, const json_t *body)
-{
-    char *root = path_from_text(json_str_or(body, "root", "", NULL));
-    struct walk *walk = NULL;
-    for (size_t i = 0; i < s->work->library_count && !walk; i++) {
-        if (!strcmp(s->walks[i].root, root)) walk = &s->walks[i];
-    }
-    free(root);
-    if (!walk) return NULL;
-    int64_t generation = json_int_or(body, "generation", 0, 0, INT64_MAX, NULL);
-    if (walk->generation != generation) {
-        walk->generation = generation;
-        walk->count = 0;
-    }
-    return walk;
-}
-
-static void walk_add(struct walk *walk, int64_t id)
-{
-    if (walk->count == walk->room) {
-        walk->room = walk->room ? walk->room * 2 : 256;
-        walk->ids = xrealloc(walk->ids, walk->room * sizeof *walk->ids);
-    }
-    walk->ids[walk->count++] = id;
-}
-
-static void on_found(struct store *s, const json_t *body)
-{
-    struct walk *walk = find_walk(s, body);
-    const json_t *files = json_object_get(body, "files"), *item;
-    size_t i, count = json_array_size(files), changed = 0;
-    if (!walk || !count || library_begin(s->library)) return;
-    int64_t *ids = xcalloc(count, sizeof *ids);
-    json_array_foreach(files, i, item)
-    {
-        int bad = 0;
-        char *path = path_from_text(json_str_or(item, "path", "", &bad));
-        int64_t size = json_int_or(item, "size", 0, 0, INT64_MAX, &bad), id;
-        int64_t time_ns = json_int_or(item, "mtime_ns", 0, INT64_MIN, INT64_MAX, &bad);
-        enum tracks_change change;
-        if (!bad && below(walk->root, path) &&
-            !tracks_found(s->library, walk->root, path, size, time_ns, &id, &change)) {
-            walk_add(walk, id);
-            if (change != TRACKS_SAME) s->progress_due = 1;
-            if (change == TRACKS_CHANGED || change == TRACKS_BACK) ids[changed++] = id;
-        }
-        free(path);
-    }
-    if (!library_commit(s->library)) {
-        for (i = 0; i < changed; i++)
-            announce(s, ids[i]);
-    }
-    free(ids);
-}
-
-static int by_value(const void *a, const void *b)
-{
-    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
-    return x < y ? -1 : x > y;
-}
-
-/* What a whole walk did not find is gone. */
-static void on_scanned(struct store *s, const json_t *body)
-{
-    struct walk *walk = find_walk(s, body);
-    if (!walk) return;
-    const char *error = json_str_or(body, "error", NULL, NULL);
-    if (error) {
-        log_warn("store", "%s: %s: its tracks stay as they are", walk->root, error);
-        return;
-    }
-    if (walk->count < (size_t)json_int_or(body, "files", 0, 0, INT64_MAX, NULL)) {
-        log_warn("store", "%s: not all of the walk arrived: its tracks stay as they are", walk->root);
-        return;
-    }
-    if (walk->count) qsort(walk->ids, walk->count, sizeof *walk->ids, by_value);
-    int64_t ids[500], after = 0;
-    int n;
-    size_t gone = 0, at = 0;
-    while ((n = tracks_of_root(s->library, walk->root, after, ids, 500)) > 0) {
-        for (int i = 0; i < n; i++) {
-            while (at < walk->count && walk->ids[at] < ids[i])
-                at++;
-            if (at < walk->count && walk->ids[at] == ids[i]) continue;
-            if (!tracks_set_gone(s->library, ids[i])) announce(s, ids[i]);
-            gone++;
-        }
-        after = ids[n - 1];
-    }
-    struct tracks_count count;
-    if (tracks_count(s->library, &count)) return;
-    log_info("store", "%s: %zu files found, %zu gone; %lld analysed, %lld to do, %lld failed", walk->root,
-             walk->count, gone, (long long)count.analysed, (long long)count.pending, (long long)count.failed);
-    walk->count = 0;
-    s->progress_due = 1;
-}
-
-/* analyse */
-
-static void give_job(struct store *s, uint32_t seq, const struct track_file *file, int fd,
-                     const struct stat *st)
-{
-    double deadline_s = jobs_begin(s->jobs, file->id, st->st_size, mtime_ns(st));
-    char *path = path_to_text(file->path);
-    work_send(s->work, WIRE_JOB_IS, seq,
-              json_pack("{s:I,s:s,s:I,s:f}", "track", (json_int_t)file->id, "path", path, "size",
-                        (json_int_t)st->st_size, "deadline_s", deadline_s),
-              fd);
-    free(path);
-}
-
-static void on_job(struct store *s, uint32_t seq)
-{
-    for (int tries = 0; tries < JOB_TRIES; tries++) {
-        int64_t id = jobs_choose(s->jobs, s->library);
-        struct track_file file;
-        struct stat st;
-        if (id <= 0 || tracks_get(s->library, id, &file) <= 0) break;
-        char *cause = NULL;
-        int fd = open_media(s, &file, &st, &cause), given = 0;
-        if (fd >= 0) {
-            if (!unchanged(&file, &st) && !tracks_set_changed(s->library, id, st.st_size, mtime_ns(&st)))
-                announce(s, id);
-            give_job(s, seq, &file, fd, &st);
-            close(fd);
-            given = 1;
-        } else if (!tracks_get(s->library, id, &file) || (file.present && file.state == TRACK_NEW)) {
-            set_failed(s, id, cause); /* unless it is gone, which is noted */
-        }
-        free(cause);
-        track_file_free(&file);
-        if (given) return;
-    }
-    work_send(s->work, WIRE_JOB_IS, seq, json_pack("{s:b}", "none", 1), -1);
-}
-
-/* Whether what came for this track was asked for, of the file as it is known now. */
-static int wanted(struct store *s, int64_t id)
-{
-    struct track_file file;
-    if (tracks_get(s->library, id, &file) <= 0) return 0;
-    const struct job *job = jobs_find(s->jobs, id);
-    int yes = job ? job->size == file.size && job->mtime_ns == file.mtime_ns
-                  : file.state == TRACK_NEW && clock_boot_ns() < s->started_ns + ORPHANS_NS;
-    track_file_free(&file);
-    return yes;
-}
-
-static void job_done(struct store *s, int64_t id)
-{
-    struct job *job = jobs_find(s->jobs, id);
-    if (job) job->done = 1;
-}
-
-static void on_features(struct store *s, const json_t *body)
-{
-    struct track track;
-    char *cause = NULL;
-    track_init(&track);
-    if (track_from_json(&track, body, &cause)) {
-        log_error("store", "features refused: %s", cause);
-        if (jobs_find(s->jobs, body_track(body)))
-            set_failed(s, body_track(body), "the analysis made no sense");
-        free(cause);
-    } else if (wanted(s, track.id) && !features_store(s->library, &track)) {
-        announce(s, track.id);
-    }
-    job_done(s, track.id);
-    track_free(&track);
-}
-
-static void on_failed(struct store *s, const json_t *body)
-{
-    int64_t id = body_track(body);
-    if (wanted(s, id)) set_failed(s, id, json_str_or(body, "reason", "no reason given", NULL));
-    jobs_end(s->jobs, id);
-}
-
-static void on_job_lost(struct store *s, const json_t *body)
-{
-    int64_t id = body_track(body);
-    const char *reason = json_str_or(body, "reason", "the analyser died on it", NULL);
-    if (id && wanted(s, id) && tracks_set_lost(s->library, id, reason, LOST_MAX) == TRACK_FAILED)
-        set_failed(s, id, reason);
-    jobs_end(s->jobs, id);
-}
-
-/* i64 track, mime text, NUL, image */
-static void on_art(struct store *s, const uint8_t *bytes, size_t len)
-{
-    uint64_t id = 0;
-    if (len < 10) return;
-    for (int i = 0; i < 8; i++)
-        id |= (uint64_t)bytes[i] << (8 * i);
-    const uint8_t *mime = bytes + 8, *nul = memchr(mime, 0, len - 8);
-    if (!nul || nul + 1 == bytes + len || !wanted(s, (int64_t)id)) return;
-    if (art_store(s->library, (int64_t)id, (const char *)mime, nul + 1, (size_t)(bytes + len - nul - 1)))
-        log_debug("store", "track %lld: picture of type %s left out", (long long)id, (const char *)mime);
+    return file->size == st->st_size && file->mtime_ns == store_mtime_ns(st);
 }
 
 /* brain, studio, air */
@@ -402,9 +178,9 @@ static int track_and_file(struct store *s, int64_t id, struct track *track, int 
     if (!file.present || file.state != TRACK_ANALYSED) {
         tell_gone(s, id);
         cause_set(cause, "the track is %s", file.present ? "not analysed" : "gone");
-    } else if ((*fd = open_media(s, &file, &st, cause)) >= 0) {
-        if (!unchanged(&file, &st)) {
-            if (!tracks_set_changed(s->library, id, st.st_size, mtime_ns(&st))) announce(s, id);
+    } else if ((*fd = store_open_media(s, &file, &st, cause)) >= 0) {
+        if (!store_unchanged(&file, &st)) {
+            if (!tracks_set_changed(s->library, id, st.st_size, store_mtime_ns(&st))) store_announce(s, id);
             cause_set(cause, "the file has changed");
         } else if (features_load(s->library, id, track) <= 0) {
             cause_set(cause, "its features can't be read");
@@ -423,7 +199,7 @@ static void on_track(struct store *s, uint32_t seq, const json_t *body)
     char *cause = NULL;
     int fd = -1;
     track_init(&track);
-    if (track_and_file(s, body_track(body), &track, &fd, &cause)) {
+    if (track_and_file(s, store_body_track(body), &track, &fd, &cause)) {
         reply_error(s, seq, cause);
         free(cause);
         return;
@@ -435,11 +211,11 @@ static void on_track(struct store *s, uint32_t seq, const json_t *body)
 
 static void on_unplayable(struct store *s, const json_t *body)
 {
-    int64_t id = body_track(body);
+    int64_t id = store_body_track(body);
     struct track_file file;
     if (tracks_get(s->library, id, &file) <= 0) return;
     if (file.state == TRACK_ANALYSED)
-        set_failed(s, id, json_str_or(body, "reason", "it can't be decoded", NULL));
+        store_set_failed(s, id, json_str_or(body, "reason", "it can't be decoded", NULL));
     track_file_free(&file);
 }
 
@@ -462,7 +238,7 @@ static void on_art_get(struct store *s, uint32_t seq, const json_t *body)
     char *mime;
     uint8_t *bytes;
     size_t len;
-    if (art_load(s->library, body_track(body), &mime, &bytes, &len) <= 0) {
+    if (art_load(s->library, store_body_track(body), &mime, &bytes, &len) <= 0) {
         reply_error(s, seq, "no picture");
         return;
     }
@@ -480,25 +256,25 @@ static void handle(struct store *s, const struct work_message *m)
 {
     switch (m->row->type) {
     case WIRE_FOUND:
-        on_found(s, m->body);
+        store_on_found(s, m->body);
         break;
     case WIRE_SCANNED:
-        on_scanned(s, m->body);
+        store_on_scanned(s, m->body);
         break;
     case WIRE_JOB:
-        on_job(s, m->seq);
+        store_on_job(s, m->seq);
         break;
     case WIRE_FEATURES:
-        on_features(s, m->body);
+        store_on_features(s, m->body);
         break;
     case WIRE_ART:
-        on_art(s, m->bytes, m->len);
+        store_on_art(s, m->bytes, m->len);
         break;
     case WIRE_FAILED:
-        on_failed(s, m->body);
+        store_on_failed(s, m->body);
         break;
     case WIRE_JOB_LOST:
-        on_job_lost(s, m->body);
+        store_on_job_lost(s, m->body);
         break;
     case WIRE_POOL:
         on_pool(s, m->seq, m->body);

@@ -18,7 +18,7 @@
 
 struct jobs {
     struct job all[JOBS_MAX];
-    int count;
+    int count, varied; /* varied: enough were taken from all over */
     uint64_t random;
 };
 
@@ -105,14 +105,18 @@ static int64_t draw(struct jobs *j, struct library *l, int64_t pending, int draw
 
 int64_t jobs_choose(struct jobs *j, struct library *l)
 {
-    struct tracks_count n;
-    if (tracks_count(l, &n)) return 0;
-    int64_t id = 0, given = n.analysed;
-    for (int i = 0; i < j->count; i++)
-        given += !j->all[i].done;
-    if (given < VARIED && n.pending > 1) id = draw(j, l, n.pending, given < QUICK ? DRAWS : 1);
-    if (id > 0) return id;
-    for (id = tracks_next_pending(l, 0); id > 0 && !is_free(j, id);)
+    int64_t id = tracks_next_pending(l, 0);
+    if (id > 0 && !j->varied) {
+        struct tracks_count n;
+        if (tracks_count(l, &n)) return 0;
+        int64_t given = n.analysed;
+        for (int i = 0; i < j->count; i++)
+            given += !j->all[i].done;
+        j->varied = given >= VARIED;
+        int64_t drawn = j->varied || n.pending < 2 ? 0 : draw(j, l, n.pending, given < QUICK ? DRAWS : 1);
+        if (drawn > 0) return drawn;
+    }
+    while (id > 0 && !is_free(j, id))
         id = tracks_next_pending(l, id);
     if (id > 0) return id;
     for (id = tracks_next_outdated(l, 0); id > 0 && !is_free(j, id);)
