@@ -139,8 +139,8 @@ static int choice_known(const char *choices, const char *text)
 static int assign(const struct conf_option *o, void *dest, const char *place, const char *text, int split,
                   char **cause)
 {
-    const char *unit = o->unit ? o->unit : "";
-    const char *space = *unit ? " " : "";
+    char unit[32];
+    conf_unit(o, unit);
     char *end;
     errno = 0;
     if (o->type == CONF_INT || o->type == CONF_REAL) {
@@ -148,8 +148,8 @@ static int assign(const struct conf_option *o, void *dest, const char *place, co
         double value = o->type == CONF_INT ? (double)strtol(text, &end, 10) : strtod(text, &end);
         if (*text == '\0' || isspace((unsigned char)*text) || *end || !isfinite(value) || errno == ERANGE ||
             value < o->min || value > o->max)
-            return cause_set(cause, "%s: \"%s\" is not %s from %.15g to %.15g%s%s", place, text, what, o->min,
-                             o->max, space, unit);
+            return cause_set(cause, "%s: \"%s\" is not %s from %.15g to %.15g%s", place, text, what, o->min,
+                             o->max, unit);
         if (o->type == CONF_INT)
             *(long *)slot(o, dest) = strtol(text, NULL, 10);
         else

@@ -38,7 +38,8 @@ struct conf_option {
     const char *def;     /* as text; NULL: 0, NULL or empty */
     double min, max;     /* CONF_INT and CONF_REAL, both inclusive */
     const char *choices; /* CONF_CHOICE */
-    const char *unit;    /* for help: "kbit/s", "ADDR:PORT", "DIR" */
+    const char *unit;    /* the value's name in help: "KBITS", "SECONDS", "N", "ADDR:PORT", "DIR"; a number's is also
+                            its unit, in small letters, "N" being none */
     const char *help;    /* one sentence, lower case, no full stop */
     /* more than a range can say: 0, or -1 with an owned *cause ("must ..."); NULL when not needed */
     int (*check)(const char *text, char **cause);
@@ -64,6 +65,8 @@ enum conf_result {
 enum conf_result conf_load(const struct conf_table *table, void *dest, int argc, char **argv, int *exit_code,
                            char **cause);
 void conf_free(const struct conf_table *table, void *dest);
+/* A number's unit with a space before it: " kbit/s"; "" when it has none. */
+void conf_unit(const struct conf_option *option, char out[32]);
 /* --help; the man page's option list in mdoc; a commented example file; what is set now, as a file. */
 void conf_write_help(const struct conf_table *table, FILE *out);
 void conf_write_manual(const struct conf_table *table, FILE *out);

@@ -31,13 +31,23 @@ static void wrap(FILE *out, const char *text, int column, int width)
     fputc('\n', out);
 }
 
+void conf_unit(const struct conf_option *o, char out[32])
+{
+    const char *unit = o->unit && strcmp(o->unit, "N") ? o->unit : "";
+    if (!strcmp(unit, "KBITS")) unit = "kbit/s";
+    int n = snprintf(out, 32, "%s%.30s", *unit ? " " : "", unit);
+    for (int i = 0; i < n; i++)
+        out[i] = (char)tolower((unsigned char)out[i]);
+}
+
 /* " (64 to 320 kbit/s, default 192)"; "" when there is nothing to say. */
 static void limits(const struct conf_option *o, char *out, size_t size)
 {
     char range[200] = "";
+    char unit[32];
+    conf_unit(o, unit);
     if (o->type == CONF_INT || o->type == CONF_REAL)
-        snprintf(range, sizeof range, "%.15g to %.15g%s%s", o->min, o->max, o->unit ? " " : "",
-                 o->unit ? o->unit : "");
+        snprintf(range, sizeof range, "%.15g to %.15g%s", o->min, o->max, unit);
     else if (o->type == CONF_CHOICE)
         snprintf(range, sizeof range, "%s", o->choices);
     else if (o->type == CONF_LIST)
@@ -52,7 +62,6 @@ static void limits(const struct conf_option *o, char *out, size_t size)
 static const char *value_name(const struct conf_option *o)
 {
     if (o->type == CONF_CHOICE) return "NAME";
-    if (o->type == CONF_INT || o->type == CONF_REAL) return "N";
     return o->unit ? o->unit : "TEXT";
 }
 

@@ -30,8 +30,8 @@ static int check_listen(const char *text, char **cause)
 #define AT(member) offsetof(struct config, member)
 static const struct conf_option options[] = {
     {"loud", CONF_BOOL, AT(loud), NULL, 0, 0, NULL, NULL, "shouts", NULL},
-    {"bitrate", CONF_INT, AT(bitrate), "192", 64, 320, NULL, "kbit/s", "of the stream", NULL},
-    {"lead", CONF_REAL, AT(lead), "240", 1.5, 3600, NULL, "s", "held ahead", NULL},
+    {"bitrate", CONF_INT, AT(bitrate), "192", 64, 320, NULL, "KBITS", "of the stream", NULL},
+    {"lead", CONF_REAL, AT(lead), "240", 1.5, 3600, NULL, "SECONDS", "held ahead", NULL},
     {"name", CONF_STRING, AT(name), NULL, 0, 0, NULL, "TEXT", "of the station", NULL},
     {"log-level", CONF_CHOICE, AT(level), "info", 0, 0, "error|warn|info|debug", NULL, "how much to tell",
      NULL},
@@ -153,8 +153,8 @@ static void a_wrong_command_line_is_told(void **state)
         {"--bitrate", " 99", "--bitrate: \" 99\" is not a whole number from 64 to 320 kbit/s"},
         {"--bitrate", "99999999999999999999",
          "--bitrate: \"99999999999999999999\" is not a whole number from 64 to 320 kbit/s"},
-        {"--lead", "nan", "--lead: \"nan\" is not a number from 1.5 to 3600 s"},
-        {"--lead=1.4", NULL, "--lead: \"1.4\" is not a number from 1.5 to 3600 s"},
+        {"--lead", "nan", "--lead: \"nan\" is not a number from 1.5 to 3600 seconds"},
+        {"--lead=1.4", NULL, "--lead: \"1.4\" is not a number from 1.5 to 3600 seconds"},
         {"--log-level", "loud", "--log-level: \"loud\" is none of error|warn|info|debug"},
         {"--log-level", "error|warn", "--log-level: \"error|warn\" is none of error|warn|info|debug"},
         {"--bitrat", "128", "--bitrat: unknown option, the nearest name is --bitrate"},
@@ -298,6 +298,7 @@ static void texts_name_every_option(void **state)
         free(in_example);
     }
     assert_non_null(strstr(help, "(64 to 320 kbit/s, default 192)"));
+    assert_non_null(strstr(help, "  --bitrate KBITS "));
     assert_non_null(strstr(help, "--[no-]loud"));
     assert_non_null(strstr(
         manual, ".It Fl \\-log\\-level Ar NAME\nHow much to tell (error|warn|info|debug, default info).\n"));

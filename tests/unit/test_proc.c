@@ -42,6 +42,7 @@ static int worker(void)
     struct msg m;
     while (msg_wait(c, &m, 10000) > 0)
         continue;
+    msg_channel_free(c);
     return 7;
 }
 

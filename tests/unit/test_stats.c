@@ -71,7 +71,10 @@ static void labels_are_escaped_and_bounded(void **state)
         stats_label(small, size, "key", "éé\"\\ééé€€");
         size_t n = strlen(small);
         assert_true(n < size);
-        if (n == 0) continue;
+        if (n == 0) {
+            free(small);
+            continue;
+        }
         assert_memory_equal(small, "key=\"", 5);
         assert_true(small[n - 1] == '"' && n > 5);
         for (size_t i = 5; i < n - 1; i++) {

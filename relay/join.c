@@ -1,0 +1,216 @@
+#include "relay/join.h"
+
+#include <event2/event.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include "common/clock.h"
+#include "common/json.h"
+#include "common/log.h"
+#include "common/mem.h"
+#include "common/mp3.h"
+#include "common/proc.h"
+#include "common/stats.h"
+
+#define INTERVAL_S     2.0
+#define INTERVAL_MIN_S 0.5
+#define INTERVAL_MAX_S 60.0
+#define ANSWER_MS      4000
+#define CONNECT_MS     3000
+#define ANSWER_MAX     4096
+#define RETRY_MS       1000
+#define RETRY_CAP_MS   10000
+#define REFUSED_MS     10000
+#define REFUSED_CAP_MS 30000
+
+struct join {
+    struct join_conf conf;
+    struct event *next;
+    struct fetch *fetch;
+    char session[17];
+    uint64_t seq;
+    int failures;
+    char *trouble; /* told; NULL when all is well */
+    int taken_once;
+    struct join_counts counts;
+};
+
+static void after_ms(struct join *j, int ms)
+{
+    struct timeval t = {ms / 1000, ms % 1000 * 1000};
+    evtimer_add(j->next, &t);
+}
+
+static json_t *agents(const struct fanout_counts *counts)
+{
+    json_t *object = json_object();
+    for (int i = 0; i < AGENT_COUNT; i++)
+        json_object_set_new(object, fanout_agent_names[i], json_integer((json_int_t)counts->agents[i]));
+    return object;
+}
+
+static void put_count(json_t *object, const char *key, uint64_t value)
+{
+    json_object_set_new(object, key, json_integer((json_int_t)value));
+}
+
+/* The programme's place here: unknown while nothing is pulled, since the air then stands for want of frames.
+ */
+static void put_place(const struct join *j, json_t *object)
+{
+    int on = pull_following(j->conf.pull) || node_playable(j->conf.node);
+    struct pacer *pacer = node_pacer(j->conf.node);
+    uint64_t air = on ? pacer_air(pacer, NULL) : 0;
+    json_object_set_new(object, "position", air ? json_integer((json_int_t)air) : json_null());
+    json_object_set_new(object, "lag_s",
+                        pull_following(j->conf.pull) ? json_real(-pacer_offset_s(pacer)) : json_null());
+    json_object_set_new(object, "lead_s", json_real(on ? pacer_lead_s(pacer) : 0));
+}
+
+static json_t *report(struct join *j)
+{
+    struct fanout_counts counts;
+    struct stats_process process;
+    node_counts(j->conf.node, &counts);
+    stats_process_read(&process);
+    json_t *o = json_object();
+    json_object_set_new(o, "name", json_text_lossy(j->conf.name));
+    json_object_set_new(o, "public_url", json_text_lossy(j->conf.public_url));
+    json_object_set_new(o, "version", json_string(FOREVER_VERSION));
+    json_object_set_new(o, "session", json_string(j->session));
+    put_count(o, "seq", ++j->seq);
+    json_object_set_new(o, "uptime_s", json_real((double)(clock_boot_ns() - j->conf.started_ns) * 1e-9));
+    put_count(o, "listeners", counts.listening);
+    put_count(o, "max_listeners", j->conf.max_listeners);
+    put_count(o, "accepted", counts.opened);
+    put_count(o, "closed", counts.closed);
+    put_count(o, "bytes_in", fetch_bytes_in(j->conf.client));
+    put_count(o, "bytes_out", counts.bytes);
+    json_object_set_new(o, "agents", agents(&counts));
+    put_place(j, o);
+    json_object_set_new(o, "pulling", json_boolean(pull_following(j->conf.pull)));
+    json_object_set_new(o, "draining", json_boolean(node_draining(j->conf.node)));
+    json_object_set_new(o, "cpu_s", json_real(process.cpu_s));
+    put_count(o, "rss_bytes", process.rss_bytes);
+    return o;
+}
+
+/* Takes over text; NULL: the report was taken. */
+static void set_trouble(struct join *j, char *text, int refused)
+{
+    if (text && (!j->trouble || strcmp(text, j->trouble))) {
+        if (refused)
+            log_error("join", "%s", text);
+        else
+            log_warn("join", "%s", text);
+    }
+    if (!text && (j->trouble || !j->taken_once))
+        log_info("join", "reports to %s as %s", j->conf.root, j->conf.name);
+    free(j->trouble);
+    j->trouble = text;
+}
+
+static double read_answer(struct join *j, const void *body, size_t len)
+{
+    json_t *answer = json_parse(body, len, ANSWER_MAX, NULL);
+    double interval_s = json_real_or(answer, "interval_s", INTERVAL_S, NULL);
+    int64_t kbps = json_int_or(answer, "kbps", 0, 0, MP3_KBPS_MAX, NULL);
+    json_decref(answer);
+    if (mp3_kbps_valid((unsigned)kbps)) j->conf.kbps(j->conf.context, (unsigned)kbps);
+    if (!(interval_s >= INTERVAL_MIN_S)) return INTERVAL_MIN_S;
+    return interval_s > INTERVAL_MAX_S ? INTERVAL_MAX_S : interval_s;
+}
+
+static void on_end(void *context, int status, const char *error, const void *body, size_t len)
+{
+    struct join *j = context;
+    j->fetch = NULL;
+    if (status == 200 && !error) {
+        j->counts.taken++;
+        j->failures = 0;
+        set_trouble(j, NULL, 0);
+        j->taken_once = 1;
+        after_ms(j, (int)(read_answer(j, body, len) * 1000));
+        return;
+    }
+    int refused = status == 401 || status == 403;
+    json_t *answer = json_parse(body, len, ANSWER_MAX, NULL);
+    const char *why = json_str_or(answer, "error", "", NULL);
+    char *text;
+    if (refused)
+        text =
+            xasprintf("%s refuses this relay's reports (see --token-file): %d %s", j->conf.root, status, why);
+    else if (status)
+        text = xasprintf("%s does not take the report: %d %s", j->conf.root, status, error ? error : why);
+    else
+        text = xasprintf("%s can't be reached for reports: %s", j->conf.root, error ? error : "no answer");
+    json_decref(answer);
+    j->counts.failed++;
+    set_trouble(j, text, refused || status == 400);
+    after_ms(j, refused ? proc_jitter_ms(REFUSED_MS, REFUSED_CAP_MS, j->failures)
+                        : proc_jitter_ms(RETRY_MS, RETRY_CAP_MS, j->failures));
+    j->failures++;
+}
+
+static void on_next(evutil_socket_t fd, short what, void *context)
+{
+    struct join *j = context;
+    (void)fd, (void)what;
+    json_t *object = report(j);
+    char *body = json_text(object), *url = xasprintf("%s/api/relay/report", j->conf.root), *cause = NULL;
+    json_decref(object);
+    const struct fetch_conf conf = {.url = url,
+                                    .bearer = j->conf.token,
+                                    .body = body,
+                                    .body_len = strlen(body),
+                                    .body_type = "application/json",
+                                    .connect_ms = CONNECT_MS,
+                                    .total_ms = ANSWER_MS,
+                                    .max_bytes = ANSWER_MAX,
+                                    .on_end = on_end,
+                                    .context = j};
+    j->counts.sent++;
+    j->fetch = fetch_start(j->conf.client, &conf, &cause);
+    if (!j->fetch) {
+        set_trouble(j, cause, 1);
+        after_ms(j, REFUSED_CAP_MS);
+    }
+    free(url);
+    free(body);
+}
+
+struct join *join_new(const struct join_conf *conf)
+{
+    struct join *j = xcalloc(1, sizeof *j);
+    j->conf = *conf;
+    uint64_t random = 0;
+    if (getrandom(&random, sizeof random, 0) != sizeof random)
+        random = (uint64_t)clock_wall_ns() ^ (uint64_t)getpid();
+    snprintf(j->session, sizeof j->session, "%016llx", (unsigned long long)random);
+    j->next = evtimer_new(conf->base, on_next, j);
+    after_ms(j, 0);
+    return j;
+}
+
+void join_free(struct join *j)
+{
+    if (!j) return;
+    fetch_cancel(j->fetch);
+    event_free(j->next);
+    free(j->trouble);
+    free(j);
+}
+
+const char *join_trouble(const struct join *j)
+{
+    if (j->trouble) return j->trouble;
+    return j->taken_once ? NULL : "no report has been taken yet";
+}
+
+const struct join_counts *join_counts(const struct join *j)
+{
+    return &j->counts;
+}

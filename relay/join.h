@@ -1,0 +1,37 @@
+/* join: the relay's reports to its root (docs/PROTOCOL.md, "The report"): every 2 s over a kept connection,
+ * with cumulative counters, so that a lost one does no harm. The answer tells the bit rate, so that the ring
+ * fits before the first listener comes. */
+#ifndef FOREVER_RELAY_JOIN_H
+#define FOREVER_RELAY_JOIN_H
+#include <stdint.h>
+
+#include "common/fetch.h"
+#include "relay/node.h"
+#include "relay/pull.h"
+
+struct join;
+
+struct join_conf {
+    struct event_base *base;
+    struct fetch_client *client;
+    struct node *node;
+    const struct pull *pull;
+    const char *root, *token, *name, *public_url; /* outlive the join */
+    unsigned max_listeners;
+    int64_t started_ns;                         /* boot time */
+    void (*kbps)(void *context, unsigned kbps); /* the root's, when it tells */
+    void *context;
+};
+
+struct join *join_new(const struct join_conf *conf); /* reports at once */
+void join_free(struct join *join);
+/* What is wrong with the reports; NULL when the last one was taken. "no report has been taken yet" at first.
+ */
+const char *join_trouble(const struct join *join);
+
+struct join_counts {
+    uint64_t sent, taken, failed;
+};
+const struct join_counts *join_counts(const struct join *join);
+
+#endif

@@ -1,0 +1,196 @@
+/* forever-relay: pulls a station once, however many listen, and nothing while nobody does. */
+#include <event2/event.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sysexits.h>
+
+#include "common/clock.h"
+#include "common/fetch.h"
+#include "common/http.h"
+#include "common/log.h"
+#include "common/mem.h"
+#include "common/proc.h"
+#include "relay/join.h"
+#include "relay/metrics.h"
+#include "relay/node.h"
+#include "relay/options.h"
+#include "relay/pull.h"
+
+struct relay {
+    struct options options;
+    char *public_url;
+    struct event_base *base;
+    struct event *signals[2];
+    struct http_server *http;
+    struct fetch_client *client;
+    struct node *node;
+    struct pull *pull;
+    struct join *join;
+    struct metrics *metrics;
+    int exit_code;
+};
+
+static void on_signal(evutil_socket_t number, short what, void *context)
+{
+    struct relay *r = context;
+    (void)what;
+    log_info("relay", "stops (signal %d)", (int)number);
+    event_base_loopbreak(r->base);
+}
+
+static void on_failed(void *context, const char *why)
+{
+    struct relay *r = context;
+    log_error("relay", "%s", why);
+    r->exit_code = EX_CANTCREAT;
+    event_base_loopbreak(r->base);
+}
+
+static void on_kbps(void *context, unsigned kbps)
+{
+    struct relay *r = context;
+    char *why = NULL;
+    /* a link in use tells by itself, at its next start */
+    if (pull_following(r->pull) || !node_set_kbps(r->node, kbps, &why)) return;
+    on_failed(r, why);
+    free(why);
+}
+
+static void on_wanted(void *context)
+{
+    struct relay *r = context;
+    pull_want(r->pull);
+}
+
+static int on_hopeless(void *context)
+{
+    struct relay *r = context;
+    return pull_refused(r->pull);
+}
+
+/* Well: it can serve whoever comes. Nobody listening is no illness, and neither is a root that is gone as
+ * long as what is held lasts. */
+static int on_healthy(void *context, char *text, size_t size)
+{
+    struct relay *r = context;
+    const char *trouble = pull_trouble(r->pull);
+    if (node_draining(r->node)) {
+        snprintf(text, size, "draining");
+        return 0;
+    }
+    if (pull_following(r->pull) || node_playable(r->node)) return 1;
+    if (!trouble) trouble = join_trouble(r->join);
+    if (!trouble) return 1;
+    snprintf(text, size, "%s", trouble);
+    return 0;
+}
+
+static int start(struct relay *r, char **cause)
+{
+    const struct options *o = &r->options;
+    int port;
+    r->base = event_base_new();
+    if (!r->base) return cause_set(cause, "no event loop");
+    static const int numbers[2] = {SIGTERM, SIGINT};
+    for (int i = 0; i < 2; i++) {
+        r->signals[i] = evsignal_new(r->base, numbers[i], on_signal, r);
+        event_add(r->signals[i], NULL);
+    }
+    signal(SIGPIPE, SIG_IGN);
+    proc_raise_fd_limit();
+    if (proc_make_dir(o->state, cause) || proc_lock_state(o->state, cause)) return -1;
+    r->http = http_server_new(r->base, NULL, "forever-relay/" FOREVER_VERSION);
+    if (http_server_listen(r->http, o->host, o->port, &port, cause)) return -1;
+    r->public_url = options_public_url(o, port);
+    r->client = fetch_client_new(r->base);
+    const struct node_conf node = {.base = r->base,
+                                   .http = r->http,
+                                   .state = o->state,
+                                   .public_url = o->public_url,
+                                   .lead_s = o->lead_s,
+                                   .max_listeners = (unsigned)o->max_listeners,
+                                   .wanted = on_wanted,
+                                   .hopeless = on_hopeless,
+                                   .healthy = on_healthy,
+                                   .context = r};
+    if (node_new(&r->node, &node, cause)) return -1;
+    const struct pull_conf pull = {.base = r->base,
+                                   .client = r->client,
+                                   .node = r->node,
+                                   .root = o->root,
+                                   .token = o->token,
+                                   .lead_s = o->lead_s,
+                                   .linger_s = o->idle_linger_s,
+                                   .failed = on_failed,
+                                   .context = r};
+    r->pull = pull_new(&pull);
+    const struct join_conf join = {.base = r->base,
+                                   .client = r->client,
+                                   .node = r->node,
+                                   .pull = r->pull,
+                                   .root = o->root,
+                                   .token = o->token,
+                                   .name = o->name,
+                                   .public_url = r->public_url,
+                                   .max_listeners = (unsigned)o->max_listeners,
+                                   .started_ns = clock_boot_ns(),
+                                   .kbps = on_kbps,
+                                   .context = r};
+    r->join = join_new(&join);
+    const struct metrics_conf metrics = {.http = r->http,
+                                         .client = r->client,
+                                         .node = r->node,
+                                         .pull = r->pull,
+                                         .join = r->join,
+                                         .max_listeners = (unsigned)o->max_listeners};
+    r->metrics = metrics_new(&metrics);
+    log_info("relay", "forever-relay %s for %s, listeners at %s/stream.mp3", FOREVER_VERSION, o->root,
+             r->public_url);
+    return 0;
+}
+
+static void stop(struct relay *r)
+{
+    if (r->http) http_server_stop(r->http);
+    join_free(r->join);
+    pull_free(r->pull);
+    node_free(r->node);
+    fetch_client_free(r->client);
+    http_server_free(r->http);
+    metrics_free(r->metrics);
+    for (int i = 0; i < 2; i++) {
+        if (r->signals[i]) event_free(r->signals[i]);
+    }
+    if (r->base) event_base_free(r->base);
+    free(r->public_url);
+    options_free(&r->options);
+}
+
+int main(int argc, char **argv)
+{
+    struct relay r = {0};
+    char *cause = NULL;
+    switch (options_load(&r.options, argc, argv, &r.exit_code, &cause)) {
+    case CONF_DONE:
+        return 0;
+    case CONF_FAIL:
+        fprintf(stderr, "forever-relay: %s\n", cause);
+        free(cause);
+        return r.exit_code;
+    case CONF_RUN:
+        break;
+    }
+    log_init("relay", r.options.level);
+    if (start(&r, &cause)) {
+        log_error("relay", "%s", cause);
+        free(cause);
+        r.exit_code = EX_UNAVAILABLE;
+    } else {
+        event_base_dispatch(r.base);
+    }
+    int code = r.exit_code;
+    stop(&r);
+    return code;
+}

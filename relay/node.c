@@ -1,0 +1,271 @@
+#include "relay/node.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/clock.h"
+#include "common/log.h"
+#include "common/mem.h"
+#include "common/mp3.h"
+#include "common/proc.h"
+
+#define FIRST_KBPS   192 /* until the root has told */
+#define PAST_S       90  /* held behind the air: burst, laggards, resumes */
+#define LEAD_SLACK_S 20  /* the clock of a node that joins may be off */
+#define BURST_S      4
+#define LAG_LIMIT_S  20
+#define START_LEAD_S 0.5
+#define WAIT_MS      8000
+#define FULL_LOG_S   10 /* between two lines about listeners turned away */
+
+struct node {
+    struct node_conf conf;
+    unsigned kbps;
+    struct ring *ring;
+    struct pacer *pacer;
+    struct fanout *fanout;
+    struct station *station;
+    char name[256]; /* of the station */
+    int draining, linked;
+    struct fanout_counts before; /* of the parts that were closed */
+    uint64_t peak, turned_away, untold;
+    int64_t full_told_ns;
+};
+
+static uint64_t node_air(void *context)
+{
+    struct node *n = context;
+    return pacer_air(n->pacer, NULL);
+}
+
+/* Whether what is held ends before the present, by the clock kept with it. Asks without moving the air. */
+int node_stale(const struct node *n)
+{
+    struct ring_anchor anchor;
+    int known = ring_anchor(n->ring, &anchor);
+    if (known < 0) return ring_head(n->ring) == ring_tail(n->ring);
+    int64_t since = known ? clock_boot_ns() - anchor.boot_ns : clock_wall_ns() - anchor.wall_ns;
+    return since < 0 || anchor.position + mp3_ns_to_frame(since) >= ring_head(n->ring);
+}
+
+void node_set_linked(struct node *n, int linked)
+{
+    n->linked = linked;
+}
+
+int node_playable(struct node *n)
+{
+    /* without a link nothing comes after what is held: a start would be a standstill */
+    if (!n->linked && node_stale(n)) return 0;
+    uint64_t air = node_air(n);
+    return !pacer_starved(n->pacer) && air > ring_tail(n->ring) && ring_head(n->ring) > air;
+}
+
+static void tell_full(struct node *n)
+{
+    int64_t now = clock_boot_ns();
+    n->turned_away++;
+    n->untold++;
+    if (n->full_told_ns && now - n->full_told_ns < FULL_LOG_S * CLOCK_NS_PER_S) return;
+    log_warn("relay", "full: %llu listeners turned away with %u here%s", (unsigned long long)n->untold,
+             (unsigned)fanout_counts(n->fanout)->listening, n->draining ? ", draining" : "");
+    n->full_told_ns = now;
+    n->untold = 0;
+}
+
+static enum station_verdict admit(void *context, struct http_request *request, int probe, char *location,
+                                  size_t size)
+{
+    struct node *n = context;
+    (void)request, (void)location, (void)size;
+    int full = n->draining || fanout_counts(n->fanout)->listening >= n->conf.max_listeners;
+    if (probe) return full ? STATION_FULL : STATION_SERVE;
+    if (full) {
+        tell_full(n);
+        return STATION_FULL;
+    }
+    n->conf.wanted(n->conf.context);
+    if (node_playable(n)) return STATION_SERVE;
+    return n->conf.hopeless(n->conf.context) ? STATION_FULL : STATION_WAIT;
+}
+
+static int healthy(void *context, char *text, size_t size)
+{
+    struct node *n = context;
+    return n->conf.healthy(n->conf.context, text, size);
+}
+
+static void add_counts(struct fanout_counts *sum, const struct fanout_counts *more)
+{
+    sum->opened += more->opened;
+    sum->closed += more->closed;
+    for (int i = 0; i < FANOUT_END_COUNT; i++)
+        sum->ended[i] += more->ended[i];
+    for (int i = 0; i < AGENT_COUNT; i++)
+        sum->agents[i] += more->agents[i];
+    sum->bytes += more->bytes;
+    sum->writes += more->writes;
+    sum->short_writes += more->short_writes;
+    sum->skips += more->skips;
+    sum->listening += more->listening;
+    sum->seconds += more->seconds;
+}
+
+static void parts_close(struct node *n)
+{
+    if (n->fanout) {
+        struct fanout_counts last = *fanout_counts(n->fanout);
+        last.closed += last.listening;
+        last.ended[FANOUT_SHUTDOWN] += last.listening;
+        last.listening = 0;
+        memset(last.agents, 0, sizeof last.agents);
+        add_counts(&n->before, &last);
+        if (station_peak(n->station) > n->peak) n->peak = station_peak(n->station);
+    }
+    station_free(n->station);
+    if (n->fanout) fanout_free(n->fanout, 1);
+    if (n->pacer) pacer_free(n->pacer);
+    if (n->ring) ring_close(n->ring);
+    n->station = NULL;
+    n->fanout = NULL;
+    n->pacer = NULL;
+    n->ring = NULL;
+}
+
+static int parts_open(struct node *n, char **cause)
+{
+    char *path = xasprintf("%s/main.ring", n->conf.state);
+    const struct ring_conf ring = {
+        .path = path, .kbps = n->kbps, .past_s = PAST_S, .lead_s = n->conf.lead_s + LEAD_SLACK_S};
+    int result = ring_open(&n->ring, &ring, cause);
+    free(path);
+    if (result) return -1;
+    const struct pacer_conf pacer = {.start_lead_s = START_LEAD_S};
+    n->pacer = pacer_new(n->ring, &pacer);
+    const struct fanout_conf fanout = {
+        .burst_s = BURST_S, .lag_limit_s = LAG_LIMIT_S, .air = node_air, .context = n};
+    n->fanout = fanout_new(n->conf.base, n->ring, &fanout);
+    const struct station_conf station = {.name = n->name,
+                                         .public_url = n->conf.public_url,
+                                         .wait_ms = WAIT_MS,
+                                         .admit = admit,
+                                         .healthy = healthy,
+                                         .air = node_air,
+                                         .context = n};
+    n->station = station_new(n->conf.base, n->conf.http, n->ring, n->fanout, &station);
+    return 0;
+}
+
+/* The bit rate heard of last, from the state directory. */
+static unsigned remembered_kbps(const char *state)
+{
+    char *path = xasprintf("%s/kbps", state), *text = proc_read_file(path, 16, NULL, NULL);
+    unsigned kbps = text ? (unsigned)strtoul(text, NULL, 10) : 0;
+    free(text);
+    free(path);
+    return mp3_kbps_valid(kbps) ? kbps : FIRST_KBPS;
+}
+
+static void remember_kbps(const struct node *n)
+{
+    char *path = xasprintf("%s/kbps", n->conf.state), *text = xasprintf("%u\n", n->kbps), *cause = NULL;
+    if (proc_write_file(path, text, strlen(text), 0600, &cause)) log_warn("relay", "%s", cause);
+    free(cause);
+    free(text);
+    free(path);
+}
+
+int node_new(struct node **out, const struct node_conf *conf, char **cause)
+{
+    struct node *n = xcalloc(1, sizeof *n);
+    n->conf = *conf;
+    n->kbps = remembered_kbps(conf->state);
+    if (parts_open(n, cause)) {
+        free(n);
+        return -1;
+    }
+    *out = n;
+    return 0;
+}
+
+void node_free(struct node *n)
+{
+    if (!n) return;
+    parts_close(n);
+    free(n);
+}
+
+int node_set_kbps(struct node *n, unsigned kbps, char **cause)
+{
+    if (kbps == n->kbps) return 0;
+    log_info("relay", "the station's bit rate is %u kbit/s, was %u", kbps, n->kbps);
+    parts_close(n);
+    n->kbps = kbps;
+    if (parts_open(n, cause)) return -1;
+    remember_kbps(n);
+    return 0;
+}
+
+void node_set_name(struct node *n, const char *name)
+{
+    snprintf(n->name, sizeof n->name, "%s", name);
+}
+
+void node_set_draining(struct node *n)
+{
+    if (!n->draining) log_info("relay", "draining: no new listener is taken");
+    n->draining = 1;
+}
+
+int node_draining(const struct node *n)
+{
+    return n->draining;
+}
+
+struct ring *node_ring(struct node *n)
+{
+    return n->ring;
+}
+
+struct pacer *node_pacer(struct node *n)
+{
+    return n->pacer;
+}
+
+struct station *node_station(struct node *n)
+{
+    return n->station;
+}
+
+void node_music(struct node *n)
+{
+    if (station_waiting(n->station) && node_playable(n)) station_wake(n->station);
+}
+
+unsigned node_waiting(const struct node *n)
+{
+    return station_waiting(n->station);
+}
+
+unsigned node_wanted_by(const struct node *n)
+{
+    return (unsigned)fanout_counts(n->fanout)->listening + station_waiting(n->station);
+}
+
+void node_counts(const struct node *n, struct fanout_counts *out)
+{
+    *out = n->before;
+    add_counts(out, fanout_counts(n->fanout));
+}
+
+uint64_t node_turned_away(const struct node *n)
+{
+    return n->turned_away;
+}
+
+uint64_t node_peak(const struct node *n)
+{
+    uint64_t now = station_peak(n->station);
+    return now > n->peak ? now : n->peak;
+}

@@ -1,0 +1,60 @@
+/* node: what a relay's listeners hear: ring, pacer, fan-out and station of one bit rate, and who is let in.
+ *
+ * The bit rate is the root's and known only when the root has told it; a change of it ends every listener and
+ * starts the parts afresh (they all count in its bytes), while the node and its counters live on. */
+#ifndef FOREVER_RELAY_NODE_H
+#define FOREVER_RELAY_NODE_H
+#include <stdint.h>
+
+#include "common/fanout.h"
+#include "common/http.h"
+#include "common/pacer.h"
+#include "common/ring.h"
+#include "common/station.h"
+
+struct node;
+
+struct node_conf {
+    struct event_base *base;
+    struct http_server *http;
+    const char *state; /* directory; outlives the node */
+    const char *public_url;
+    double lead_s;
+    unsigned max_listeners;
+    void (*wanted)(void *context);  /* somebody listens or waits to: music is needed */
+    int (*hopeless)(void *context); /* 1: none will come soon, so that nobody need wait for it */
+    int (*healthy)(void *context, char *text, size_t size);
+    void *context;
+};
+
+/* Opens what the state directory holds. 0, or -1 with *cause. */
+int node_new(struct node **out, const struct node_conf *conf, char **cause);
+void node_free(struct node *node); /* listeners are cut with a reset */
+/* Goes over to another bit rate (and remembers it); nothing when it is the present one. */
+int node_set_kbps(struct node *node, unsigned kbps, char **cause);
+void node_set_name(struct node *node, const char *station_name);
+void node_set_draining(struct node *node);
+int node_draining(const struct node *node);
+
+/* Valid until node_set_kbps. */
+struct ring *node_ring(struct node *node);
+struct pacer *node_pacer(struct node *node);
+struct station *node_station(struct node *node);
+
+/* The ring has changed: those who wait for music look again. */
+void node_music(struct node *node);
+/* Listeners, and those who wait to become one. */
+unsigned node_wanted_by(const struct node *node);
+unsigned node_waiting(const struct node *node);
+/* Counters since the start of the program. */
+void node_counts(const struct node *node, struct fanout_counts *out);
+uint64_t node_turned_away(const struct node *node);
+uint64_t node_peak(const struct node *node);
+/* A link brings frames: set once its HELLO is dealt with, cleared when it ends. */
+void node_set_linked(struct node *node, int linked);
+/* 1 when nothing is held, or what is held no longer reaches the present. */
+int node_stale(const struct node *node);
+/* 1 when there is something to hear now. */
+int node_playable(struct node *node);
+
+#endif

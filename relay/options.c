@@ -1,0 +1,191 @@
+#include "relay/options.h"
+
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include "common/mem.h"
+#include "common/proc.h"
+
+#define TOKEN_MAX_BYTES 4096
+
+static int check_url(const char *text, char **cause)
+{
+    size_t head = !strncasecmp(text, "http://", 7) ? 7 : !strncasecmp(text, "https://", 8) ? 8 : 0;
+    if (!head || !text[head] || strpbrk(text, " \"<>\\?#"))
+        return cause_set(cause, "must be an absolute http:// or https:// address without query");
+    return 0;
+}
+
+static int check_listen(const char *text, char **cause)
+{
+    char host[64];
+    int port;
+    return conf_parse_listen(text, host, &port, cause);
+}
+
+#define AT(member) offsetof(struct options, member)
+static const struct conf_option table[] = {
+    {.name = "root",
+     .type = CONF_STRING,
+     .offset = AT(root),
+     .unit = "URL",
+     .check = check_url,
+     .help = "address of the root, for example http://radio.example:8000"},
+    {.name = "token-file",
+     .type = CONF_STRING,
+     .offset = AT(token_file),
+     .unit = "FILE",
+     .help = "file with the secret that this relay presents to the root"},
+    {.name = "listen",
+     .type = CONF_STRING,
+     .offset = AT(listen),
+     .def = ":8001",
+     .unit = "ADDR:PORT",
+     .check = check_listen,
+     .help = "where to serve; :PORT means every address of this machine"},
+    {.name = "public-url",
+     .type = CONF_STRING,
+     .offset = AT(public_url),
+     .unit = "URL",
+     .check = check_url,
+     .help =
+         "address by which listeners reach this relay; left out, it is made of the address listened on or of "
+         "this host's name"},
+    {.name = "state",
+     .type = CONF_STRING,
+     .offset = AT(state),
+     .unit = "DIR",
+     .help = "where the relay keeps the programme it holds"},
+    {.name = "idle-linger",
+     .type = CONF_REAL,
+     .offset = AT(idle_linger_s),
+     .def = "15",
+     .min = 0,
+     .max = 86400,
+     .unit = "SECONDS",
+     .help = "how long the pull goes on after the last listener"},
+    {.name = "max-listeners",
+     .type = CONF_INT,
+     .offset = AT(max_listeners),
+     .def = "1000",
+     .min = 1,
+     .max = 1000000,
+     .unit = "N",
+     .help = "listeners served at most; a further one gets 503"},
+    {.name = "lead",
+     .type = CONF_REAL,
+     .offset = AT(lead_s),
+     .def = "240",
+     .min = 2,
+     .max = 900,
+     .unit = "SECONDS",
+     .help = "how much of the programme ahead of the air is held at most, to live on when the root is gone"},
+    {.name = "name",
+     .type = CONF_STRING,
+     .offset = AT(name),
+     .unit = "TEXT",
+     .help = "name of this relay in the root's statistics; left out, this host's name"},
+    {.name = "log-level",
+     .type = CONF_CHOICE,
+     .offset = AT(log_level_name),
+     .def = "info",
+     .choices = "error|warn|info|debug",
+     .help = "what is logged to standard error"},
+};
+
+const struct conf_table options_table = {
+    .program = "forever-relay",
+    .section = "relay",
+    .prefix = "FOREVER_RELAY",
+    .summary = "an edge node that carries a forever station on to any number of listeners",
+    .options = table,
+    .count = sizeof table / sizeof *table,
+};
+
+static char *host_name(void)
+{
+    char name[65] = "";
+    if (gethostname(name, sizeof name - 1) || !*name) return xstrdup("localhost");
+    return xstrdup(name);
+}
+
+static char *default_state(void)
+{
+    const char *xdg = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
+    if (xdg && *xdg == '/') return xasprintf("%s/forever-relay", xdg);
+    if (home && *home == '/') return xasprintf("%s/.local/state/forever-relay", home);
+    return xstrdup("./relay-state");
+}
+
+/* One line of printable text; white space around it does not count. */
+static int read_token(struct options *o, char **cause)
+{
+    size_t len;
+    char *text = proc_read_file(o->token_file, TOKEN_MAX_BYTES, &len, cause);
+    if (!text) return -1;
+    size_t from = strspn(text, " \t\r\n"), n = strlen(text + from);
+    while (n && strchr(" \t\r\n", text[from + n - 1]))
+        n--;
+    int bad = n == 0 || strlen(text) != len;
+    for (size_t i = from; i < from + n; i++)
+        bad |= text[i] <= ' ' || text[i] > '~';
+    if (!bad) o->token = xstrndup(text + from, n);
+    free(text);
+    if (!bad) return 0;
+    return cause_set(cause, "%s: a token is one line of 1 to %d printable characters without spaces",
+                     o->token_file, TOKEN_MAX_BYTES);
+}
+
+static void strip_slashes(char *url)
+{
+    size_t n = url ? strlen(url) : 0;
+    while (n && url[n - 1] == '/')
+        url[--n] = '\0';
+}
+
+enum conf_result options_load(struct options *out, int argc, char **argv, int *exit_code, char **cause)
+{
+    *out = (struct options){0};
+    enum conf_result result = conf_load(&options_table, out, argc, argv, exit_code, cause);
+    if (result != CONF_RUN) return result;
+    *exit_code = EX_USAGE;
+    const char *missing = !out->root ? "--root URL" : !out->token_file ? "--token-file FILE" : NULL;
+    if (missing) {
+        cause_set(cause, "%s must be given (also as a line of the file or FOREVER_RELAY_...)", missing);
+        goto failed;
+    }
+    if (conf_parse_listen(out->listen, out->host, &out->port, cause)) goto failed;
+    *exit_code = EX_NOINPUT;
+    if (read_token(out, cause)) goto failed;
+    strip_slashes(out->root);
+    strip_slashes(out->public_url);
+    if (!out->state) out->state = default_state();
+    if (!out->name) out->name = host_name();
+    log_level_parse(out->log_level_name, &out->level);
+    *exit_code = 0;
+    return CONF_RUN;
+failed:
+    options_free(out);
+    return CONF_FAIL;
+}
+
+char *options_public_url(const struct options *o, int port)
+{
+    if (o->public_url) return xstrdup(o->public_url);
+    if (*o->host && strcmp(o->host, "0.0.0.0") && strcmp(o->host, "::"))
+        return xasprintf(strchr(o->host, ':') ? "http://[%s]:%d" : "http://%s:%d", o->host, port);
+    char *host = host_name(), *url = xasprintf("http://%s:%d", host, port);
+    free(host);
+    return url;
+}
+
+void options_free(struct options *o)
+{
+    conf_free(&options_table, o);
+    free(o->token);
+    *o = (struct options){0};
+}

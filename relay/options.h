@@ -1,0 +1,27 @@
+/* options: what a relay can be told: one table for command line, file and environment. */
+#ifndef FOREVER_RELAY_OPTIONS_H
+#define FOREVER_RELAY_OPTIONS_H
+#include "common/conf.h"
+#include "common/log.h"
+
+struct options {
+    /* as given */
+    char *root, *token_file, *listen, *public_url, *state, *name, *log_level_name;
+    double idle_linger_s, lead_s;
+    long max_listeners;
+    /* worked out */
+    char *token, host[64];
+    int port;
+    enum log_level level;
+};
+
+/* As conf_load, with the token read and what was left open filled in; public_url stays NULL when it can only
+ * be told from the port listened on (options_public_url). */
+enum conf_result options_load(struct options *out, int argc, char **argv, int *exit_code, char **cause);
+void options_free(struct options *options);
+/* Without --public-url: the address listened on, or this host's name. Fresh memory. */
+char *options_public_url(const struct options *options, int port);
+
+extern const struct conf_table options_table;
+
+#endif
