@@ -7,8 +7,10 @@
 #include "common/mem.h"
 #include "root/audio/pcm.h"
 
-#define SNAP_S 0.03 /* a downbeat or a section boundary this near a beat means that beat */
-#define TAIL_S 0.5  /* of what comes after the music, may hold its last beat */
+#define SNAP_S      0.03 /* a downbeat or a section boundary this near a beat means that beat */
+#define MIN_BEATS   8    /* to continue a grid from */
+#define EXTRA_BEATS 32   /* a bar before and one after */
+#define TAIL_S      0.5  /* of what comes after the music, may hold its last beat */
 
 static double finite_or(double value, double def)
 {
@@ -73,7 +75,7 @@ static int64_t beat_limit(const struct features *f, struct span music)
 static void take_beats(struct grid *grid, const struct features *f, struct span music)
 {
     int64_t slack = llround(SNAP_S * PCM_RATE), limit = beat_limit(f, music), last = INT64_MIN;
-    grid->beat = xmalloc((f->beat_count + 16) * sizeof *grid->beat);
+    grid->beat = xmalloc((f->beat_count + EXTRA_BEATS) * sizeof *grid->beat);
     for (size_t i = 0; i < f->beat_count; i++) {
         int64_t at = llround(f->beats_s[i] * PCM_RATE);
         if (at < 0 || at < music.from - slack || at > limit || at <= last) continue;
@@ -84,7 +86,7 @@ static void take_beats(struct grid *grid, const struct features *f, struct span 
 
 static void take_downbeats(struct grid *grid, const struct features *f)
 {
-    grid->down = xcalloc(grid->count + 16, 1);
+    grid->down = xcalloc(grid->count + EXTRA_BEATS, 1);
     for (size_t i = 0; i < f->downbeat_count && grid->count; i++) {
         int64_t at = llround(f->downbeats_s[i] * PCM_RATE);
         size_t beat = nearest_beat(grid, at);
@@ -108,12 +110,36 @@ static int common_metre(const struct grid *grid)
     return best;
 }
 
-/* Continues the grid over the last bar at most: the end of the music is a fine place for a switch, too. */
+/* Beats before the first listed one, over a bar at most: a loop's first beat is its first sample, and an
+ * onset detector has nothing to compare that with. */
+static void extend_back(struct grid *grid, struct span music)
+{
+    size_t first_down = 0;
+    int64_t slack = llround(SNAP_S * PCM_RATE), before[16];
+    int count = 0;
+    while (first_down < grid->count && !grid->down[first_down])
+        first_down++;
+    for (int k = 1; k <= grid->metre; k++) {
+        int64_t at = grid->beat[0] - llround(k * grid->period);
+        if (at < music.from - slack || at < -slack) break;
+        before[count++] = at > 0 ? at : 0;
+    }
+    if (count == 0 || before[count - 1] >= grid->beat[0]) return;
+    memmove(grid->beat + count, grid->beat, grid->count * sizeof *grid->beat);
+    memmove(grid->down + count, grid->down, grid->count);
+    for (int k = 0; k < count; k++) {
+        grid->beat[k] = before[count - 1 - k];
+        grid->down[k] =
+            first_down < grid->count && (first_down + (size_t)(count - k)) % (size_t)grid->metre == 0;
+    }
+    grid->count += (size_t)count;
+}
+
+/* And after the last: the end of the music is a fine place for a switch, too. */
 static void extend(struct grid *grid, const struct features *f, struct span music)
 {
-    if (grid->count < 8) return;
-    int64_t limit = beat_limit(f, music);
     size_t last_down = SIZE_MAX, original = grid->count;
+    int64_t limit = beat_limit(f, music);
     for (size_t i = 0; i < grid->count; i++) {
         if (grid->down[i]) last_down = i;
     }
@@ -151,7 +177,10 @@ void grid_make(struct grid *grid, const struct track *track)
     take_beats(grid, f, music);
     take_downbeats(grid, f);
     grid->metre = f->metre >= 2 && f->metre <= 12 ? f->metre : common_metre(grid);
-    extend(grid, f, music);
+    if (grid->count >= MIN_BEATS) {
+        extend_back(grid, music);
+        extend(grid, f, music);
+    }
     grid->bar = xmalloc((grid->count + 1) * sizeof *grid->bar);
     for (size_t i = 0; i < grid->count; i++) {
         if (grid->down[i]) grid->bar[grid->bar_count++] = i;

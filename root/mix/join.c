@@ -19,7 +19,7 @@
 
 /* Costs, in seconds of music */
 #define COST_UNPLAYED   0.5  /* per second of music left out */
-#define COST_PHRASE     6.0  /* off a phrase boundary, each side */
+#define COST_PHRASE     10.0  /* off a phrase boundary, each side */
 #define COST_DOWNBEAT   1.0  /* per beat where one track has a downbeat and the other not */
 #define COST_TOO_LITTLE 10.0 /* per second a track plays short of its minimum */
 #define GAIN_OUTRO      4.0  /* for leaving at the start of the outro */
@@ -122,9 +122,11 @@ static double cost_leave(const struct pair *pair, int64_t from, int64_t to, int 
     const struct side *a = &pair->a;
     double cost = on_phrase ? 0 : COST_PHRASE;
     double left_out = fmax(0, seconds(a->music.to - to));
-    if (a->outro >= 0 && fabs(seconds(from - a->outro)) < seconds((int64_t)a->grid.period)) {
+    /* a long mix lives on an outro; a short one has no use for it */
+    if (to - from > GRID_PHRASE_BARS / 2 * (int64_t)a->grid.period * 4 && a->outro >= 0 &&
+        fabs(seconds(from - a->outro)) < seconds((int64_t)a->grid.period)) {
         cost -= GAIN_OUTRO;
-        left_out /= 4;
+        left_out /= 2;
     }
     return cost + COST_UNPLAYED * left_out +
            too_little(seconds((from + to) / 2 - pair->a_pos), a->min_play_s);
