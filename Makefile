@@ -37,7 +37,7 @@ WORK_LIBS  := -levent_core -levent_extra -ljansson -linih -lavformat -lavcodec -
 CPPFLAGS += $(COMMON_CFLAGS) $(WORK_CFLAGS)
 
 COMMON_SRC := $(wildcard common/*.c)
-AIR_SRC    := root/wire.c $(wildcard root/air/*.c)
+AIR_SRC    := root/wire.c root/track.c $(wildcard root/air/*.c)
 WORK_SRC   := root/wire.c root/track.c $(foreach d,library audio analysis order mix source,$(wildcard root/$(d)/*.c)) \
               $(filter-out root/work/main.c,$(wildcard root/work/*.c))
 RELAY_SRC  := $(filter-out relay/main.c,$(wildcard relay/*.c))
@@ -52,6 +52,9 @@ ALL_SRC := $(COMMON_SRC) $(sort $(AIR_SRC) $(WORK_SRC)) $(RELAY_SRC) root/main.c
 
 .PHONY: all run check check-unit check-system check-web check-layers check-asan check-clang check-all lint bench clean
 all: $(BUILD)/forever-root $(BUILD)/forever-work $(BUILD)/forever-relay
+
+# the site is part of the program
+$(BUILD)/obj/root/air/pages.o: $(wildcard root/web/*)
 
 $(BUILD)/libcommon.a: $(call obj,$(COMMON_SRC)) $(LLHTTP_OBJ)
 $(BUILD)/libair.a: $(call obj,$(AIR_SRC))

@@ -1,0 +1,390 @@
+#include "root/air/air.h"
+
+#include <errno.h>
+#include <event2/event.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sysexits.h>
+
+#include "common/clock.h"
+#include "common/json.h"
+#include "common/log.h"
+#include "common/mem.h"
+#include "common/mp3.h"
+#include "common/proc.h"
+#include "root/air/ctl.h"
+#include "root/track.h"
+
+#define PAST_S          600.0 /* kept behind the air: what /api/segments shows, and for resumes */
+#define START_LEAD_S    1.5   /* held ahead before the first frame airs */
+#define BURST_S         4.0
+#define LAG_LIMIT_S     20.0
+#define LINK_FILL_RATE  2.0
+#define WAIT_MS         20000 /* a listener waits for the first music this long */
+#define TICK_MS         250
+#define STUDIO_SILENT_S 45 /* with credit and no word from it: it hangs */
+#define PROGRESS_LOG_S  10
+#define SPARE_FDS       256
+
+uint64_t air_position(const struct air *air)
+{
+    return pacer_air(air->pacer, NULL);
+}
+
+int air_has_music(const struct air *air)
+{
+    return ring_head(air->ring) > ring_tail(air->ring);
+}
+
+double air_lead_s(const struct air *air)
+{
+    return pacer_lead_s(air->pacer);
+}
+
+int air_skip(struct air *air, uint64_t *position, char **cause)
+{
+    return schedule_skip(air->schedule, position, cause);
+}
+
+/* What the parts ask of each other */
+
+static uint64_t on_air(void *context)
+{
+    return air_position(context);
+}
+
+static uint64_t on_air_exact(void *context, uint32_t *ns)
+{
+    return pacer_on_air(((struct air *)context)->pacer, ns);
+}
+
+static void on_link_closed(void *context, void *peer)
+{
+    (void)context, (void)peer;
+    log_info("relays", "a link ended");
+}
+
+static int on_healthy(void *context, char *text, size_t size)
+{
+    struct air *air = context;
+    int well = 0;
+    if (!air_has_music(air))
+        snprintf(text, size, "no music yet");
+    else if (pacer_starved(air->pacer))
+        snprintf(text, size, "the programme has run dry");
+    else
+        well = 1;
+    return well;
+}
+
+static int on_tell(void *context, enum role role, enum wire_type type, json_t *body)
+{
+    struct air *air = context;
+    if (air->workers) return switchboard_send(workers_switchboard(air->workers), role, type, body);
+    json_decref(body);
+    return -1;
+}
+
+static void on_changed(void *context)
+{
+    struct air *air = context;
+    link_server_wake(air->link);
+    if (!air->had_music && air_has_music(air)) {
+        air->had_music = 1;
+        log_info("air", "music, %.1f s after the start", (double)(clock_boot_ns() - air->started_ns) / 1e9);
+        station_wake(air->station);
+    }
+}
+
+/* Workers */
+
+static json_t *configure(void *context, enum role role, unsigned generation)
+{
+    const struct air *air = context;
+    const struct options *o = air->options;
+    (void)role;
+    json_t *libraries = json_array();
+    for (size_t i = 0; i < o->library.count; i++) {
+        char *text = path_to_text(o->library.items[i]);
+        json_array_append_new(libraries, json_string(text));
+        free(text);
+    }
+    char *state = path_to_text(o->state);
+    json_t *body =
+        json_pack("{s:s,s:o,s:i,s:f,s:I,s:f,s:s,s:i}", "state", state, "libraries", libraries, "bitrate_kbps",
+                  (int)o->bitrate, "lead_s", o->lead, "seed", (json_int_t)o->seed, "target_lufs",
+                  o->target_lufs, "log_level", log_level_name(o->level), "generation", (int)generation);
+    free(state);
+    return body;
+}
+
+static void on_up(void *context, enum role role, struct switch_end *end)
+{
+    (void)end;
+    struct air *air = context;
+    if (role == ROLE_STUDIO) schedule_studio_up(air->schedule);
+    if (role == ROLE_STORE) schedule_tick(air->schedule);
+}
+
+static void on_down(void *context, enum role role)
+{
+    struct air *air = context;
+    if (role == ROLE_STUDIO) schedule_studio_down(air->schedule);
+}
+
+static void on_progress(struct air *air, json_t *body)
+{
+    json_decref(air->progress);
+    air->progress = json_incref(body);
+    int64_t now = clock_boot_ns(), pending = json_int_or(body, "pending", 0, 0, INT64_MAX, NULL);
+    if (!json_int_or(body, "total", 0, 0, INT64_MAX, NULL)) return;
+    if (pending && now - air->progress_logged_ns < PROGRESS_LOG_S * CLOCK_NS_PER_S) return;
+    air->progress_logged_ns = now;
+    log_info("air", "analysed %lld of %lld tracks, %lld failed, %lld to go",
+             (long long)json_int_or(body, "analysed", 0, 0, INT64_MAX, NULL),
+             (long long)json_int_or(body, "total", 0, 0, INT64_MAX, NULL),
+             (long long)json_int_or(body, "failed", 0, 0, INT64_MAX, NULL), (long long)pending);
+}
+
+static int on_event(void *context, struct switch_end *end, const struct wire_row *row,
+                    const struct msg *message, json_t *body, char **cause)
+{
+    (void)end;
+    struct air *air = context;
+    switch (row->type) {
+    case WIRE_FRAMES:
+        return schedule_frames(air->schedule, message, cause);
+    case WIRE_MARK:
+        return schedule_mark(air->schedule, body, cause);
+    case WIRE_PROGRESS:
+        on_progress(air, body);
+        return 0;
+    default:
+        return cause_set(cause, "air has no use for %s", row->name);
+    }
+}
+
+static void on_stopped(void *context)
+{
+    event_base_loopbreak(((struct air *)context)->base);
+}
+
+/* A studio that could send and has said nothing for long is replaced. */
+static void watch_studio(struct air *air)
+{
+    struct switch_end *end = switchboard_serving(workers_switchboard(air->workers), ROLE_STUDIO);
+    if (!end || ring_head(air->ring) >= schedule_credit(air->schedule)) return;
+    if (clock_boot_ns() - switch_end_heard_ns(end) > STUDIO_SILENT_S * CLOCK_NS_PER_S)
+        workers_fail(air->workers, ROLE_STUDIO, "it is silent");
+}
+
+static void on_tick(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd, (void)what;
+    struct air *air = arg;
+    uint64_t position = air_position(air);
+    schedule_tick(air->schedule);
+    watch_studio(air);
+    int starved = air->had_music && pacer_starved(air->pacer);
+    if (starved && !air->was_starved)
+        log_error("air", "the programme has run dry at %llu: no frames from the studio",
+                  (unsigned long long)position);
+    if (!starved && air->was_starved) log_info("air", "the programme goes on");
+    air->was_starved = starved;
+}
+
+/* Life */
+
+void air_stop(struct air *air)
+{
+    if (air->stopping++) {
+        event_base_loopbreak(air->base);
+        return;
+    }
+    log_info("air", "stopping");
+    http_server_stop(air->http);
+    if (air->workers)
+        workers_stop(air->workers);
+    else
+        event_base_loopbreak(air->base);
+}
+
+static void on_signal(evutil_socket_t number, short what, void *arg)
+{
+    (void)what;
+    if (number == SIGHUP)
+        log_info("air", "SIGHUP: there is nothing to read again");
+    else
+        air_stop(arg);
+}
+
+static void watch_signals(struct air *air)
+{
+    static const int numbers[] = {SIGTERM, SIGINT, SIGHUP};
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+        air->signals[i] = evsignal_new(air->base, numbers[i], on_signal, air);
+        event_add(air->signals[i], NULL);
+    }
+    signal(SIGPIPE, SIG_IGN);
+}
+
+/* Segments that began before this were told to the store by an earlier life, which stored its anchor every
+ * few seconds; the one that was then on air may be told twice, which the store notices. */
+static uint64_t aired_from(struct ring *ring)
+{
+    struct ring_anchor anchor;
+    if (ring_anchor(ring, &anchor) < 0) return ring_tail(ring);
+    const struct ring_mark *mark = ring_mark_at(ring, "segment", anchor.position);
+    return mark ? mark->position : ring_tail(ring);
+}
+
+static int open_ring(struct air *air, char **cause)
+{
+    const struct options *o = air->options;
+    char *path = xasprintf("%s/main.ring", o->state);
+    struct ring_conf conf = {
+        .path = path, .kbps = (unsigned)o->bitrate, .past_s = PAST_S, .lead_s = o->lead + 10};
+    int result = ring_open(&air->ring, &conf, cause);
+    free(path);
+    return result;
+}
+
+static void make_parts(struct air *air)
+{
+    const struct options *o = air->options;
+    uint64_t reported = aired_from(air->ring);
+    air->pacer = pacer_new(air->ring, &(struct pacer_conf){.start_lead_s = START_LEAD_S});
+    air->fanout = fanout_new(
+        air->base, air->ring,
+        &(struct fanout_conf){.burst_s = BURST_S, .lag_limit_s = LAG_LIMIT_S, .air = on_air, .context = air});
+    air->link = link_server_new(air->base, air->ring,
+                                &(struct link_server_conf){.name = o->name,
+                                                           .mount = "main",
+                                                           .burst_s = BURST_S,
+                                                           .fill_rate = LINK_FILL_RATE,
+                                                           .air = on_air_exact,
+                                                           .closed = on_link_closed,
+                                                           .context = air});
+    air->registry = registry_new();
+    air->http = http_server_new(air->base, NULL, "forever-root/" FOREVER_VERSION);
+    air->station = station_new(air->base, air->http, air->ring, air->fanout,
+                               &(struct station_conf){.name = o->name,
+                                                      .description = o->description,
+                                                      .genre = o->genre,
+                                                      .url = o->public_url,
+                                                      .public_url = o->public_url,
+                                                      .wait_ms = WAIT_MS,
+                                                      .admit = relays_admit,
+                                                      .healthy = on_healthy,
+                                                      .air = on_air,
+                                                      .context = air});
+    air->schedule = schedule_new(&(struct schedule_conf){.ring = air->ring,
+                                                         .lead_s = o->lead,
+                                                         .aired_from = reported,
+                                                         .air = on_air,
+                                                         .tell = on_tell,
+                                                         .changed = on_changed,
+                                                         .context = air});
+    air->had_music = air_has_music(air);
+    api_routes(air);
+    relays_routes(air);
+    pages_routes(air->http);
+    air->metrics = metrics_new(air);
+}
+
+static void say_hello(const struct air *air)
+{
+    const struct options *o = air->options;
+    const char *host = *o->host ? o->host : "localhost";
+    const char *open = strchr(host, ':') ? "[" : "", *shut = *open ? "]" : "";
+    log_info("air",
+             "%s: player http://%s%s%s:%d/ dashboard http://%s%s%s:%d/dashboard stream "
+             "http://%s%s%s:%d/stream.mp3",
+             o->name, open, host, shut, air->port, open, host, shut, air->port, open, host, shut, air->port);
+    if (air->had_music)
+        log_info("air", "goes on at frame %llu with %.0f s in hand", (unsigned long long)air_position(air),
+                 air_lead_s(air));
+    else
+        log_info("air", "no music yet: the first track is on its way");
+    if (!o->relay_token) log_info("air", "no --relay-token-file: relays are not let in");
+}
+
+static void free_parts(struct air *air)
+{
+    ctl_server_free(air->ctl);
+    workers_free(air->workers);
+    air->workers = NULL;
+    if (air->tick) event_free(air->tick);
+    for (size_t i = 0; i < sizeof air->signals / sizeof *air->signals; i++) {
+        if (air->signals[i]) event_free(air->signals[i]);
+    }
+    if (air->station) station_free(air->station);
+    /* a reset rather than an end: players then try again, perhaps elsewhere */
+    if (air->fanout) fanout_free(air->fanout, 1);
+    if (air->link) link_server_free(air->link);
+    metrics_free(air->metrics);
+    if (air->http) http_server_free(air->http);
+    schedule_free(air->schedule);
+    registry_free(air->registry);
+    if (air->pacer) pacer_free(air->pacer);
+    if (air->ring) ring_close(air->ring);
+    json_decref(air->progress);
+    if (air->base) event_base_free(air->base);
+}
+
+static int check_fd_limit(const struct options *o)
+{
+    unsigned limit = proc_raise_fd_limit();
+    if (limit && limit < (unsigned long)o->max_listeners + SPARE_FDS)
+        log_warn("air",
+                 "only %u descriptors are allowed, for up to %ld listeners; raise the limit (ulimit -n)",
+                 limit, o->max_listeners);
+    return 0;
+}
+
+/* 0, or an exit code with *cause. */
+static int set_up(struct air *air, char **cause)
+{
+    const struct options *o = air->options;
+    if (proc_make_dir(o->state, cause)) return EX_CANTCREAT;
+    if (proc_lock_state(o->state, cause)) return EX_TEMPFAIL;
+    if (open_ring(air, cause)) return EX_CANTCREAT;
+    make_parts(air);
+    if (http_server_listen(air->http, o->host, o->port, &air->port, cause)) return EX_UNAVAILABLE;
+    air->ctl = ctl_server_new(air, cause);
+    if (!air->ctl) return EX_CANTCREAT;
+    return 0;
+}
+
+int air_run(const struct options *options)
+{
+    struct air air = {.options = options, .started_ns = clock_boot_ns(), .started_wall_ns = clock_wall_ns()};
+    char *cause = NULL;
+    check_fd_limit(options);
+    air.base = event_base_new();
+    int code = set_up(&air, &cause);
+    if (code) {
+        log_error("air", "%s%s", code == EX_TEMPFAIL ? "state directory " : "", cause);
+        free(cause);
+        free_parts(&air);
+        return code;
+    }
+    watch_signals(&air);
+    say_hello(&air);
+    struct workers_conf conf = {.path = options->worker,
+                                .analysers = (unsigned)options->analysers,
+                                .configure = configure,
+                                .up = on_up,
+                                .down = on_down,
+                                .event = on_event,
+                                .stopped = on_stopped,
+                                .context = &air};
+    air.workers = workers_new(air.base, &conf);
+    air.tick = event_new(air.base, -1, EV_PERSIST, on_tick, &air);
+    event_add(air.tick, &(struct timeval){0, TICK_MS * 1000});
+    event_base_dispatch(air.base);
+    free_parts(&air);
+    log_info("air", "stopped");
+    return 0;
+}

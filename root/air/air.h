@@ -1,0 +1,76 @@
+/* air: the process that is on air, put together. Private to root/air and root/main.c.
+ *
+ * One event loop, one thread. Workers' messages come in by the switchboard, frames go through the schedule
+ * into the ring, the pacer says which of them are on air, fan-out and links send them. Nothing waits. */
+#ifndef FOREVER_ROOT_AIR_AIR_H
+#define FOREVER_ROOT_AIR_AIR_H
+#include <stdint.h>
+#include <jansson.h>
+
+#include "common/fanout.h"
+#include "common/http.h"
+#include "common/link.h"
+#include "common/pacer.h"
+#include "common/ring.h"
+#include "common/station.h"
+#include "root/air/options.h"
+#include "root/air/registry.h"
+#include "root/air/schedule.h"
+#include "root/air/workers.h"
+
+struct event_base;
+struct event;
+struct ctl_server;
+struct metrics;
+
+struct air {
+    struct event_base *base;
+    const struct options *options;
+    struct ring *ring;
+    struct pacer *pacer;
+    struct fanout *fanout;
+    struct link_server *link;
+    struct http_server *http;
+    struct station *station;
+    struct workers *workers;
+    struct schedule *schedule;
+    struct registry *registry;
+    struct ctl_server *ctl;
+    struct metrics *metrics;
+    struct event *tick, *signals[4];
+    json_t *progress; /* of the analysis, as the store told it last; NULL before */
+    int64_t progress_logged_ns, started_ns, started_wall_ns;
+    uint64_t redirects, refused, reports, reports_refused;
+    int port, stopping, had_music, was_starved;
+};
+
+/* Runs the station until it is told to stop: the process's exit code. */
+int air_run(const struct options *options);
+
+uint64_t air_position(const struct air *air);
+int air_has_music(const struct air *air);
+double air_lead_s(const struct air *air);
+/* Something else begins: as schedule_skip. */
+int air_skip(struct air *air, uint64_t *position, char **cause);
+/* Ends the loop in order. */
+void air_stop(struct air *air);
+
+/* api.c: what the site and others read. New references. */
+json_t *api_now(const struct air *air);
+json_t *api_segments(const struct air *air);
+json_t *api_stats(const struct air *air);
+void api_routes(struct air *air);
+
+/* relays.c: the link, reports, and who is let in */
+void relays_routes(struct air *air);
+enum station_verdict relays_admit(void *context, struct http_request *request, int probe, char *location,
+                                  size_t size);
+
+/* metrics.c */
+struct metrics *metrics_new(struct air *air);
+void metrics_free(struct metrics *metrics);
+
+/* pages.c: the site, from memory */
+void pages_routes(struct http_server *http);
+
+#endif

@@ -1,0 +1,266 @@
+#include "root/air/options.h"
+
+#include <errno.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/stat.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include "common/mem.h"
+#include "common/mp3.h"
+#include "common/proc.h"
+
+#define TOKEN_MIN_BYTES 16
+#define TOKEN_MAX_BYTES 4096
+
+static int check_bitrate(const char *text, char **cause)
+{
+    if (mp3_kbps_valid((unsigned)strtoul(text, NULL, 10))) return 0;
+    return cause_set(cause, "must be 64, 80, 96, 112, 128, 160, 192, 224, 256 or 320");
+}
+
+static int check_listen(const char *text, char **cause)
+{
+    char host[64];
+    int port;
+    return conf_parse_listen(text, host, &port, cause);
+}
+
+static int check_url(const char *text, char **cause)
+{
+    size_t head = !strncasecmp(text, "http://", 7) ? 7 : !strncasecmp(text, "https://", 8) ? 8 : 0;
+    if (!head || !text[head] || strpbrk(text, " \"<>\\?#"))
+        return cause_set(cause, "must be an absolute http:// or https:// address without query");
+    return 0;
+}
+
+#define AT(member) offsetof(struct options, member)
+static const struct conf_option table[] = {
+    {.name = "library",
+     .type = CONF_LIST,
+     .offset = AT(library),
+     .unit = "DIR",
+     .help = "folder with music, searched with all below it"},
+    {.name = "listen",
+     .type = CONF_STRING,
+     .offset = AT(listen),
+     .def = ":8000",
+     .unit = "ADDR:PORT",
+     .check = check_listen,
+     .help = "where to serve; :PORT means every address of this machine"},
+    {.name = "state",
+     .type = CONF_STRING,
+     .offset = AT(state),
+     .unit = "DIR",
+     .help = "where the station keeps its database, its programme and its control socket"},
+    {.name = "bitrate",
+     .type = CONF_INT,
+     .offset = AT(bitrate),
+     .def = "192",
+     .min = MP3_KBPS_MIN,
+     .max = MP3_KBPS_MAX,
+     .unit = "KBITS",
+     .check = check_bitrate,
+     .help = "bit rate of the stream, in kbit/s"},
+    {.name = "lead",
+     .type = CONF_REAL,
+     .offset = AT(lead),
+     .def = "240",
+     .min = 10,
+     .max = 900,
+     .unit = "SECONDS",
+     .help = "how far the programme is made ahead of the air"},
+    {.name = "relay-limit",
+     .type = CONF_INT,
+     .offset = AT(relay_limit),
+     .def = "100",
+     .min = 0,
+     .max = 1000000,
+     .unit = "N",
+     .help = "listeners served here before further ones are sent to relays; 0 sends everybody"},
+    {.name = "max-listeners",
+     .type = CONF_INT,
+     .offset = AT(max_listeners),
+     .def = "5000",
+     .min = 1,
+     .max = 1000000,
+     .unit = "N",
+     .help = "listeners served here at most, when no relay has room"},
+    {.name = "relay-token-file",
+     .type = CONF_STRING,
+     .offset = AT(relay_token_file),
+     .unit = "FILE",
+     .help = "file with the secret that relays on this machine present; without it no relay is let in"},
+    {.name = "name",
+     .type = CONF_STRING,
+     .offset = AT(name),
+     .def = "forever",
+     .unit = "TEXT",
+     .help = "name of the station"},
+    {.name = "description",
+     .type = CONF_STRING,
+     .offset = AT(description),
+     .unit = "TEXT",
+     .help = "one line about the station"},
+    {.name = "genre",
+     .type = CONF_STRING,
+     .offset = AT(genre),
+     .unit = "TEXT",
+     .help = "genre of the station"},
+    {.name = "public-url",
+     .type = CONF_STRING,
+     .offset = AT(public_url),
+     .unit = "URL",
+     .check = check_url,
+     .help = "address by which listeners reach this node, when it is not the one they ask for"},
+    {.name = "target-lufs",
+     .type = CONF_REAL,
+     .offset = AT(target_lufs),
+     .def = "-16",
+     .min = -30,
+     .max = -8,
+     .unit = "LUFS",
+     .help = "loudness that all music is brought to"},
+    {.name = "analysers",
+     .type = CONF_INT,
+     .offset = AT(analysers),
+     .def = "1",
+     .min = 1,
+     .max = 32,
+     .unit = "N",
+     .help = "tracks analysed at a time, at low priority"},
+    {.name = "seed",
+     .type = CONF_INT,
+     .offset = AT(seed),
+     .def = "1",
+     .min = 0,
+     .max = 9007199254740991,
+     .unit = "N",
+     .help = "start of the random choices among near equals"},
+    {.name = "worker",
+     .type = CONF_STRING,
+     .offset = AT(worker),
+     .unit = "FILE",
+     .help = "worker executable; default is forever-work beside this program or in ../libexec/forever"},
+    {.name = "log-level",
+     .type = CONF_CHOICE,
+     .offset = AT(log_level),
+     .def = "info",
+     .choices = "error|warn|info|debug",
+     .help = "what is logged to standard error"},
+};
+
+const struct conf_table options_table = {
+    .program = "forever-root",
+    .section = "root",
+    .prefix = "FOREVER",
+    .summary = "an endless radio station that mixes a music library by itself",
+    .synopsis = "forever-root ctl [--state DIR] [--json] status | skip | swap ROLE\n"
+                "forever-root analyse --json FILE...\n"
+                "forever-root render --library DIR [--state DIR] --minutes N --seed S --out FILE "
+                "--timeline FILE.json\n",
+    .options = table,
+    .count = sizeof table / sizeof *table,
+};
+
+char *options_default_state(void)
+{
+    const char *set = getenv("FOREVER_STATE"), *xdg = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
+    if (set && *set) return xstrdup(set);
+    if (xdg && *xdg == '/') return xasprintf("%s/forever", xdg);
+    if (home && *home == '/') return xasprintf("%s/.local/state/forever", home);
+    return xstrdup("./state");
+}
+
+char *options_default_worker(void)
+{
+    char *beside = xasprintf("%s/forever-work", proc_self_dir());
+    if (!access(beside, X_OK)) return beside;
+    char *installed = xasprintf("%s/../libexec/forever/forever-work", proc_self_dir());
+    if (!access(installed, X_OK)) {
+        free(beside);
+        return installed;
+    }
+    free(installed);
+    return beside;
+}
+
+/* One line of printable text; white space around it does not count. */
+static int read_token(struct options *o, char **cause)
+{
+    size_t len;
+    char *text = proc_read_file(o->relay_token_file, TOKEN_MAX_BYTES, &len, cause);
+    if (!text) return -1;
+    size_t from = strspn(text, " \t\r\n"), n = strlen(text + from);
+    while (n && strchr(" \t\r\n", text[from + n - 1]))
+        n--;
+    int bad = n < TOKEN_MIN_BYTES || from + n > len;
+    for (size_t i = from; i < from + n; i++)
+        bad |= text[i] <= ' ' || text[i] > '~';
+    if (!bad) o->relay_token = xstrndup(text + from, n);
+    free(text);
+    if (!bad) return 0;
+    return cause_set(cause, "%s: a token is one line of %d to %d printable characters without spaces",
+                     o->relay_token_file, TOKEN_MIN_BYTES, TOKEN_MAX_BYTES);
+}
+
+static int check_folder(const char *path, char **cause)
+{
+    struct stat st;
+    if (stat(path, &st)) return cause_set(cause, "--library: %s: %s", path, strerror(errno));
+    if (!S_ISDIR(st.st_mode)) return cause_set(cause, "--library: %s is no folder", path);
+    if (access(path, R_OK | X_OK))
+        return cause_set(cause, "--library: %s may not be read by this user", path);
+    return 0;
+}
+
+static void make_absolute(char **path)
+{
+    char *real = realpath(*path, NULL);
+    if (!real) return;
+    free(*path);
+    *path = real;
+}
+
+enum conf_result options_load(struct options *out, int argc, char **argv, int *exit_code, char **cause)
+{
+    *out = (struct options){0};
+    enum conf_result result = conf_load(&options_table, out, argc, argv, exit_code, cause);
+    if (result != CONF_RUN) return result;
+    *exit_code = EX_USAGE;
+    if (!out->library.count) {
+        cause_set(cause, "no music: give at least one --library DIR");
+        return CONF_FAIL;
+    }
+    if (conf_parse_listen(out->listen, out->host, &out->port, cause)) return CONF_FAIL;
+    *exit_code = EX_NOINPUT;
+    if (out->relay_token_file && read_token(out, cause)) return CONF_FAIL;
+    if (!out->state) out->state = options_default_state();
+    if (!out->worker) out->worker = options_default_worker();
+    if (access(out->worker, X_OK)) {
+        cause_set(cause, "--worker: %s is no executable", out->worker);
+        return CONF_FAIL;
+    }
+    for (size_t i = 0; i < out->library.count; i++) {
+        if (check_folder(out->library.items[i], cause)) return CONF_FAIL;
+        make_absolute(&out->library.items[i]);
+    }
+    if (out->public_url) {
+        size_t n = strlen(out->public_url);
+        while (n && out->public_url[n - 1] == '/')
+            out->public_url[--n] = '\0';
+    }
+    log_level_parse(out->log_level, &out->level);
+    *exit_code = 0;
+    return CONF_RUN;
+}
+
+void options_free(struct options *options)
+{
+    conf_free(&options_table, options);
+    free(options->relay_token);
+    *options = (struct options){0};
+}

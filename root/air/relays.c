@@ -1,0 +1,197 @@
+/* relays: what relays ask of the root (docs/PROTOCOL.md), and who is served here or sent to one. */
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/random.h>
+
+#include "common/json.h"
+#include "common/log.h"
+#include "common/mem.h"
+#include "root/air/air.h"
+#include "root/air/router.h"
+
+#define LINKS_MAX    1024
+#define LINK_VERSION 1
+#define REPORT_MAX   16384
+#define MOUNT        "main"
+#define STATION_HEX  32
+
+/* Takes the same time wherever the two differ. */
+static int same_secret(const char *given, const char *secret)
+{
+    size_t n = strlen(given), m = strlen(secret);
+    volatile unsigned char differ = n != m;
+    for (size_t i = 0; i < n; i++)
+        differ |= (unsigned char)(given[i] ^ secret[i % m]);
+    return !differ;
+}
+
+/* 1 when the request may go on; else it was answered. */
+static int let_in(struct air *air, struct http_request *request)
+{
+    const char *given = http_header(request, "authorization"), *secret = air->options->relay_token;
+    if (!given || strncasecmp(given, "Bearer ", 7)) {
+        http_add_header(request, "WWW-Authenticate", "Bearer");
+        http_reply_error(request, 401, "a bearer token is needed");
+        return 0;
+    }
+    if (!http_peer_is_loopback(request)) {
+        http_reply_error(request, 403, "relays are let in over loopback only, since this is plain HTTP");
+    } else if (!secret) {
+        http_reply_error(request, 403, "this root has no relay-token-file");
+    } else if (!same_secret(given + 7, secret)) {
+        log_warn("relays", "wrong token from %s", http_peer(request));
+        http_reply_error(request, 403, "wrong token");
+    } else {
+        return 1;
+    }
+    air->reports_refused++;
+    return 0;
+}
+
+/* Decimal digits only, up to `end`. */
+static int read_number(const char *text, char end, uint64_t max, uint64_t *out, const char **after)
+{
+    uint64_t n = 0;
+    const char *c = text;
+    for (; *c >= '0' && *c <= '9'; c++) {
+        if (n > (max - (uint64_t)(*c - '0')) / 10) return -1;
+        n = n * 10 + (uint64_t)(*c - '0');
+    }
+    if (c == text || *c != end) return -1;
+    *out = n;
+    if (after) *after = end ? c + 1 : c;
+    return 0;
+}
+
+struct link_ask {
+    int has_from;
+    uint64_t branch, position;
+    char station[STATION_HEX + 1];
+};
+
+/* 0; else the status, with *why. */
+static int read_ask(const struct http_request *request, struct link_ask *ask, const char **why)
+{
+    char text[64], station[64];
+    uint64_t version = LINK_VERSION;
+    if (http_query_get(request, "version", text, sizeof text) &&
+        read_number(text, '\0', 1000000, &version, NULL)) {
+        *why = "version must be a number";
+        return 400;
+    }
+    if (version != LINK_VERSION) {
+        *why = "this root speaks version 1 of the link";
+        return 409;
+    }
+    if (http_query_get(request, "mount", text, sizeof text) && strcmp(text, MOUNT)) {
+        *why = "no such mount";
+        return 404;
+    }
+    const char *from = http_query_get(request, "from", text, sizeof text), *rest;
+    const char *id = http_query_get(request, "station", station, sizeof station);
+    if (!from && !id) return 0;
+    if (!from || !id || strlen(id) != STATION_HEX || strspn(id, "0123456789abcdef") != STATION_HEX) {
+        *why = "from and station (32 hex digits) come together";
+        return 400;
+    }
+    if (read_number(from, ',', UINT32_MAX, &ask->branch, &rest) ||
+        read_number(rest, '\0', INT64_MAX, &ask->position, NULL)) {
+        *why = "from must be BRANCH,POSITION";
+        return 400;
+    }
+    ask->has_from = 1;
+    memcpy(ask->station, id, sizeof ask->station);
+    return 0;
+}
+
+static void on_link(void *context, struct http_request *request)
+{
+    struct air *air = context;
+    struct link_ask ask = {0};
+    const char *why = NULL;
+    if (!let_in(air, request)) return;
+    int status = read_ask(request, &ask, &why);
+    if (!status && http_method(request) != HTTP_GET) {
+        status = 405;
+        why = "a link is asked for with GET";
+    }
+    if (!status && !air_has_music(air)) {
+        status = 503;
+        why = "no music yet";
+    }
+    if (!status && link_server_count(air->link) >= LINKS_MAX) {
+        status = 503;
+        why = "too many links";
+    }
+    if (status) {
+        if (status == 503) http_add_header(request, "Retry-After", "1");
+        http_reply_error(request, status, "%s", why);
+        return;
+    }
+    char *header = xasprintf("HTTP/1.1 200 OK\r\n%sContent-Type: application/x-forever-link\r\n"
+                             "Cache-Control: no-store\r\nConnection: close\r\n\r\n",
+                             http_common_headers(http_request_server(request)));
+    log_info("relays", "link to %s", http_peer(request));
+    int fd = http_detach(request);
+    if (link_server_add(air->link, fd, header, ask.has_from, (uint32_t)ask.branch, ask.position,
+                        ask.has_from ? ask.station : NULL, NULL))
+        log_warn("relays", "a link could not be set up");
+    free(header);
+}
+
+static void on_report(void *context, struct http_request *request)
+{
+    struct air *air = context;
+    if (!let_in(air, request)) return;
+    size_t len;
+    const void *text = http_body(request, &len);
+    char *cause = NULL;
+    json_t *report = json_parse(text, len, REPORT_MAX, &cause);
+    int news = report ? registry_report(air->registry, report, &cause) : -1;
+    json_decref(report);
+    if (news < 0) {
+        air->reports_refused++;
+        http_reply_error(request, 400, "%s", cause);
+        free(cause);
+        return;
+    }
+    air->reports++;
+    char body[64];
+    int n = snprintf(body, sizeof body, "{\"ok\":true,\"interval_s\":%d}", REGISTRY_INTERVAL_S);
+    http_reply(request, 200, "application/json", body, (size_t)n);
+}
+
+enum station_verdict relays_admit(void *context, struct http_request *request, int probe, char *location,
+                                  size_t size)
+{
+    struct air *air = context;
+    const struct options *o = air->options;
+    if (!air_has_music(air)) return STATION_WAIT;
+    int stays = station_agent_stays(http_header(request, "user-agent"));
+    uint64_t listening = fanout_counts(air->fanout)->listening, random = 0;
+    enum router_verdict verdict =
+        router_admit(listening, (uint64_t)o->relay_limit, (uint64_t)o->max_listeners, stays,
+                     registry_has_room(air->registry));
+    if (verdict == ROUTER_REDIRECT) {
+        if (getrandom(&random, sizeof random, GRND_NONBLOCK) != sizeof random)
+            random = listening * 2654435761u;
+        if (!registry_route(air->registry, random, probe, location, size)) {
+            air->redirects += !probe;
+            return STATION_REDIRECT;
+        }
+        verdict = listening < (uint64_t)o->max_listeners ? ROUTER_SERVE : ROUTER_FULL;
+    }
+    if (verdict == ROUTER_SERVE) return STATION_SERVE;
+    air->refused += !probe;
+    return STATION_FULL;
+}
+
+void relays_routes(struct air *air)
+{
+    static const struct http_route routes[] = {
+        {HTTP_GET, "/link", on_link, 0, "the programme for a relay (docs/PROTOCOL.md)"},
+        {HTTP_POST, "/api/relay/report", on_report, 0, "how a relay fares (docs/PROTOCOL.md)"},
+    };
+    http_server_routes(air->http, routes, sizeof routes / sizeof *routes, air);
+}

@@ -1,0 +1,247 @@
+"use strict";
+/* The player. What is shown follows what is heard, not what is on air: the stream is asked for from a known
+ * position, so the position heard is that one plus the time the audio element has played. While nothing plays,
+ * the air's own position is shown. A position is a number of frames since the station's first one. */
+
+const POLL_MS = 5000;
+const BEHIND_S = 4; // where a listener starts behind the air: what players buffer
+const STALL_MS = 8000;
+
+const $ = (id) => document.getElementById(id);
+const audio = $("audio");
+let programme = null; // the last answer of /api/segments
+let answeredAt = 0; // performance.now() of it
+let station = null; // the last answer of /api/now
+let startPosition = 0; // of the stream that plays
+let wanted = false; // the listener wants music
+let retry = null;
+let lastTime = 0;
+let lastMoved = 0;
+let shown = "";
+
+const frameSeconds = () => (programme ? programme.frame_s : 1152 / 44100);
+
+function airPosition() {
+  if (!programme) return 0;
+  return programme.position + (performance.now() - answeredAt) / 1000 / frameSeconds();
+}
+
+function heardPosition() {
+  if (!wanted || audio.currentTime === 0) return airPosition();
+  return startPosition + audio.currentTime / frameSeconds();
+}
+
+function setText(node, text) {
+  if (node.textContent !== text) node.textContent = text;
+}
+
+function clock(seconds) {
+  const s = Math.max(0, Math.round(seconds));
+  return `${Math.floor(s / 60)}:${String(s % 60).padStart(2, "0")}`;
+}
+
+const startOf = (segment) => segment.start_sample / 1152;
+const endOf = (segment) => segment.end_sample / 1152;
+
+/* Tracks in order of their first sound, from segments: [{track, title, artist, from, to}]. */
+function tracksOf(segments) {
+  const list = [];
+  for (const segment of segments) {
+    for (const track of segment.tracks) {
+      const last = list.findLast((t) => t.track === track.track && t.to >= startOf(segment) - 2);
+      if (last) last.to = endOf(segment);
+      else list.push({ ...track, from: startOf(segment), to: endOf(segment) });
+    }
+  }
+  return list;
+}
+
+function titleAt(position) {
+  let found = null;
+  for (const title of programme.titles) if (title.position <= position) found = title;
+  return found;
+}
+
+function showCover(id) {
+  const image = $("art");
+  const path = id ? `/art/${id}` : "";
+  if (image.dataset.path === path) return;
+  image.dataset.path = path;
+  image.hidden = true;
+  if (!path) return;
+  // fetched first: many tracks have no picture, and a missing one is no error to complain about
+  fetch(path).then((answer) => (answer.ok ? answer.blob() : null)).then((blob) => {
+    if (!blob || image.dataset.path !== path) return;
+    const reader = new FileReader();
+    reader.onload = () => { image.src = reader.result; image.hidden = false; };
+    reader.readAsDataURL(blob);
+  }).catch(() => {});
+}
+
+function describe(segment, track) {
+  const facts = [];
+  if (segment.technique && segment.technique !== "play") facts.push(`mixing: ${segment.technique}`);
+  if (track && track.tempo_bpm) facts.push(`${track.tempo_bpm.toFixed(1)} BPM`);
+  if (track && track.camelot) facts.push(track.camelot);
+  if (track && track.album) facts.push(track.album);
+  return facts.join(" · ");
+}
+
+function announce(title, artist) {
+  if ("mediaSession" in navigator && window.MediaMetadata)
+    navigator.mediaSession.metadata = new MediaMetadata({ title, artist, album: station ? station.station : "" });
+}
+
+function render() {
+  if (!programme) return;
+  const position = heardPosition();
+  const segments = programme.segments;
+  const segment = segments.find((s) => startOf(s) <= position && position < endOf(s));
+  const tracks = tracksOf(segments);
+  const title = titleAt(position);
+  const playing = tracks.findLast((t) => t.from <= position && title && t.title === title.title && t.artist === title.artist)
+    || tracks.findLast((t) => t.from <= position);
+  const name = title ? title.title || title.text : "Nothing on air yet";
+  const artist = title ? title.artist || "" : "The first track is being prepared.";
+  if (shown !== `${name}\n${artist}`) {
+    shown = `${name}\n${artist}`;
+    setText($("title"), name);
+    setText($("artist"), artist);
+    announce(name, artist);
+    document.title = wanted ? `▶ ${name}` : `${name} · ${station ? station.station : "forever"}`;
+    showCover(playing ? playing.track : 0);
+  }
+  setText($("state"), wanted && audio.currentTime > 0 ? "You hear" : "On air");
+  if (playing) {
+    const share = Math.min(1, Math.max(0, (position - playing.from) / (playing.to - playing.from)));
+    $("bar").style.transform = `scaleX(${share.toFixed(4)})`;
+    setText($("facts"), segment ? describe(segment, playing) : "");
+  }
+  const index = playing ? tracks.indexOf(playing) : -1;
+  list($("next"), tracks.slice(index + 1, index + 9), (t) => `in ${clock((t.from - position) * frameSeconds())}`);
+  list($("past"), tracks.slice(0, Math.max(0, index)).reverse().slice(0, 8),
+    (t) => `${clock((position - t.from) * frameSeconds())} ago`);
+}
+
+/* One line per track; nodes are kept, so that a reader or a selection is not disturbed. */
+function list(node, tracks, when) {
+  while (node.children.length > tracks.length) node.lastElementChild.remove();
+  while (node.children.length < tracks.length) {
+    const line = document.createElement("li");
+    for (const part of ["name", "who", "time"]) {
+      const span = document.createElement("span");
+      span.className = part;
+      line.append(span);
+    }
+    node.append(line);
+  }
+  tracks.forEach((track, i) => {
+    const [name, who, time] = node.children[i].children;
+    setText(name, track.title || "Untitled");
+    setText(who, track.artist || "");
+    setText(time, when(track));
+  });
+}
+
+async function poll() {
+  try {
+    const [now, segments] = await Promise.all(
+      ["/api/now", "/api/segments"].map((path) => fetch(path, { cache: "no-store" }).then((a) => a.json())));
+    station = now;
+    programme = segments;
+    answeredAt = performance.now();
+    setText($("station"), now.station);
+    setText($("listeners"), now.listeners === 1 ? "1 listener" : `${now.listeners} listeners`);
+    render();
+  } catch {
+    // the programme at hand reaches minutes ahead: go on with it
+  }
+}
+
+/* Playing */
+
+function notice(text) {
+  setText($("notice"), text);
+}
+
+function showButton() {
+  $("play").setAttribute("aria-pressed", String(wanted));
+  $("play").setAttribute("aria-label", wanted ? "Stop" : "Play");
+}
+
+function connect(position) {
+  startPosition = Math.max(0, Math.floor(position));
+  lastTime = 0;
+  lastMoved = performance.now();
+  audio.src = `/stream.mp3?from=${startPosition}`;
+  audio.play().catch((error) => {
+    if (error.name === "AbortError") return;
+    if (error.name === "NotAllowedError") { stop(); notice("Press play once more: the browser asked for it."); }
+  });
+}
+
+function start() {
+  wanted = true;
+  notice("");
+  showButton();
+  connect(airPosition() - BEHIND_S / frameSeconds());
+}
+
+function stop() {
+  wanted = false;
+  clearTimeout(retry);
+  retry = null;
+  audio.pause();
+  audio.removeAttribute("src");
+  audio.load();
+  showButton();
+  notice("");
+  shown = "";
+  render();
+}
+
+/* The stream ended or stands still: ask again from the very frame that was heard last. */
+function resume() {
+  if (!wanted || retry) return;
+  const position = heardPosition();
+  notice("Connecting again…");
+  retry = setTimeout(() => { retry = null; if (wanted) connect(position); }, 500 + Math.random() * 1500);
+}
+
+function watch() {
+  if (wanted) {
+    if (audio.currentTime !== lastTime) {
+      if (audio.currentTime > 0.5) notice("");
+      lastTime = audio.currentTime;
+      lastMoved = performance.now();
+    } else if (performance.now() - lastMoved > STALL_MS) {
+      lastMoved = performance.now();
+      resume();
+    }
+  }
+  render();
+}
+
+$("play").addEventListener("click", () => (wanted ? stop() : start()));
+audio.addEventListener("ended", resume);
+audio.addEventListener("error", () => { if (wanted && audio.getAttribute("src")) resume(); });
+const volume = $("volume");
+try { volume.value = localStorage.getItem("volume") ?? "1"; } catch { /* storage may be off */ }
+audio.volume = Number(volume.value);
+volume.addEventListener("input", () => {
+  audio.volume = Number(volume.value);
+  try { localStorage.setItem("volume", volume.value); } catch { /* as above */ }
+});
+document.addEventListener("keydown", (event) => {
+  if (event.code !== "Space" || event.target.closest("button, input, a")) return;
+  event.preventDefault();
+  $("play").click();
+});
+if ("mediaSession" in navigator) {
+  navigator.mediaSession.setActionHandler("play", () => { if (!wanted) start(); });
+  navigator.mediaSession.setActionHandler("pause", () => { if (wanted) stop(); });
+}
+showButton();
+poll();
+setInterval(poll, POLL_MS);
+setInterval(watch, 500);

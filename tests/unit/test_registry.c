@@ -1,0 +1,188 @@
+/* Relays by their reports: counters, order, health, routing. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "common/clock.h"
+#include "common/json.h"
+#include "common/log.h"
+#include "root/air/registry.h"
+
+static int64_t boot_ns = 1000 * CLOCK_NS_PER_S, wall_ns = 2000 * CLOCK_NS_PER_S;
+
+static int set_clock(void **state)
+{
+    (void)state;
+    log_set_level(LOG_LEVEL_ERROR);
+    clock_fake(&boot_ns, &wall_ns);
+    return 0;
+}
+
+static json_t *report(const char *name, const char *session, int64_t seq, int64_t listeners, int64_t bytes)
+{
+    char url[64];
+    snprintf(url, sizeof url, "http://%s.example:8000", name);
+    return json_pack("{s:s,s:s,s:s,s:s,s:I,s:f,s:I,s:i,s:I,s:I,s:I,s:I,s:{s:i},s:n,s:n,s:f,s:b,s:b,s:f,s:i}",
+                     "name", name, "public_url", url, "version", "0.1.0", "session", session, "seq",
+                     (json_int_t)seq, "uptime_s", 5.0, "listeners", (json_int_t)listeners, "max_listeners",
+                     10, "accepted", (json_int_t)(listeners + 2), "closed", (json_int_t)2, "bytes_in",
+                     (json_int_t)(bytes / 10), "bytes_out", (json_int_t)bytes, "agents", "player",
+                     (int)listeners, "position", "lag_s", "lead_s", 12.5, "pulling", 1, "draining", 0,
+                     "cpu_s", 0.25, "rss_bytes", 5000000);
+}
+
+static int tell(struct registry *r, json_t *body)
+{
+    char *cause = NULL;
+    int result = registry_report(r, body, &cause);
+    assert_true((result < 0) == (cause != NULL));
+    free(cause);
+    json_decref(body);
+    return result;
+}
+
+static void counters_survive_loss_repetition_and_restarts(void **state)
+{
+    (void)state;
+    struct registry *r = registry_new();
+    struct registry_totals t;
+    assert_int_equal(tell(r, report("ams", "one", 1, 3, 100)), 1);
+    assert_int_equal(tell(r, report("ams", "one", 1, 9, 900)), 0); /* twice */
+    assert_int_equal(tell(r, report("ams", "one", 4, 4, 400)), 1); /* two were lost */
+    assert_int_equal(tell(r, report("ams", "one", 3, 1, 300)), 0); /* late */
+    registry_totals(r, &t);
+    assert_int_equal(t.known, 1);
+    assert_int_equal(t.listeners, 4);
+    assert_int_equal(t.bytes_out, 400);
+    assert_int_equal(tell(r, report("ams", "two", 1, 1, 50)), 1); /* the program started again */
+    registry_totals(r, &t);
+    assert_int_equal(t.known, 1);
+    assert_int_equal(t.listeners, 1);
+    assert_int_equal(t.bytes_out, 450);
+    assert_int_equal(t.bytes_in, 45);
+    assert_int_equal(t.agents[2], 1);
+    registry_free(r);
+}
+
+static void health_is_a_fresh_report(void **state)
+{
+    (void)state;
+    struct registry *r = registry_new();
+    struct registry_totals t;
+    char where[128];
+    tell(r, report("ams", "one", 1, 3, 100));
+    boot_ns += 5900000000LL;
+    registry_totals(r, &t);
+    assert_int_equal(t.healthy, 1);
+    assert_true(registry_has_room(r));
+    boot_ns += 200000000LL;
+    registry_totals(r, &t);
+    assert_int_equal(t.healthy, 0);
+    assert_int_equal(t.listeners, 0);
+    assert_false(registry_has_room(r));
+    assert_int_equal(registry_route(r, 1, 0, where, sizeof where), -1);
+    json_t *list = registry_json(r);
+    assert_false(json_is_true(json_object_get(json_array_get(list, 0), "healthy")));
+    json_decref(list);
+    tell(r, report("ams", "one", 2, 3, 100));
+    assert_int_equal(registry_route(r, 1, 0, where, sizeof where), 0);
+    assert_string_equal(where, "http://ams.example:8000/stream.mp3");
+    registry_free(r);
+}
+
+static void places_sent_since_the_report_are_taken(void **state)
+{
+    (void)state;
+    struct registry *r = registry_new();
+    char where[128];
+    tell(r, report("ams", "one", 1, 8, 100));
+    for (int i = 0; i < 5; i++)
+        assert_int_equal(registry_route(r, (uint64_t)i, 1, where, sizeof where),
+                         0); /* probes take no place */
+    assert_int_equal(registry_route(r, 7, 0, where, sizeof where), 0);
+    assert_int_equal(registry_route(r, 8, 0, where, sizeof where), 0);
+    assert_int_equal(registry_route(r, 9, 0, where, sizeof where), -1);
+    tell(r, report("ams", "one", 2, 9, 100)); /* one of the two has left again */
+    assert_int_equal(registry_route(r, 10, 0, where, sizeof where), 0);
+    assert_int_equal(registry_route(r, 11, 0, where, sizeof where), -1);
+    json_t *drains = report("ams", "one", 3, 2, 100);
+    json_object_set_new(drains, "draining", json_true());
+    tell(r, drains);
+    assert_int_equal(registry_route(r, 12, 0, where, sizeof where), -1);
+    char small[8];
+    tell(r, report("ams", "one", 4, 2, 100));
+    assert_int_equal(registry_route(r, 13, 0, small, sizeof small), -1);
+    registry_free(r);
+}
+
+static void malformed_reports_change_nothing(void **state)
+{
+    (void)state;
+    struct registry *r = registry_new();
+    struct {
+        const char *key;
+        json_t *value;
+    } wrong[] = {
+        {"public_url", json_string("ftp://x")},
+        {"public_url", json_string("http://x/\r\nSet-Cookie: a=b")},
+        {"public_url", json_string("http://x?a")},
+        {"public_url", json_string("http://")},
+        {"name", json_string("")},
+        {"name", json_string("a\nb")},
+        {"session", json_integer(1)},
+        {"seq", json_integer(0)},
+        {"listeners", json_integer(-1)},
+        {"listeners", json_string("many")},
+        {"bytes_out", json_real(1.5)},
+        {"draining", json_integer(0)},
+        {"agents", json_pack("{s:s}", "player", "x")},
+    };
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        json_t *body = report("ams", "one", 1, 1, 1);
+        json_object_set_new(body, wrong[i].key, wrong[i].value);
+        assert_int_equal(tell(r, body), -1);
+    }
+    assert_int_equal(tell(r, json_array()), -1);
+    struct registry_totals t;
+    registry_totals(r, &t);
+    assert_int_equal(t.known, 0);
+    registry_free(r);
+}
+
+static void it_is_bounded(void **state)
+{
+    (void)state;
+    struct registry *r = registry_new();
+    struct registry_totals t;
+    for (int i = 0; i < REGISTRY_MAX + 20; i++) {
+        char name[16];
+        snprintf(name, sizeof name, "r%d", i);
+        boot_ns += 1000000;
+        assert_int_equal(tell(r, report(name, "one", 1, 1, 1)), 1);
+    }
+    registry_totals(r, &t);
+    assert_int_equal(t.known, REGISTRY_MAX);
+    struct registry_view v;
+    int oldest = 0;
+    for (size_t i = 0; !registry_view(r, i, &v); i++)
+        oldest |= !strcmp(v.name, "r0") || !strcmp(v.name, "r19");
+    assert_false(oldest); /* the longest silent ones went */
+    registry_free(r);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(counters_survive_loss_repetition_and_restarts, set_clock),
+        cmocka_unit_test_setup(health_is_a_fresh_report, set_clock),
+        cmocka_unit_test_setup(places_sent_since_the_report_are_taken, set_clock),
+        cmocka_unit_test_setup(malformed_reports_change_nothing, set_clock),
+        cmocka_unit_test_setup(it_is_bounded, set_clock),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
