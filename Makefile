@@ -107,6 +107,12 @@ $(BUILD)/forever-crate: deploy/crate.c
 	$(call say,LINK)
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) -o $@ $< -lm
 
+# What a listener costs (tests/bench/run --help).
+$(BUILD)/bench-fanout: $(call obj,tests/bench/fanout.c) $(BUILD)/libcommon.a
+	$(CC) $(LDFLAGS) -o $@ $^ $(AIR_LIBS)
+bench: all $(BUILD)/bench-fanout $(BUILD)/forever-crate
+	BUILD=$(BUILD) ./tests/bench/run
+
 # Tests. tests/suite counts; its last line is "N passed, N failed".
 .PHONY: tests-build check-bare
 tests-build: all $(BUILD)/forever-crate $(UNIT_BIN)
