@@ -56,7 +56,7 @@ static struct listener *slot(const struct fanout *f, uint32_t index)
 static int grow(struct fanout *f)
 {
     struct listener *chunk = calloc(CHUNK_SLOTS, sizeof *chunk);
-    struct listener **chunks = chunk ? realloc(f->chunks, (f->chunk_count + 1) * sizeof *chunks) : NULL;
+    struct listener **chunks = chunk ? realloc(f->chunks, (f->chunk_count + 1) * sizeof(void *)) : NULL;
     if (!chunks) {
         free(chunk);
         return -1;

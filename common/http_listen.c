@@ -82,11 +82,14 @@ static void on_accept_error(struct evconnlistener *listener, void *context)
 
 static int port_of(int fd)
 {
-    struct sockaddr_storage a;
+    union {
+        struct sockaddr any;
+        struct sockaddr_in four;
+        struct sockaddr_in6 six;
+    } a = {.six = {0}};
     socklen_t len = sizeof a;
-    if (getsockname(fd, (struct sockaddr *)&a, &len)) return 0;
-    return ntohs(a.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&a)->sin6_port
-                                         : ((struct sockaddr_in *)&a)->sin_port);
+    if (getsockname(fd, &a.any, &len)) return 0;
+    return ntohs(a.any.sa_family == AF_INET6 ? a.six.sin6_port : a.four.sin_port);
 }
 
 /* A listening socket, or -1 with errno. */

@@ -186,7 +186,7 @@ static int decide(struct station *s, struct http_request *r)
 
 static void arm(struct station *s)
 {
-    const struct station_waiter *first = TAILQ_FIRST(&s->waiters);
+    const struct station_waiter *first = STAILQ_FIRST(&s->waiters);
     if (!first) {
         evtimer_del(s->timeout);
         return;
@@ -197,16 +197,17 @@ static void arm(struct station *s)
     evtimer_add(s->timeout, &t);
 }
 
-static void forget(struct station_waiter *w)
+static void forget(struct station *s, struct station_waiter *w)
 {
-    TAILQ_REMOVE(&w->station->waiters, w, entry);
-    w->station->waiting--;
+    STAILQ_REMOVE(&s->waiters, w, station_waiter, entry);
+    s->waiting--;
     free(w);
 }
 
 static void on_gone(void *context)
 {
-    forget(context);
+    struct station_waiter *w = context;
+    forget(w->station, w);
 }
 
 static void on_timeout(evutil_socket_t fd, short what, void *context)
@@ -216,9 +217,9 @@ static void on_timeout(evutil_socket_t fd, short what, void *context)
     struct station *s = context;
     int64_t now = clock_boot_ns();
     struct station_waiter *w;
-    while ((w = TAILQ_FIRST(&s->waiters)) && w->until_ns <= now) {
+    while ((w = STAILQ_FIRST(&s->waiters)) && w->until_ns <= now) {
         struct http_request *r = w->request;
-        forget(w);
+        forget(s, w);
         turn_away(r, "nothing to play yet");
     }
     arm(s);
@@ -235,7 +236,7 @@ static void on_stream(void *context, struct http_request *r)
     }
     *w = (struct station_waiter){
         .station = s, .request = r, .until_ns = clock_boot_ns() + s->conf.wait_ms * INT64_C(1000000)};
-    TAILQ_INSERT_TAIL(&s->waiters, w, entry);
+    STAILQ_INSERT_TAIL(&s->waiters, w, entry);
     s->waiting++;
     http_defer(r, on_gone, w);
     if (s->waiting == 1) arm(s);
@@ -250,10 +251,17 @@ void station_wake(struct station *s)
     s->waking = 1;
     do {
         s->woken_again = 0;
-        struct station_waiter *next;
-        for (struct station_waiter *w = TAILQ_FIRST(&s->waiters); w; w = next) {
-            next = TAILQ_NEXT(w, entry);
-            if (decide(s, w->request)) forget(w);
+        STAILQ_HEAD(, station_waiter) asking = STAILQ_HEAD_INITIALIZER(asking);
+        STAILQ_CONCAT(&asking, &s->waiters);
+        struct station_waiter *w;
+        while ((w = STAILQ_FIRST(&asking))) {
+            STAILQ_REMOVE_HEAD(&asking, entry);
+            if (decide(s, w->request)) {
+                s->waiting--;
+                free(w);
+            } else {
+                STAILQ_INSERT_TAIL(&s->waiters, w, entry);
+            }
         }
     } while (s->woken_again);
     s->waking = 0;
@@ -288,7 +296,7 @@ struct station *station_new(struct event_base *base, struct http_server *http, s
     s->fanout = fanout;
     s->conf = *conf;
     s->started_wall_ns = clock_wall_ns();
-    TAILQ_INIT(&s->waiters);
+    STAILQ_INIT(&s->waiters);
     s->timeout = evtimer_new(base, on_timeout, s);
     http_server_routes(http, routes, sizeof routes / sizeof *routes, s);
     return s;
@@ -299,9 +307,9 @@ void station_free(struct station *s)
     if (!s) return;
     http_server_unroute(s->http, routes, s);
     struct station_waiter *w;
-    while ((w = TAILQ_FIRST(&s->waiters))) {
+    while ((w = STAILQ_FIRST(&s->waiters))) {
         struct http_request *r = w->request;
-        forget(w);
+        forget(s, w);
         turn_away(r, "the station is closing");
     }
     event_free(s->timeout);

@@ -10,7 +10,7 @@
 struct event;
 
 struct station_waiter {
-    TAILQ_ENTRY(station_waiter) entry;
+    STAILQ_ENTRY(station_waiter) entry;
     struct station *station;
     struct http_request *request;
     int64_t until_ns;
@@ -21,7 +21,7 @@ struct station {
     struct ring *ring;
     struct fanout *fanout;
     struct station_conf conf;
-    TAILQ_HEAD(, station_waiter) waiters; /* in order of their deadlines, since all wait equally long */
+    STAILQ_HEAD(, station_waiter) waiters; /* in order of their deadlines: all wait equally long */
     unsigned waiting;
     struct event *timeout;
     int waking, woken_again;

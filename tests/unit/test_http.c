@@ -563,6 +563,61 @@ static void test_query(void **state)
     assert_string_equal(path, "/a\xc3\xa4/b..c");
 }
 
+/* Broken requests of all kinds: an answer is always one of the known ones, and no byte is read twice or past
+ * the end (the sanitizers watch). */
+static void test_mutations(void **state)
+{
+    (void)state;
+    static const char *const seeds[] = {
+        "GET /echo?a=%41&b HTTP/1.1\r\nHost: x:1\r\nIcy-MetaData: 1\r\n\r\n",
+        "POST http://h/e HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n3;q=1\r\nabc\r\n0\r\nT: "
+        "1\r\n\r\n",
+        "POST /e HTTP/1.0\r\nContent-Length: 4\r\nConnection: keep-alive\r\nExpect: 100-continue\r\n\r\nabcd",
+    };
+    static const char spice[] = "\r\n\t :;%0aZ/?#\xff\x01\x7f";
+    unsigned seed = (unsigned)net_now_ms(), read_ok = 0;
+    print_message("seed %u\n", seed);
+    for (int i = 0; i < 30000; i++) {
+        char text[512];
+        size_t len = strlen(seeds[i % 3]), used = 0;
+        memcpy(text, seeds[i % 3], len);
+        for (int k = rand_r(&seed) % 3; k > 0; k--) {
+            size_t at = (size_t)rand_r(&seed) % len;
+            char c = spice[(size_t)rand_r(&seed) % (sizeof spice - 1)];
+            if (rand_r(&seed) % 2) {
+                text[at] = c;
+            } else {
+                memmove(text + at + 1, text + at, len++ - at);
+                text[at] = c;
+            }
+        }
+        struct http_scan scan = {0};
+        if (http_scan(&scan, (unsigned char *)text, len) != HTTP_SCAN_END) continue;
+        assert_true(scan.bytes <= len);
+        struct http_parser *parser = http_parser_new(64);
+        char *head = malloc(scan.bytes + 1);
+        memcpy(head, text, scan.bytes);
+        head[scan.bytes] = '\0';
+        const char *why = NULL;
+        int status = http_parser_head(parser, head, scan.bytes, &why);
+        if (status) {
+            assert_true(status == 400 || status == 413 || status == 417 || status == 501 || status == 505);
+            assert_non_null(why);
+        } else {
+            const struct http_head *h = http_parser_get(parser);
+            assert_true(h->field_count <= HTTP_FIELDS_MAX && h->target[0]);
+            if (h->has_body && len > scan.bytes) {
+                int result = http_parser_body(parser, text + scan.bytes, len - scan.bytes, &used, &why);
+                assert_true(used <= len - scan.bytes);
+                assert_true(result == 0 || result == 1 || result == -400 || result == -413);
+            }
+            read_ok++;
+        }
+        http_parser_free(parser);
+    }
+    assert_in_range(read_ok, 5000, 29000);
+}
+
 static int setup(void **state)
 {
     (void)state;
@@ -595,6 +650,7 @@ int main(void)
         cmocka_unit_test(test_descriptors_run_out),
         cmocka_unit_test(test_dual_stack),
         cmocka_unit_test(test_query),
+        cmocka_unit_test(test_mutations),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
