@@ -13,7 +13,8 @@
 #define DEPTH_MAX 8 /* skips of skips; the planner makes fewer */
 
 struct item {
-    uint64_t start, end;
+    uint64_t start, end; /* as far as it is played */
+    uint64_t whole_end;  /* of the segment itself, which may have been cut short */
     json_t *segment;
     struct recipe recipe;
     struct programme *under; /* what a skip fades out; NULL */
@@ -89,11 +90,12 @@ int programme_add(struct programme *p, json_t *segment, char **cause)
     int64_t start = json_int_or(segment, "start_sample", -1, 0, INT64_MAX, &bad);
     int64_t end = json_int_or(segment, "end_sample", -1, 0, INT64_MAX, &bad);
     if (bad || start < 0 || end <= start) return cause_set(cause, "a segment has no extent");
-    if (p->count && (uint64_t)start != programme_end(p)) {
-        return cause_set(cause, "a segment starts at %lld, not where the programme ends (%llu)",
+    if (p->count && (uint64_t)start > programme_end(p)) {
+        return cause_set(cause, "a segment starts at %lld, after the programme's end (%llu)",
                          (long long)start, (unsigned long long)programme_end(p));
     }
-    struct item item = {.start = (uint64_t)start, .end = (uint64_t)end, .segment = segment};
+    struct item item = {
+        .start = (uint64_t)start, .end = (uint64_t)end, .whole_end = (uint64_t)end, .segment = segment};
     /* the recipe borrows from the segment, which is held until the item goes */
     if (recipe_parse(&item.recipe, json_object_get(segment, "plan"), end - start, cause) < 0) return -1;
     json_incref(segment);
@@ -101,6 +103,7 @@ int programme_add(struct programme *p, json_t *segment, char **cause)
         item_free(p, &item);
         return -1;
     }
+    programme_truncate(p, item.start);
     if (p->count == p->room) {
         p->room = p->room ? 2 * p->room : 8;
         p->items = xrealloc(p->items, p->room * sizeof *p->items);
@@ -113,6 +116,7 @@ void programme_truncate(struct programme *p, uint64_t sample)
 {
     while (p->count && p->items[p->count - 1].start >= sample)
         item_free(p, &p->items[--p->count]);
+    if (p->count && p->items[p->count - 1].end > sample) p->items[p->count - 1].end = sample;
 }
 
 static int recipe_wants(const struct recipe *recipe, int64_t track)
@@ -195,7 +199,7 @@ static int add_old(struct item *item, float *mix, int64_t *bad_track, char **cau
     if (!item->under) return 0;
     uint64_t from = programme_start(item->under), to = programme_end(item->under);
     if (from < item->start) from = item->start;
-    if (to > item->end) to = item->end;
+    if (to > item->whole_end) to = item->whole_end;
     if (from >= to) return 0;
     size_t samples = (size_t)(to - from);
     float *old = xmalloc(samples * PCM_CHANNELS * sizeof *old);
@@ -216,7 +220,7 @@ static int render_whole(struct programme *p, struct item *item, int64_t *bad_tra
 {
     if (p->whole && p->whole_start == item->start) return 0;
     drop_whole(p);
-    float *mix = xcalloc((size_t)(item->end - item->start) * PCM_CHANNELS, sizeof *mix);
+    float *mix = xcalloc((size_t)(item->whole_end - item->start) * PCM_CHANNELS, sizeof *mix);
     int result = add_old(item, mix, bad_track, cause);
     for (size_t i = 0; i < item->recipe.voice_count && result == 0; i++) {
         const struct voice *voice = &item->recipe.voices[i];

@@ -18,10 +18,11 @@ typedef int (*programme_open_track)(void *context, int64_t track, const char *ha
 
 struct programme *programme_new(programme_open_track open, void *context);
 void programme_free(struct programme *programme);
-/* Adds a segment (the body of a "segment" mark with its "plan"), which must start where the last one ends, or
- * anywhere when there is none. 0, or -1 with *cause. Takes a reference. */
+/* Adds a segment (the body of a "segment" mark with its "plan"), which starts where the last one ends, or
+ * earlier: the programme is truncated there first (a skip cuts a segment short; its body stays whole).
+ * Anywhere when there is none. 0, or -1 with *cause. Takes a reference. */
 int programme_add(struct programme *programme, json_t *segment, char **cause);
-/* Forgets all that starts at or after sample; a segment that spans it stays. */
+/* Forgets all that starts at or after sample; a segment that spans it is played up to there. */
 void programme_truncate(struct programme *programme, uint64_t sample);
 /* Forgets segments that end before sample (and closes what only they used). */
 void programme_release(struct programme *programme, uint64_t sample);

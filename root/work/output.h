@@ -44,6 +44,8 @@ void output_free(struct output *output);
 uint64_t output_next(const struct output *output); /* the frame that comes next */
 /* The programme must reach this sample for `frame` to come out. */
 uint64_t output_needs(uint64_t frame);
+/* The programme was read up to this sample: where a read that failed began. */
+uint64_t output_reached(const struct output *output);
 /* The next `count` frames into bytes (MP3_FRAME_MAX_BYTES each are enough), *len bytes in all. 0; -1 as
  * master_read. */
 int output_frames(struct output *output, unsigned count, uint8_t *bytes, size_t *len, int64_t *bad_track,
