@@ -29,8 +29,8 @@ enum link_type {
     LINK_BRANCH,    /* u64 position, u32 branch: a retraction; frames go on from position, and the marks that
                        hold there or lie after it come again */
     LINK_CLOCK,     /* u64 position on air, u32 ns: nanoseconds since that frame began (0..26122448), every
-                       second; none while the air stands still */
-    LINK_COMMAND,   /* JSON {"command": "drain"|"move", ...} */
+                       second; while the air stands still COMMAND "wait" comes instead */
+    LINK_COMMAND,   /* JSON {"command": "drain"|"move"|"wait", ...}; "wait" and unknown ones mean nothing */
 };
 #define LINK_HEAD_BYTES 8
 #define LINK_BODY_MAX   (512u << 10)
@@ -90,6 +90,9 @@ int link_server_add(struct link_server *server, int fd, const char *header, int 
  * go on. */
 void link_server_wake(struct link_server *server);
 void link_server_close_peer(struct link_server *server, void *peer);
+/* Sends that peer no frames further ahead of the air than this (at least 2 s): what it can hold. Call it
+ * right after link_server_add. */
+void link_server_limit(struct link_server *server, void *peer, double ahead_s);
 void link_server_command(struct link_server *server, void *peer, json_t *body);
 unsigned link_server_count(const struct link_server *server);
 uint64_t link_server_bytes(const struct link_server *server);

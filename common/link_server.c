@@ -24,7 +24,6 @@
 #include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/queue.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -45,7 +44,7 @@
 #define COMMANDS_MAX  (2 * BUFFER_MAX)
 
 struct link {
-    TAILQ_ENTRY(link) entry;
+    struct link *next;
     struct link_server *server;
     void *peer;
     int fd, dead;
@@ -56,6 +55,7 @@ struct link {
     uint64_t position; /* of the next frame to send */
     uint64_t start;    /* marks before it count only when they hold there */
     uint64_t serial;   /* of the last mark sent */
+    uint64_t ahead;    /* frames ahead of the air that it wants at most */
     double bucket;     /* frames it may run ahead */
     int64_t bucket_ns, clock_ns, progress_ns;
 };
@@ -64,7 +64,7 @@ struct link_server {
     struct event_base *base;
     struct ring *ring;
     struct link_server_conf conf;
-    TAILQ_HEAD(, link) links;
+    struct link *links;
     struct event *tick, *sweep;
     unsigned count;
     uint64_t bytes;
@@ -97,7 +97,6 @@ static void link_close(struct link *link, const char *why)
 
 static void link_free(struct link *link)
 {
-    TAILQ_REMOVE(&link->server->links, link, entry);
     evbuffer_free(link->out);
     free(link);
 }
@@ -107,15 +106,17 @@ static void on_sweep(evutil_socket_t fd, short what, void *context)
 {
     struct link_server *server = context;
     (void)fd, (void)what;
-    for (struct link *link = TAILQ_FIRST(&server->links); link;) {
+    for (struct link **at = &server->links; *at;) {
+        struct link *link = *at;
         if (!link->dead) {
-            link = TAILQ_NEXT(link, entry);
+            at = &link->next;
             continue;
         }
         void *peer = link->peer;
+        *at = link->next;
         link_free(link);
         if (server->conf.closed) server->conf.closed(server->conf.context, peer);
-        link = TAILQ_FIRST(&server->links); /* the callback may have changed the list */
+        at = &server->links; /* the callback may have changed the list */
     }
     if (server->count == 0) event_del(server->tick);
 }
@@ -160,9 +161,10 @@ static uint64_t frames_limit(struct link *link, int64_t now)
     link->bucket += (double)(now - link->bucket_ns) / 1e9 * rate;
     link->bucket_ns = now;
     if (link->bucket > most) link->bucket = most;
-    uint64_t limit = link->position + (uint64_t)link->bucket, needed = air_of(server) + frames_of(START_S);
-    uint64_t head = ring_head(server->ring);
+    uint64_t air = air_of(server), head = ring_head(server->ring);
+    uint64_t limit = link->position + (uint64_t)link->bucket, needed = air + frames_of(START_S);
     if (limit < needed) limit = needed;
+    if (limit > air && limit - air > link->ahead) limit = air + link->ahead;
     return limit < head ? limit : head;
 }
 
@@ -249,28 +251,33 @@ static void serve(struct link *link)
         event_del(&link->writable);
 }
 
-static void tell_time(struct link *link, int64_t now)
+/* The clock each second; while the air stands, a command that means nothing: a silent link looks dead. */
+static int tell_time(struct link *link, int64_t now)
 {
     uint32_t ns;
-    if (now < link->clock_ns || evbuffer_get_length(link->out) > CLOCK_ROOM) return;
-    uint64_t position = link->server->conf.air(link->server->conf.context, &ns);
-    if (position != UINT64_MAX) link_put_clock(link->out, position, ns);
+    if (now < link->clock_ns || evbuffer_get_length(link->out) > CLOCK_ROOM) return 0;
     link->clock_ns = now + CLOCK_NS_PER_S;
+    uint64_t position = link->server->conf.air(link->server->conf.context, &ns);
+    if (position != UINT64_MAX) return link_put_clock(link->out, position, ns);
+    json_t *wait = json_pack("{s:s}", "command", "wait");
+    int rc = link_put_command(link->out, wait);
+    json_decref(wait);
+    return rc;
 }
 
 void link_server_wake(struct link_server *server)
 {
-    struct link *link;
     int64_t now = clock_boot_ns();
-    TAILQ_FOREACH(link, &server->links, entry)
-    {
+    for (struct link *link = server->links; link; link = link->next) {
         if (link->dead) continue;
         if (evbuffer_get_length(link->out) && now - link->progress_ns > STALL_NS) {
             link_close(link, "it took nothing for 10 s");
             continue;
         }
-        tell_time(link, now);
-        serve(link);
+        if (tell_time(link, now))
+            link_close(link, "out of memory");
+        else
+            serve(link);
     }
 }
 
@@ -360,6 +367,7 @@ int link_server_add(struct link_server *server, int fd, const char *header, int 
     link->position =
         has_from ? resume_at(server, branch, position, station ? station : "", burst, &void_from) : burst;
     link->start = link->position;
+    link->ahead = UINT64_MAX;
     link->bucket_ns = link->progress_ns = clock_boot_ns();
     strncpy(link->station, ring_station(ring), sizeof link->station - 1);
     event_assign(&link->readable, server->base, fd, EV_READ | EV_PERSIST, on_readable, link);
@@ -367,14 +375,13 @@ int link_server_add(struct link_server *server, int fd, const char *header, int 
     event_add(&link->readable, NULL);
     if (!event_pending(server->tick, EV_TIMEOUT, NULL))
         event_add(server->tick, &(struct timeval){.tv_usec = TICK_MS * 1000});
-    TAILQ_INSERT_TAIL(&server->links, link, entry);
+    link->next = server->links;
+    server->links = link;
     server->count++;
-    if (greet(link, void_from)) {
+    if (greet(link, void_from) || tell_time(link, link->bucket_ns))
         link_close(link, "out of memory");
-        return 0;
-    }
-    tell_time(link, link->bucket_ns);
-    serve(link);
+    else
+        serve(link);
     return 0;
 }
 
@@ -386,7 +393,6 @@ struct link_server *link_server_new(struct event_base *base, struct ring *ring,
     server->ring = ring;
     server->conf = *conf;
     if (!(server->conf.fill_rate >= 1)) server->conf.fill_rate = 1; /* slower and the air overtakes it */
-    TAILQ_INIT(&server->links);
     server->tick = event_new(base, -1, EV_PERSIST, on_tick, server);
     server->sweep = event_new(base, -1, 0, on_sweep, server);
     return server;
@@ -395,10 +401,11 @@ struct link_server *link_server_new(struct event_base *base, struct ring *ring,
 void link_server_free(struct link_server *server)
 {
     if (!server) return;
-    struct link *link;
-    TAILQ_FOREACH(link, &server->links, entry) link_close(link, NULL);
-    while ((link = TAILQ_FIRST(&server->links)))
+    for (struct link *link = server->links, *next; link; link = next) {
+        next = link->next;
+        link_close(link, NULL);
         link_free(link);
+    }
     event_free(server->tick);
     event_free(server->sweep);
     free(server);
@@ -406,21 +413,26 @@ void link_server_free(struct link_server *server)
 
 void link_server_close_peer(struct link_server *server, void *peer)
 {
-    struct link *link;
-    TAILQ_FOREACH(link, &server->links, entry)
-    {
+    for (struct link *link = server->links; link; link = link->next) {
         if (link->peer == peer) link_close(link, NULL);
     }
 }
 
 void link_server_command(struct link_server *server, void *peer, json_t *body)
 {
-    struct link *link;
-    TAILQ_FOREACH(link, &server->links, entry)
-    {
+    for (struct link *link = server->links; link; link = link->next) {
         if (link->dead || link->peer != peer || evbuffer_get_length(link->out) > COMMANDS_MAX) continue;
-        link_put_command(link->out, body);
-        serve(link);
+        if (link_put_command(link->out, body))
+            link_close(link, "out of memory");
+        else
+            serve(link);
+    }
+}
+
+void link_server_limit(struct link_server *server, void *peer, double ahead_s)
+{
+    for (struct link *link = server->links; link; link = link->next) {
+        if (link->peer == peer) link->ahead = ahead_s > START_S ? frames_of(ahead_s) : frames_of(START_S);
     }
 }
 

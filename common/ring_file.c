@@ -73,21 +73,24 @@ static int map(struct ring_file *file, char **cause)
     file->head = mmap(NULL, file->head_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, file->fd, 0);
     if (file->head == MAP_FAILED) {
         file->head = NULL;
-        return cause_set(cause, "can't map the ring: %s", strerror(errno));
+        goto fail;
     }
     /* one reservation, so that nothing else can get between the two views */
     uint8_t *data =
         mmap(NULL, 2 * file->data_bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (data == MAP_FAILED) return cause_set(cause, "can't map the ring: %s", strerror(errno));
+    if (data == MAP_FAILED) goto fail;
     file->data = data;
     for (int i = 0; i < 2; i++) {
         void *view = mmap(data + (size_t)i * file->data_bytes, file->data_bytes, PROT_READ | PROT_WRITE,
                           MAP_SHARED | MAP_FIXED, file->fd, (off_t)file->head_bytes);
-        if (view == MAP_FAILED) return cause_set(cause, "can't map the ring: %s", strerror(errno));
+        if (view == MAP_FAILED) goto fail;
     }
     file->block_crc = (uint32_t *)(void *)(file->head + CRCS_AT);
     file->forks = (struct ring_fork *)(void *)(file->head + FORKS_AT);
     return 0;
+fail:
+    cause_set(cause, "can't map the ring: %s", strerror(errno));
+    return -1;
 }
 
 void ring_file_close(struct ring_file *file)

@@ -534,6 +534,7 @@ static void test_wake_and_fill(void **state)
     boot_ns += 2 * S;
     wake(&r);
     assert_int_equal(r.clocks, clocks);
+    assert_int_equal(r.commands, 1); /* but a word that it lives */
     assert_int_equal(link_server_count(server), 1);
     assert_true(link_server_bytes(server) > frames_bytes(KBPS, 809, 3064 - 809));
     relay_end(&r);
@@ -541,6 +542,22 @@ static void test_wake_and_fill(void **state)
     assert_int_equal(closed_count, 1);
     assert_ptr_equal(closed_peer, &r);
     assert_int_equal(link_server_count(server), 0);
+}
+
+static void test_limit(void **state)
+{
+    (void)state;
+    struct relay r = new_relay();
+    append(ring, 1000, 1);
+    set_air(299);
+    relay_connect(&r, 0);
+    link_server_limit(server, &r, 4); /* 153 frames */
+    catch_up(&r);
+    assert_int_equal(ring_head(r.ring), 300 + 153);
+    set_air(399);
+    catch_up(&r);
+    assert_int_equal(ring_head(r.ring), 400 + 153);
+    relay_end(&r);
 }
 
 static void test_empty_ring(void **state)
@@ -792,6 +809,7 @@ int main(void)
         cmocka_unit_test(test_codec_refuses),
         cmocka_unit_test(test_codec_noise),
         CASE(test_wake_and_fill),
+        CASE(test_limit),
         CASE(test_empty_ring),
         CASE(test_resume),
         CASE(test_retraction_on_line),
