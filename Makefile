@@ -84,7 +84,7 @@ $(BUILD)/obj/%.o: %.c
 	@mkdir -p $(@D)
 	$(call say,CC)
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
--include $(patsubst %.o,%.d,$(call obj,$(ALL_SRC)) $(wildcard $(BUILD)/obj/tests/unit/*.o))
+-include $(patsubst %.o,%.d,$(call obj,$(ALL_SRC) tests/bench/fanout.c) $(wildcard $(BUILD)/obj/tests/unit/*.o))
 
 # Unit tests: every tests/unit/test_*.c is one cmocka program linked against everything it may need.
 UNIT_SRC := $(wildcard tests/unit/test_*.c)

@@ -145,9 +145,15 @@ static void judge_lag(struct fanout *f, uint32_t index, uint64_t frame)
     f->counts.skips++;
 }
 
+/* A reset is how many players leave; what the network or the system did is an error. */
+static enum fanout_end reason(int error)
+{
+    return error == 0 || error == ECONNRESET || error == EPIPE ? FANOUT_CLIENT : FANOUT_ERROR;
+}
+
 static void send_or_end(struct fanout *f, uint32_t index)
 {
-    if (fanout_send(f, slot(f, index)) == FANOUT_FAILED) end(f, index, FANOUT_ERROR, 1);
+    if (fanout_send(f, slot(f, index)) == FANOUT_FAILED) end(f, index, reason(errno), 1);
 }
 
 static void take_turn(struct fanout *f, uint32_t index, uint64_t frame)
@@ -155,7 +161,7 @@ static void take_turn(struct fanout *f, uint32_t index, uint64_t frame)
     struct listener *l = slot(f, index);
     uint64_t to = mp3_frame_offset(f->kbps, frame);
     if (l->broken) {
-        end(f, index, FANOUT_ERROR, 1);
+        end(f, index, FANOUT_CLIENT, 1);
         return;
     }
     /* further on than the air: the ring began anew at an earlier place */
@@ -213,7 +219,10 @@ static void on_socket(struct fanout *f, const struct epoll_event *e)
     if (l->fd < 0 || l->generation != (uint32_t)(e->data.u64 >> 32)) return;
     /* a player that closes only its sending half and listens on is not known: this is an end */
     if ((e->events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) || ((e->events & EPOLLIN) && drain(l->fd))) {
-        end(f, index, FANOUT_CLIENT, 0);
+        int error = 0;
+        socklen_t len = sizeof error;
+        getsockopt(l->fd, SOL_SOCKET, SO_ERROR, &error, &len);
+        end(f, index, reason(error), 0);
         return;
     }
     if ((e->events & EPOLLOUT) && l->blocked) {

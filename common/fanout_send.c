@@ -143,7 +143,7 @@ static int book(struct fanout *f, struct listener *l, const struct flight *fligh
             l->title_serial = flight->title_serial;
             if (taken < len) {
                 l->pending = malloc(len - taken);
-                if (!l->pending) return -1;
+                if (!l->pending) return -1; /* with ENOMEM */
                 memcpy(l->pending, (const uint8_t *)flight->iov[i].iov_base + taken, len - taken);
                 l->pending_len = (uint32_t)(len - taken);
             }

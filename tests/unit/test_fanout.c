@@ -494,6 +494,7 @@ static void test_gone_before_it_came(void **state)
             net_turn(base);
         assert_int_equal(fanout_counts(fanout)->listening, 0);
     }
+    assert_int_equal(ended[FANOUT_CLIENT], 2);
     stop(0);
 }
 
