@@ -2,8 +2,9 @@
  *
  * The workers form a star: each talks to air alone. A message whose row names another role as its
  * destination is passed on by air (never read by it, save where noted), requests with a sequence number of
- * air's own so that the reply finds its way back. A request not answered within its row's deadline, or whose
- * destination is down, is answered by air with WIRE_ERROR {"error": text}; a late reply is dropped.
+ * air's own so that the reply finds its way back. A request whose destination is
+ * down waits for it; one whose destination dies over it is asked once more of the next. What is not answered
+ * within its row's deadline is answered by air with WIRE_ERROR {"error": text}; a late reply is dropped.
  * Bodies are JSON objects unless the row says binary. Air refuses (and logs) a message whose sender, size
  * or kind the table does not allow: a worker that breaks the rules is replaced.
  *

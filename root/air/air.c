@@ -124,7 +124,7 @@ static void on_up(void *context, enum role role, struct switch_end *end)
     (void)end;
     struct air *air = context;
     if (role == ROLE_STUDIO) schedule_studio_up(air->schedule);
-    if (role == ROLE_STORE) schedule_tick(air->schedule);
+    if (role == ROLE_STORE) schedule_store_up(air->schedule);
 }
 
 static void on_down(void *context, enum role role)

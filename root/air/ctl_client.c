@@ -133,8 +133,8 @@ static void show_status(const json_t *answer)
     printf("station    %s, up %s, version %s\n", json_str_or(now, "station", "", NULL), since,
            json_str_or(stats, "version", "", NULL));
     const char *text = json_str_or(now, "text", NULL, NULL);
-    printf("on air     %s (frame %lld, branch %lld)\n", text && *text ? text : "nothing yet", whole(stats, "position"),
-           whole(stats, "branch"));
+    printf("on air     %s (frame %lld, branch %lld)\n", text && *text ? text : "nothing yet",
+           whole(stats, "position"), whole(stats, "branch"));
     if (json_is_object(next))
         printf("next       %s, in %.0f s\n", json_str_or(next, "text", "", NULL), real(next, "in_s"));
     printf("lead       %.0f of %.0f s\n", real(stats, "lead_s"), real(stats, "lead_target_s"));

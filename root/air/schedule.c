@@ -228,6 +228,13 @@ static void report_aired(struct schedule *s)
     }
 }
 
+void schedule_store_up(struct schedule *s)
+{
+    const struct ring_mark *mark = ring_mark_at(s->conf.ring, "segment", air_of(s));
+    if (mark && mark->position < s->aired_below) s->aired_below = mark->position;
+    report_aired(s);
+}
+
 void schedule_tick(struct schedule *schedule)
 {
     give_credit(schedule);

@@ -19,8 +19,9 @@
 
 struct schedule;
 
-#define SCHEDULE_SKIP_S 6.0 /* how far ahead of the air a skip begins; relays must have heard of it by then  \
-                             */
+#define SCHEDULE_SKIP_S                                                                                      \
+    6.0 /* how far ahead of the air a skip begins; relays must have heard of it by then                      \
+         */
 
 struct schedule_conf {
     struct ring *ring;
@@ -44,6 +45,9 @@ void schedule_studio_down(struct schedule *schedule);
 /* WIRE_FRAMES and WIRE_MARK. -1 with *cause when the studio broke the rules. */
 int schedule_frames(struct schedule *schedule, const struct msg *message, char **cause);
 int schedule_mark(struct schedule *schedule, const json_t *body, char **cause);
+/* A store took over: the one before may have died with the last report unread, so the segment on air is
+ * reported again (the store knows it by position and branch). */
+void schedule_store_up(struct schedule *schedule);
 /* Several times a second: credit, reports of what aired. */
 void schedule_tick(struct schedule *schedule);
 /* Sets *position to where something else begins. -1 with *cause when there is nothing to skip. */

@@ -80,6 +80,13 @@ static void limit_in(struct worker *worker, double seconds)
     event_add(worker->limit, &in);
 }
 
+static double drain_limit_s(const struct worker *worker)
+{
+    int set_ms = worker->place->workers->conf.drain_ms;
+    if (set_ms) return set_ms / 1000.0;
+    return worker->place->role == ROLE_STUDIO ? STUDIO_LIMIT_S : DRAIN_LIMIT_S;
+}
+
 static void kill_worker(struct worker *worker, const char *why)
 {
     if (why) worker->why_killed = why;
@@ -206,7 +213,7 @@ static void retire(struct worker *w)
         w->end = NULL;
         limit_in(w, STUDIO_LIMIT_S);
     } else if (!w->job) { /* else it keeps the job's own limit */
-        limit_in(w, role == ROLE_STUDIO ? STUDIO_LIMIT_S : DRAIN_LIMIT_S);
+        limit_in(w, drain_limit_s(w));
     }
 }
 
@@ -235,7 +242,7 @@ static void on_ready(struct worker *w)
 
 static void lost_job(struct worker *w, const char *why)
 {
-    if (!w->job) return;
+    if (!w->job || w->place->workers->stopping) return;
     log_warn("workers", "the analysis of track %lld was lost: %s", (long long)w->job, why);
     switchboard_send(w->place->workers->board, ROLE_STORE, WIRE_JOB_LOST,
                      json_pack("{s:I,s:s}", "track", (json_int_t)w->job, "reason", why));
@@ -346,7 +353,7 @@ static void on_passed(void *context, struct switch_end *from, struct switch_end 
         struct worker *w = switch_end_tag(from);
         w->job = 0;
         event_del(w->limit);
-        if (w->life == LIFE_DRAINING) limit_in(w, DRAIN_LIMIT_S);
+        if (w->life == LIFE_DRAINING) limit_in(w, drain_limit_s(w));
     }
 }
 
