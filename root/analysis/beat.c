@@ -17,8 +17,11 @@
 #define STIFFNESS                                                                                            \
     6.0 /* cost of an interval wrong by a factor e, squared, in units of the mean novelty peak */
 #define REACH_S       0.025
-#define EARLY_S       0.05 /* a beat this much before the first sound is its beat */
-#define UNSTEADY_MOST 0.45 /* confidence of a path */
+#define LEAST_ATTACKS 16
+#define LOOSE_S       0.020 /* spread of the attacks about a grid that is none */
+#define UNSTEADY_S    0.015 /* spread from which the tempo is taken to move after all */
+#define EARLY_S       0.05  /* a beat this much before the first sound is its beat */
+#define UNSTEADY_MOST 0.45  /* confidence of a path */
 
 static void push(struct beats *beats, size_t *room, double time_s)
 {
@@ -114,10 +117,12 @@ static double path_bpm(const struct beats *beats)
 
 static double grid_confidence(const struct beatgrid *grid)
 {
+    if (grid->attacks < LEAST_ATTACKS) return 0;
     double held = clamp((grid->support - 0.55) / 0.35);
     double clear = clamp((grid->contrast - 1.5) / 2.0);
     double sided = 0.6 + 0.4 * clamp(grid->margin / 0.15);
-    return held * clear * sided;
+    double tight = clamp((LOOSE_S - grid->spread_s) / (LOOSE_S / 2));
+    return held * clear * sided * tight;
 }
 
 struct beats beats_find(const struct onset_curves *curves, const struct series *novelty,
@@ -127,7 +132,7 @@ struct beats beats_find(const struct onset_curves *curves, const struct series *
     double period = tempo_period(novelty);
     if (period <= 0) return beats;
     struct beatgrid grid = beatgrid_fit(curves, novelty, harmony, period);
-    if (grid.support >= BEATGRID_STEADY) {
+    if (grid.support >= BEATGRID_STEADY && !(grid.spread_s > UNSTEADY_S)) {
         from_grid(&beats, &grid);
         beats.confidence = grid_confidence(&grid);
         return beats;

@@ -6,15 +6,20 @@
 
 #include "common/mem.h"
 #include "root/analysis/key.h"
+#include "root/analysis/pulse.h"
 
-#define HARMONICS     4
-#define BLOCK_BEATS   16
-#define SEARCH        0.012 /* of the coarse period, to either side */
-#define BINS          48    /* of a folded beat */
-#define AGREE         0.08  /* of a beat: a block whose phase is nearer than this agrees */
-#define ALIKE         0.25 /* correlation with the whole piece's fold from which a block has a phase at all */
-#define REACH_S       0.035 /* attacks looked for around a beat */
-#define LEAST_RISE_DB 6.0
+#define HARMONICS       4
+#define BLOCK_BEATS     16
+#define SEARCH          0.012 /* of the coarse period, to either side */
+#define BINS            48    /* of a folded beat */
+#define AGREE           0.08  /* of a beat: a block whose phase is nearer than this agrees */
+#define ALIKE           0.25 /* correlation with the whole piece's fold from which a block has a phase at all */
+#define PEAK_SHARE      0.4 /* of the highest: a peak of the fold that could be the beat */
+#define SAME            0.6 /* of its best correlation: a block as well explained by the grid */
+#define BARE            0.5 /* alternation from which every second beat is none */
+#define HALVED_FROM_BPM 115.0
+#define REACH_S         0.035 /* attacks looked for around a beat */
+#define LEAST_RISE_DB   6.0
 
 static const double band_weight[ONSET_BANDS] = {1, 1, 1, 0.5};
 #define HARMONY_WEIGHT 2.0
@@ -144,58 +149,75 @@ static double peak_place(const double *x, int i)
     return place / BINS - floor(place / BINS);
 }
 
-static double choose_phase(const double *x, double *margin)
+/* The phase, in beats, of the peak with the best evidence, each peak's offbeat included. */
+static double choose_phase(const double *x, const struct onset_curves *curves, const struct series *harmony,
+                           double period_s, double end_s, double *margin)
 {
-    int best = 0;
-    for (int i = 1; i < BINS; i++) {
-        if (x[i] > x[best]) best = i;
+    double highest = 0, best = -INFINITY, second = -INFINITY, best_phase = 0;
+    for (int i = 0; i < BINS; i++)
+        highest = fmax(highest, x[i]);
+    for (int i = 0; i < BINS; i++) {
+        int peak = x[i] >= PEAK_SHARE * highest;
+        for (int r = 1; peak && r <= BINS / 8; r++) {
+            if (x[(i + r) % BINS] > x[i] || x[(i + BINS - r) % BINS] >= x[i]) peak = 0;
+        }
+        for (int half = 0; peak && half < 2; half++) {
+            double phase = peak_place(x, i) + 0.5 * half;
+            phase -= floor(phase);
+            double value = pulse_evidence(curves, harmony, phase * period_s, period_s, end_s);
+            double apart = fabs(phase - best_phase);
+            apart = fmin(apart, 1 - apart);
+            if (value > best) {
+                if (apart > 0.1) second = best;
+                best = value;
+                best_phase = phase;
+            } else if (apart > 0.1 && value > second) {
+                second = value;
+            }
+        }
     }
-    double rival = 0;
-    for (int i = BINS / 2 - 4; i <= BINS / 2 + 4; i++)
-        rival = fmax(rival, x[(best + i) % BINS]);
-    *margin = x[best] > 0 ? (x[best] - rival) / x[best] : 0;
-    return peak_place(x, best);
+    *margin = isfinite(second) ? tanh((best - second) / 2) : 1;
+    return best_phase;
 }
 
 /* ---- does the grid hold throughout? ---- */
 
-/* Circular correlation of a block's fold with the whole's: its best shift in beats (-0.5 .. 0.5) and how
- * alike they are there. */
-static double block_shift(const double *whole, const double *part, double *alike)
+/* Whether the whole's fold explains the block's as it stands nearly as well as it would shifted: with beat
+ * and offbeat alike, half a beat of shift says nothing. */
+static int block_agrees(const double *whole, const double *part)
 {
-    double mw = mean_of(whole), mp = mean_of(part), ww = 0, pp = 0, value[BINS];
+    double mw = mean_of(whole), mp = mean_of(part), ww = 0, pp = 0, best = 0, near = 0;
     for (int i = 0; i < BINS; i++) {
         ww += (whole[i] - mw) * (whole[i] - mw);
         pp += (part[i] - mp) * (part[i] - mp);
     }
-    int best = 0;
     for (int s = 0; s < BINS; s++) {
-        value[s] = 0;
+        double value = 0;
         for (int i = 0; i < BINS; i++)
-            value[s] += (whole[i] - mw) * (part[(i + s) % BINS] - mp);
-        if (value[s] > value[best]) best = s;
+            value += (whole[i] - mw) * (part[(i + s) % BINS] - mp);
+        best = fmax(best, value);
+        if (s <= AGREE * BINS || s >= BINS - AGREE * BINS) near = fmax(near, value);
     }
-    *alike = ww > 0 && pp > 0 ? value[best] / sqrt(ww * pp) : 0;
-    double shift = (double)best / BINS;
-    return shift > 0.5 ? shift - 1 : shift;
+    return ww > 0 && pp > 0 && near >= ALIKE * sqrt(ww * pp) && near >= SAME * best;
 }
 
 static double support(const struct series *novelty, double period)
 {
-    double whole[BINS], part[BINS], agree = 0, total = 0, mean = 0;
-    size_t block = (size_t)(BLOCK_BEATS * period);
-    fold(novelty, 0, novelty->count, 0, period, whole);
-    for (size_t i = 0; i < novelty->count; i++)
-        mean += novelty->value[i];
-    mean /= (double)novelty->count;
-    for (size_t from = 0; from == 0 || from + block <= novelty->count; from += block / 2) {
-        double alike, shift;
+    double whole[BINS], part[BINS], rest[BINS], agree = 0, total = 0;
+    size_t n = novelty->count, block = (size_t)(BLOCK_BEATS * period);
+    if (block > n / 8) block = n / 8;
+    if (block < 2 * period) return 0;
+    fold(novelty, 0, n, 0, period, whole);
+    double mean = mean_of(whole), share = (double)block / (double)n;
+    for (size_t from = 0; from + block <= n; from += block / 2) {
         fold(novelty, from, block, 0, period, part);
-        /* a block counts by its activity, up to that of an average one */
+        /* a block is no witness for itself */
+        for (int i = 0; i < BINS; i++)
+            rest[i] = (whole[i] - share * part[i]) / (1 - share);
+        /* it counts by its activity, up to that of an average one */
         double weight = mean > 0 ? fmin(1, mean_of(part) / mean) : 0;
-        shift = block_shift(whole, part, &alike);
         total += weight;
-        if (alike >= ALIKE && fabs(shift) <= AGREE) agree += weight;
+        if (block_agrees(rest, part)) agree += weight;
     }
     return total > 0 ? agree / total : 0;
 }
@@ -236,10 +258,10 @@ double beatgrid_attack(const struct onset_curves *curves, double at_s, double re
     return ((double)best + moment / sum + 0.5) / ATTACK_RATE;
 }
 
-/* Weighted line through (beat number, attack); 0 when there is too little to fit. */
-static int fit_line(struct beatgrid *grid, const struct onset_curves *curves)
+/* Weighted line through (beat number, attack); how many attacks lie on it, 0 when too few. */
+static size_t fit_line(struct beatgrid *grid, const struct onset_curves *curves)
 {
-    size_t beats = (size_t)(grid->end_s / grid->period_s) + 1, count = 0;
+    size_t beats = (size_t)(grid->end_s / grid->period_s) + 1, count = 0, on_line = 0;
     double *number = xmalloc(beats * sizeof *number), *time = xmalloc(beats * sizeof *time);
     double *weight = xmalloc(beats * sizeof *weight), *off = xmalloc(beats * sizeof *off);
     for (size_t k = 0; k < beats; k++) {
@@ -275,14 +297,14 @@ static int fit_line(struct beatgrid *grid, const struct onset_curves *curves)
         grid->period_s = period;
         grid->first_s = first;
         grid->spread_s = scale;
-    } else {
-        good = 0;
+        for (size_t i = 0; i < count; i++)
+            on_line += off[i] <= 3 * scale;
     }
     free(number);
     free(time);
     free(weight);
     free(off);
-    return good;
+    return on_line;
 }
 
 static double contrast_of(const struct series *novelty, const struct beatgrid *grid)
@@ -303,6 +325,16 @@ static double contrast_of(const struct series *novelty, const struct beatgrid *g
     return beats && all > 0 ? on / (double)beats / all : 1;
 }
 
+/* With every second beat bare of kick, bass and snare, those between are the beats of half the tempo. */
+static void halve(struct beatgrid *grid, const struct onset_curves *curves)
+{
+    int bare_second;
+    double alternation = pulse_alternation(curves, grid->first_s, grid->period_s, grid->end_s, &bare_second);
+    if (alternation < BARE || 60 / grid->period_s < HALVED_FROM_BPM) return;
+    if (bare_second) grid->first_s += grid->period_s;
+    grid->period_s *= 2;
+}
+
 struct beatgrid beatgrid_fit(const struct onset_curves *curves, const struct series *novelty,
                              const struct series *harmony, double period)
 {
@@ -310,12 +342,13 @@ struct beatgrid beatgrid_fit(const struct onset_curves *curves, const struct ser
     double folded[BINS];
     period = refine_period(novelty, period);
     evidence(curves, harmony, period, folded);
-    double phase = choose_phase(folded, &grid.margin);
-    grid.support = support(novelty, period);
+    double phase = choose_phase(folded, curves, harmony, period / ONSET_RATE, grid.end_s, &grid.margin);
     grid.period_s = period / ONSET_RATE;
     grid.first_s = phase * grid.period_s;
-    fit_line(&grid, curves);
+    grid.attacks = fit_line(&grid, curves);
     grid.first_s -= floor(grid.first_s / grid.period_s + 1e-6) * grid.period_s;
+    halve(&grid, curves);
+    grid.support = support(novelty, grid.period_s * ONSET_RATE);
     grid.contrast = contrast_of(novelty, &grid);
     return grid;
 }

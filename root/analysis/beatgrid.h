@@ -17,6 +17,7 @@ struct beatgrid {
     double contrast; /* novelty on the beats to novelty overall; 1 = none */
     double margin;   /* 0..1: how much better the beat is than the offbeat */
     double spread_s; /* of the attacks about the fitted grid; NAN when too few to tell */
+    size_t attacks;  /* how many lie on it; 0 when too few to fit a line */
     double end_s;
 };
 

@@ -3,7 +3,8 @@
  * A beat period is one at whose every multiple up to eight the music resembles itself (the comb of Scheirer,
  * 1998, on an autocorrelation); half of it counts a little as well, because beats are usually divided in two.
  * Counting odd multiples is what tells a beat from three halves of it: 160 from 107. The octave is settled by
- * a wide log-normal preference (Moelants, 2002: 120 to 130 beats a minute). */
+ * a wide log-normal preference, centred above the 120 to 130 beats a minute of Moelants (2002) because the
+ * comb itself favours the slower of two octaves. */
 #include "root/analysis/tempo.h"
 
 #include <math.h>
@@ -17,9 +18,9 @@
 #define WINDOW            4096 /* frames: 24 s */
 #define LAGS              2112 /* eight of the longest periods */
 #define TEETH             8
-#define HALF_WEIGHT       0.2
-#define PREFERRED_BPM     130.0
-#define PREFERRED_OCTAVES 1.0   /* standard deviation */
+#define HALF_WEIGHT       0.1
+#define PREFERRED_BPM     140.0
+#define PREFERRED_OCTAVES 0.9   /* standard deviation */
 #define STEP_RATIO        1.002 /* between the periods tried */
 
 struct correlator {

@@ -1,0 +1,262 @@
+/* beat: tempo, phase, bars and confidence on synthesised drums, and on what has no beat. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "root/analysis/beat.h"
+#include "root/analysis/downbeat.h"
+#include "root/analysis/key.h"
+#include "root/analysis/novelty.h"
+#include "root/analysis/timbre.h"
+#include "root/audio/pcm.h"
+#include "root/track.h"
+
+static uint32_t state;
+
+static double noise(void)
+{
+    state = state * 1664525u + 1013904223u;
+    return (double)(int32_t)state / 2147483648.0;
+}
+
+/* ---- drums ---- */
+
+struct sound {
+    float *pcm;
+    size_t samples;
+};
+
+static struct sound sound_new(double seconds)
+{
+    struct sound s = {.samples = (size_t)(seconds * PCM_RATE)};
+    s.pcm = calloc(s.samples, sizeof *s.pcm);
+    return s;
+}
+
+static void kick(struct sound *s, double at_s, double gain)
+{
+    size_t from = (size_t)lround(at_s * PCM_RATE);
+    double phase = 0;
+    for (size_t i = 0; i < PCM_RATE / 5 && from + i < s->samples; i++) {
+        double t = (double)i / PCM_RATE;
+        phase += 2 * M_PI * (50 + 150 * exp(-t / 0.02)) / PCM_RATE;
+        s->pcm[from + i] += (float)(gain * (sin(phase) * exp(-t / 0.06) + 0.2 * noise() * exp(-t / 0.003)));
+    }
+}
+
+static void burst(struct sound *s, double at_s, double gain, double decay_s)
+{
+    size_t from = (size_t)lround(at_s * PCM_RATE);
+    double last = 0;
+    for (size_t i = 0; i < PCM_RATE / 4 && from + i < s->samples; i++) {
+        double x = noise();
+        s->pcm[from + i] += (float)(gain * (x - 0.7 * last) * exp(-(double)i / PCM_RATE / decay_s));
+        last = x;
+    }
+}
+
+/* A rock beat: kick on 1 (and 3), snare on 2 and 4 (or on 3 of 3), hats on every half beat; from 170 BPM a
+ * kick on every beat and no snare, for a fast rock beat is as well a slow one. */
+static struct sound drums(double bpm, double offset_s, int metre, double seconds)
+{
+    struct sound s = sound_new(seconds);
+    double beat = 60 / bpm;
+    for (int k = 0; offset_s + k * beat < seconds; k++) {
+        double t = offset_s + k * beat;
+        int place = k % metre;
+        if (place == 0) kick(&s, t, 0.8);
+        if (metre == 4 && (place == 2 || bpm >= 170)) kick(&s, t, bpm >= 170 ? 0.8 : 0.6);
+        if (metre == 4 ? place % 2 == 1 && bpm < 170 : place == 2) burst(&s, t, 0.4, 0.05);
+        burst(&s, t, 0.1, 0.015);
+        burst(&s, t + beat / 2, 0.1, 0.015);
+    }
+    return s;
+}
+
+/* A bass note and a chord that change at every bar. */
+static void harmony(struct sound *s, double bar_s, double offset_s)
+{
+    static const double root_hz[4] = {110.0, 87.31, 130.81, 98.0};
+    for (size_t i = 0; i < s->samples; i++) {
+        double t = (double)i / PCM_RATE;
+        int bar = (int)floor((t - offset_s) / bar_s + 1e-9);
+        double hz = root_hz[((bar % 4) + 4) % 4];
+        s->pcm[i] +=
+            (float)(0.05 * (sin(2 * M_PI * hz * t) + sin(4 * M_PI * hz * t) + sin(3 * M_PI * hz * t)));
+    }
+}
+
+/* ---- what is heard ---- */
+
+struct heard {
+    struct beats beats;
+    struct downbeats downbeats;
+};
+
+static struct heard hear(const struct sound *s)
+{
+    struct onset *onset = onset_new();
+    struct chroma *chroma = chroma_new();
+    struct timbre *timbre = timbre_new();
+    onset_feed(onset, s->pcm, s->samples);
+    chroma_feed(chroma, s->pcm, s->samples);
+    timbre_feed(timbre, s->pcm, s->samples);
+    onset_finish(onset);
+    chroma_finish(chroma);
+    timbre_finish(timbre);
+    struct onset_curves *curves = onset_curves(onset);
+    novelty_normalise(curves);
+    struct series novelty = novelty_sum(curves), change = novelty_harmony(chroma_rows(chroma));
+    struct heard heard = {.beats = beats_find(curves, &novelty, &change)};
+    heard.downbeats = downbeats_find(&heard.beats, curves, chroma_rows(chroma), chroma_bass_rows(chroma),
+                                     timbre_rows(timbre));
+    series_free(&novelty);
+    series_free(&change);
+    onset_free(onset);
+    chroma_free(chroma);
+    timbre_free(timbre);
+    return heard;
+}
+
+/* Largest distance of a heard beat to the grid, s. */
+static double worst_phase(const struct beats *beats, double bpm, double offset_s)
+{
+    double worst = 0, beat = 60 / bpm;
+    for (size_t k = 0; k < beats->count; k++) {
+        double place = (beats->time_s[k] - offset_s) / beat;
+        worst = fmax(worst, fabs(place - round(place)) * beat);
+    }
+    return worst;
+}
+
+static void check_grid(double bpm, double offset_s, int metre)
+{
+    struct sound s = drums(bpm, offset_s, metre, 40);
+    struct heard h = hear(&s);
+    double phase = worst_phase(&h.beats, bpm, offset_s);
+    if (fabs(h.beats.bpm - bpm) > 0.01) fail_msg("%.3f BPM heard as %.4f", bpm, h.beats.bpm);
+    if (phase > 0.005) fail_msg("%.3f BPM: off by %.1f ms", bpm, phase * 1e3);
+    if (h.beats.confidence < TEMPO_TRUSTED) fail_msg("%.3f BPM: confidence %.2f", bpm, h.beats.confidence);
+    /* all of them: one more or less at the ends */
+    assert_true(fabs((double)h.beats.count - (40 - offset_s) * bpm / 60) <= 1.5);
+    beats_free(&h.beats);
+    free(s.pcm);
+}
+
+static void test_tempos(void **unused)
+{
+    (void)unused;
+    state = 1;
+    check_grid(64, 0.4, 4);
+    check_grid(87.37, 0.1, 4);
+    check_grid(100, 0, 4);
+    check_grid(120.013, 0.25, 4);
+    check_grid(128, 0.333, 4);
+    check_grid(141.67, 0.05, 4);
+    check_grid(160, 0.2, 4);
+    check_grid(174.3, 0.111, 4);
+    check_grid(180, 0.3, 4);
+}
+
+static void check_bars(double bpm, int metre, double offset_s)
+{
+    struct sound s = drums(bpm, offset_s, metre, 40);
+    harmony(&s, metre * 60 / bpm, offset_s);
+    struct heard h = hear(&s);
+    assert_int_equal(h.downbeats.metre, metre);
+    double place = (h.beats.time_s[h.downbeats.first] - offset_s) / (metre * 60 / bpm);
+    if (fabs(place - round(place)) > 0.05)
+        fail_msg("%.0f BPM in %d: bar off by %.2f", bpm, metre, place - round(place));
+    beats_free(&h.beats);
+    free(s.pcm);
+}
+
+static void test_bars(void **unused)
+{
+    (void)unused;
+    state = 2;
+    check_bars(124, 4, 0.7);
+    check_bars(96, 4, 1.9);
+    check_bars(140, 3, 0.5);
+}
+
+static void check_no_beat(struct sound *s, const char *what)
+{
+    struct heard h = hear(s);
+    if (h.beats.confidence >= TEMPO_TRUSTED)
+        fail_msg("%s: confidence %.2f at %.1f BPM", what, h.beats.confidence, h.beats.bpm);
+    beats_free(&h.beats);
+    free(s->pcm);
+}
+
+static void test_no_beat(void **unused)
+{
+    (void)unused;
+    state = 3;
+    struct sound s = sound_new(40);
+    for (size_t i = 0; i < s.samples; i++)
+        s.pcm[i] = (float)(0.3 * noise());
+    check_no_beat(&s, "noise");
+    /* a pad that swells and changes now and then */
+    s = sound_new(40);
+    for (size_t i = 0; i < s.samples; i++) {
+        double t = (double)i / PCM_RATE, swell = 0.5 + 0.4 * sin(2 * M_PI * 0.113 * t + sin(0.37 * t));
+        double hz = 220 * pow(2, floor(3 * sin(0.31 * t)) / 12);
+        s.pcm[i] =
+            (float)(0.2 * swell *
+                    (sin(2 * M_PI * 220 * t) + sin(2 * M_PI * 277.2 * t) + 0.3 * sin(2 * M_PI * hz * 2 * t)));
+    }
+    check_no_beat(&s, "pad");
+    /* strokes at random */
+    s = sound_new(40);
+    for (double t = 0.1; t < 40; t += 0.15 + 0.5 * fabs(noise()))
+        burst(&s, t, 0.5, 0.03);
+    check_no_beat(&s, "random strokes");
+    s = sound_new(2);
+    check_no_beat(&s, "silence");
+    s = sound_new(0.01);
+    check_no_beat(&s, "next to nothing");
+}
+
+/* Tempo that goes from 110 to 120: no constant grid, so no trust, but beats on most strokes. */
+static void test_drift(void **unused)
+{
+    (void)unused;
+    state = 4;
+    struct sound s = sound_new(60);
+    double truth[256];
+    size_t count = 0;
+    for (double t = 0.3; t < 60; t += 60 / (110 + 10 * t / 60)) {
+        kick(&s, t, 0.8);
+        if (count % 2) burst(&s, t, 0.4, 0.05);
+        truth[count++] = t;
+    }
+    struct heard h = hear(&s);
+    assert_false(h.beats.steady);
+    assert_true(h.beats.confidence < TEMPO_TRUSTED);
+    size_t found = 0;
+    for (size_t i = 0; i < count; i++) {
+        for (size_t k = 0; k < h.beats.count; k++)
+            found += fabs(h.beats.time_s[k] - truth[i]) < 0.03;
+    }
+    assert_true(found > count * 9 / 10);
+    assert_true(h.beats.count < count * 11 / 10);
+    beats_free(&h.beats);
+    free(s.pcm);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_tempos),
+        cmocka_unit_test(test_bars),
+        cmocka_unit_test(test_no_beat),
+        cmocka_unit_test(test_drift),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
