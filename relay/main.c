@@ -19,7 +19,7 @@
 #include "relay/pull.h"
 
 struct relay {
-    struct options options;
+    struct relay_options options;
     char *public_url;
     struct event_base *base;
     struct event *signals[2];
@@ -28,7 +28,7 @@ struct relay {
     struct node *node;
     struct pull *pull;
     struct join *join;
-    struct metrics *metrics;
+    struct relay_metrics *metrics;
     int exit_code;
 };
 
@@ -89,7 +89,7 @@ static int on_healthy(void *context, char *text, size_t size)
 
 static int start(struct relay *r, char **cause)
 {
-    const struct options *o = &r->options;
+    const struct relay_options *o = &r->options;
     int port;
     r->base = event_base_new();
     if (!r->base) return cause_set(cause, "no event loop");
@@ -103,7 +103,7 @@ static int start(struct relay *r, char **cause)
     if (proc_make_dir(o->state, cause) || proc_lock_state(o->state, cause)) return -1;
     r->http = http_server_new(r->base, NULL, "forever-relay/" FOREVER_VERSION);
     if (http_server_listen(r->http, o->host, o->port, &port, cause)) return -1;
-    r->public_url = options_public_url(o, port);
+    r->public_url = relay_options_public_url(o, port);
     r->client = fetch_client_new(r->base);
     const struct node_conf node = {.base = r->base,
                                    .http = r->http,
@@ -139,13 +139,13 @@ static int start(struct relay *r, char **cause)
                                    .kbps = on_kbps,
                                    .context = r};
     r->join = join_new(&join);
-    const struct metrics_conf metrics = {.http = r->http,
-                                         .client = r->client,
-                                         .node = r->node,
-                                         .pull = r->pull,
-                                         .join = r->join,
-                                         .max_listeners = (unsigned)o->max_listeners};
-    r->metrics = metrics_new(&metrics);
+    const struct relay_metrics_conf metrics = {.http = r->http,
+                                               .client = r->client,
+                                               .node = r->node,
+                                               .pull = r->pull,
+                                               .join = r->join,
+                                               .max_listeners = (unsigned)o->max_listeners};
+    r->metrics = relay_metrics_new(&metrics);
     log_info("relay", "forever-relay %s for %s, listeners at %s/stream.mp3", FOREVER_VERSION, o->root,
              r->public_url);
     return 0;
@@ -159,20 +159,20 @@ static void stop(struct relay *r)
     node_free(r->node);
     fetch_client_free(r->client);
     http_server_free(r->http);
-    metrics_free(r->metrics);
+    relay_metrics_free(r->metrics);
     for (int i = 0; i < 2; i++) {
         if (r->signals[i]) event_free(r->signals[i]);
     }
     if (r->base) event_base_free(r->base);
     free(r->public_url);
-    options_free(&r->options);
+    relay_options_free(&r->options);
 }
 
 int main(int argc, char **argv)
 {
     struct relay r = {0};
     char *cause = NULL;
-    switch (options_load(&r.options, argc, argv, &r.exit_code, &cause)) {
+    switch (relay_options_load(&r.options, argc, argv, &r.exit_code, &cause)) {
     case CONF_DONE:
         return 0;
     case CONF_FAIL:

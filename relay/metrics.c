@@ -76,8 +76,8 @@ struct answers {
     double count;
 };
 
-struct metrics {
-    struct metrics_conf conf;
+struct relay_metrics {
+    struct relay_metrics_conf conf;
     struct stats stats;
     int64_t started_wall_ns;
     struct answers answers[ANSWERS_MAX];
@@ -86,7 +86,7 @@ struct metrics {
 
 static void on_done(void *context, const char *route, int status)
 {
-    struct metrics *m = context;
+    struct relay_metrics *m = context;
     size_t i = 0;
     while (i < m->answer_count && (m->answers[i].status != status || strcmp(m->answers[i].route, route)))
         i++;
@@ -99,7 +99,7 @@ static void on_done(void *context, const char *route, int status)
     m->answers[i].count++;
 }
 
-static void collect(struct metrics *m, const struct fanout_counts *counts)
+static void collect(struct relay_metrics *m, const struct fanout_counts *counts)
 {
     struct node *node = m->conf.node;
     struct pacer *pacer = node_pacer(node);
@@ -133,7 +133,8 @@ static void collect(struct metrics *m, const struct fanout_counts *counts)
     v[M_DRAINING] = node_draining(node);
 }
 
-static void write_series(const struct metrics *m, const struct fanout_counts *counts, struct evbuffer *out)
+static void write_series(const struct relay_metrics *m, const struct fanout_counts *counts,
+                         struct evbuffer *out)
 {
     char label[200];
     stats_write_head(out, "forever_listeners_by_agent", STATS_GAUGE,
@@ -164,7 +165,7 @@ static void write_series(const struct metrics *m, const struct fanout_counts *co
 
 static void on_metrics(void *context, struct http_request *request)
 {
-    struct metrics *m = context;
+    struct relay_metrics *m = context;
     struct evbuffer *out = evbuffer_new();
     struct fanout_counts counts;
     if (!out) {
@@ -184,9 +185,9 @@ static const struct http_route routes[] = {
     {HTTP_GET, "/metrics", on_metrics, 0, "Prometheus text"},
 };
 
-struct metrics *metrics_new(const struct metrics_conf *conf)
+struct relay_metrics *relay_metrics_new(const struct relay_metrics_conf *conf)
 {
-    struct metrics *m = xcalloc(1, sizeof *m);
+    struct relay_metrics *m = xcalloc(1, sizeof *m);
     m->conf = *conf;
     m->started_wall_ns = clock_wall_ns();
     stats_init(&m->stats, rows, M_COUNT);
@@ -195,7 +196,7 @@ struct metrics *metrics_new(const struct metrics_conf *conf)
     return m;
 }
 
-void metrics_free(struct metrics *m)
+void relay_metrics_free(struct relay_metrics *m)
 {
     if (!m) return;
     stats_free(&m->stats);

@@ -7,9 +7,9 @@
 #include "relay/node.h"
 #include "relay/pull.h"
 
-struct metrics;
+struct relay_metrics;
 
-struct metrics_conf {
+struct relay_metrics_conf {
     struct http_server *http;
     struct fetch_client *client;
     struct node *node;
@@ -19,7 +19,7 @@ struct metrics_conf {
 };
 
 /* Registers its route and counts the server's requests. */
-struct metrics *metrics_new(const struct metrics_conf *conf);
-void metrics_free(struct metrics *metrics); /* after the server */
+struct relay_metrics *relay_metrics_new(const struct relay_metrics_conf *conf);
+void relay_metrics_free(struct relay_metrics *metrics); /* after the server */
 
 #endif

@@ -27,7 +27,7 @@ static int check_listen(const char *text, char **cause)
     return conf_parse_listen(text, host, &port, cause);
 }
 
-#define AT(member) offsetof(struct options, member)
+#define AT(member) offsetof(struct relay_options, member)
 static const struct conf_option table[] = {
     {.name = "root",
      .type = CONF_STRING,
@@ -97,7 +97,7 @@ static const struct conf_option table[] = {
      .help = "what is logged to standard error"},
 };
 
-const struct conf_table options_table = {
+const struct conf_table relay_options_table = {
     .program = "forever-relay",
     .section = "relay",
     .prefix = "FOREVER_RELAY",
@@ -122,7 +122,7 @@ static char *default_state(void)
 }
 
 /* One line of printable text; white space around it does not count. */
-static int read_token(struct options *o, char **cause)
+static int read_token(struct relay_options *o, char **cause)
 {
     size_t len;
     char *text = proc_read_file(o->token_file, TOKEN_MAX_BYTES, &len, cause);
@@ -147,10 +147,11 @@ static void strip_slashes(char *url)
         url[--n] = '\0';
 }
 
-enum conf_result options_load(struct options *out, int argc, char **argv, int *exit_code, char **cause)
+enum conf_result relay_options_load(struct relay_options *out, int argc, char **argv, int *exit_code,
+                                    char **cause)
 {
-    *out = (struct options){0};
-    enum conf_result result = conf_load(&options_table, out, argc, argv, exit_code, cause);
+    *out = (struct relay_options){0};
+    enum conf_result result = conf_load(&relay_options_table, out, argc, argv, exit_code, cause);
     if (result != CONF_RUN) return result;
     *exit_code = EX_USAGE;
     const char *missing = !out->root ? "--root URL" : !out->token_file ? "--token-file FILE" : NULL;
@@ -169,11 +170,11 @@ enum conf_result options_load(struct options *out, int argc, char **argv, int *e
     *exit_code = 0;
     return CONF_RUN;
 failed:
-    options_free(out);
+    relay_options_free(out);
     return CONF_FAIL;
 }
 
-char *options_public_url(const struct options *o, int port)
+char *relay_options_public_url(const struct relay_options *o, int port)
 {
     if (o->public_url) return xstrdup(o->public_url);
     if (*o->host && strcmp(o->host, "0.0.0.0") && strcmp(o->host, "::"))
@@ -183,9 +184,9 @@ char *options_public_url(const struct options *o, int port)
     return url;
 }
 
-void options_free(struct options *o)
+void relay_options_free(struct relay_options *o)
 {
-    conf_free(&options_table, o);
+    conf_free(&relay_options_table, o);
     free(o->token);
-    *o = (struct options){0};
+    *o = (struct relay_options){0};
 }

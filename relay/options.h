@@ -4,7 +4,7 @@
 #include "common/conf.h"
 #include "common/log.h"
 
-struct options {
+struct relay_options {
     /* as given */
     char *root, *token_file, *listen, *public_url, *state, *name, *log_level_name;
     double idle_linger_s, lead_s;
@@ -16,12 +16,13 @@ struct options {
 };
 
 /* As conf_load, with the token read and what was left open filled in; public_url stays NULL when it can only
- * be told from the port listened on (options_public_url). */
-enum conf_result options_load(struct options *out, int argc, char **argv, int *exit_code, char **cause);
-void options_free(struct options *options);
+ * be told from the port listened on (relay_options_public_url). */
+enum conf_result relay_options_load(struct relay_options *out, int argc, char **argv, int *exit_code,
+                                    char **cause);
+void relay_options_free(struct relay_options *options);
 /* Without --public-url: the address listened on, or this host's name. Fresh memory. */
-char *options_public_url(const struct options *options, int port);
+char *relay_options_public_url(const struct relay_options *options, int port);
 
-extern const struct conf_table options_table;
+extern const struct conf_table relay_options_table;
 
 #endif

@@ -41,6 +41,7 @@ struct air {
     json_t *progress; /* of the analysis, as the store told it last; NULL before */
     int64_t progress_logged_ns, started_ns, started_wall_ns;
     uint64_t redirects, refused, reports, reports_refused;
+    uint64_t links_started;
     int port, stopping, had_music, was_starved;
 };
 

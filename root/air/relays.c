@@ -15,6 +15,7 @@
 #define REPORT_MAX   16384
 #define MOUNT        "main"
 #define STATION_HEX  32
+#define LEAD_MAX_S   86400
 
 /* Takes the same time wherever the two differ. */
 static int same_secret(const char *given, const char *secret)
@@ -66,6 +67,7 @@ static int read_number(const char *text, char end, uint64_t max, uint64_t *out, 
 
 struct link_ask {
     int has_from;
+    uint64_t lead_s; /* 0: as much as there is */
     uint64_t branch, position;
     char station[STATION_HEX + 1];
 };
@@ -87,6 +89,11 @@ static int read_ask(const struct http_request *request, struct link_ask *ask, co
     if (http_query_get(request, "mount", text, sizeof text) && strcmp(text, MOUNT)) {
         *why = "no such mount";
         return 404;
+    }
+    if (http_query_get(request, "lead", text, sizeof text) &&
+        (read_number(text, '\0', LEAD_MAX_S, &ask->lead_s, NULL) || !ask->lead_s)) {
+        *why = "lead must be a whole number of seconds, up to a day";
+        return 400;
     }
     const char *from = http_query_get(request, "from", text, sizeof text), *rest;
     const char *id = http_query_get(request, "station", station, sizeof station);
@@ -134,9 +141,12 @@ static void on_link(void *context, struct http_request *request)
                              http_common_headers(http_request_server(request)));
     log_info("relays", "link to %s", http_peer(request));
     int fd = http_detach(request);
+    void *peer = (void *)(uintptr_t)++air->links_started; /* a tag of its own */
     if (link_server_add(air->link, fd, header, ask.has_from, (uint32_t)ask.branch, ask.position,
-                        ask.has_from ? ask.station : NULL, NULL))
+                        ask.has_from ? ask.station : NULL, peer))
         log_warn("relays", "a link could not be set up");
+    else if (ask.lead_s)
+        link_server_limit(air->link, peer, (double)ask.lead_s);
     free(header);
 }
 
@@ -157,8 +167,9 @@ static void on_report(void *context, struct http_request *request)
         return;
     }
     air->reports++;
-    char body[64];
-    int n = snprintf(body, sizeof body, "{\"ok\":true,\"interval_s\":%d}", REGISTRY_INTERVAL_S);
+    char body[96];
+    int n = snprintf(body, sizeof body, "{\"ok\":true,\"interval_s\":%d,\"kbps\":%u}", REGISTRY_INTERVAL_S,
+                     ring_kbps(air->ring));
     http_reply(request, 200, "application/json", body, (size_t)n);
 }
 

@@ -1,0 +1,561 @@
+/* A whole relay but its main(), against a root made of the parts the real one is made of, in one event loop:
+ * the pull's life, what listeners hear, and what each side says when something is wrong. */
+#include <event2/event.h>
+#include <inttypes.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <cmocka.h>
+
+#include "common/fetch.h"
+#include "common/http.h"
+#include "common/json.h"
+#include "common/link.h"
+#include "common/log.h"
+#include "common/mem.h"
+#include "common/proc.h"
+#include "relay/join.h"
+#include "relay/metrics.h"
+#include "relay/node.h"
+#include "relay/pull.h"
+#include "tests/unit/frames.h"
+#include "tests/unit/netclient.h"
+
+#define KBPS     128 /* not what a relay assumes before it is told */
+#define SEED     7
+#define TOKEN    "correct horse battery"
+#define LEAD_S   20
+#define RELAY_S  3
+#define LINGER_S 0.2
+
+static struct event_base *base;
+
+/* --- the root --- */
+
+static struct root {
+    struct http_server *http;
+    struct ring *ring;
+    struct pacer *pacer;
+    struct link_server *link;
+    struct event *studio;
+    int port, told_kbps, silent, refuse_links;
+    unsigned reports, links_started;
+    json_t *last_report;
+} root;
+
+static uint64_t root_air(void *context, uint32_t *ns)
+{
+    (void)context;
+    return pacer_on_air(root.pacer, ns);
+}
+
+/* Keeps the lead, as a studio with credits does. */
+static void on_studio(evutil_socket_t fd, short what, void *context)
+{
+    (void)fd, (void)what, (void)context;
+    uint64_t until = pacer_air(root.pacer, NULL) + LEAD_S * 38;
+    while (ring_head(root.ring) < until) {
+        size_t len;
+        uint64_t head = ring_head(root.ring);
+        uint8_t *bytes = frames_make(KBPS, head, 32, SEED, &len);
+        assert_int_equal(ring_append(root.ring, ring_branch(root.ring), head, 32, bytes, len, NULL), 0);
+        free(bytes);
+    }
+    link_server_wake(root.link);
+}
+
+static int let_in(struct http_request *r)
+{
+    const char *given = http_header(r, "Authorization");
+    if (given && !strcmp(given, "Bearer " TOKEN)) return 1;
+    http_reply_error(r, 403, "wrong token");
+    return 0;
+}
+
+static void on_link(void *context, struct http_request *r)
+{
+    char from[64], station[64], lead[16];
+    unsigned branch = 0;
+    uint64_t position = 0;
+    (void)context;
+    if (!let_in(r)) return;
+    if (root.refuse_links) {
+        http_reply_error(r, 503, "no music yet");
+        return;
+    }
+    int has_from = http_query_get(r, "from", from, sizeof from) &&
+                   http_query_get(r, "station", station, sizeof station) &&
+                   sscanf(from, "%u,%" SCNu64, &branch, &position) == 2;
+    double lead_s = strtod(http_query_get(r, "lead", lead, sizeof lead), NULL);
+    void *peer = (void *)(uintptr_t)++root.links_started;
+    link_server_add(root.link, http_detach(r), "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n", has_from,
+                    branch, position, station, peer);
+    link_server_limit(root.link, peer, lead_s);
+}
+
+static void on_report(void *context, struct http_request *r)
+{
+    size_t len;
+    (void)context;
+    if (!let_in(r)) return;
+    const void *text = http_body(r, &len);
+    json_decref(root.last_report);
+    root.last_report = json_parse(text, len, 16384, NULL);
+    root.reports++;
+    char body[100];
+    int n = snprintf(body, sizeof body, "{\"ok\":true,\"interval_s\":0.5%s}",
+                     root.told_kbps ? ",\"kbps\":128" : "");
+    http_reply(r, 200, "application/json", body, (size_t)n);
+}
+
+static const struct http_route root_routes[] = {
+    {HTTP_GET, "/link", on_link, 0, ""},
+    {HTTP_POST, "/api/relay/report", on_report, 0, ""},
+};
+
+static void start_links(void)
+{
+    const struct link_server_conf conf = {
+        .name = "Radio Test", .mount = "main", .burst_s = 4, .fill_rate = 2, .air = root_air};
+    root.link = link_server_new(base, root.ring, &conf);
+}
+
+static void start_root(void)
+{
+    const struct ring_conf ring = {.kbps = KBPS, .past_s = 30, .lead_s = LEAD_S + 5};
+    const struct pacer_conf pace = {.start_lead_s = 1};
+    char *cause = NULL;
+    root.told_kbps = 1;
+    if (ring_open(&root.ring, &ring, &cause)) fail_msg("%s", cause);
+    root.pacer = pacer_new(root.ring, &pace);
+    start_links();
+    root.http = http_server_new(base, NULL, "root");
+    http_server_routes(root.http, root_routes, 2, NULL);
+    if (http_server_listen(root.http, "127.0.0.1", 0, &root.port, &cause)) fail_msg("%s", cause);
+    root.studio = event_new(base, -1, EV_PERSIST, on_studio, NULL);
+    event_add(root.studio, &(struct timeval){.tv_usec = 50000});
+    /* it has been on air for a while */
+    size_t len;
+    uint8_t *bytes = frames_make(KBPS, 0, 400, SEED, &len);
+    json_t *title = json_pack("{s:s,s:s,s:s}", "title", "T", "artist", "A", "text", "A - T");
+    assert_int_equal(ring_mark_add(root.ring, 0, 0, "title", title, NULL), 0);
+    assert_int_equal(ring_append(root.ring, 0, 0, 400, bytes, len, NULL), 0);
+    json_decref(title);
+    free(bytes);
+    pacer_air(root.pacer, NULL);
+    pacer_follow(root.pacer, 300, 0); /* jumps there */
+    on_studio(-1, 0, NULL);
+}
+
+static void stop_root(void)
+{
+    event_free(root.studio);
+    link_server_free(root.link);
+    http_server_free(root.http);
+    pacer_free(root.pacer);
+    ring_close(root.ring);
+    json_decref(root.last_report);
+    memset(&root, 0, sizeof root);
+}
+
+/* --- the relay --- */
+
+static struct relay {
+    struct http_server *http;
+    struct fetch_client *client;
+    struct node *node;
+    struct pull *pull;
+    struct join *join;
+    struct relay_metrics *metrics;
+    char state[64], url[64];
+    int port, failed;
+} relay;
+
+static void on_wanted(void *context)
+{
+    (void)context;
+    pull_want(relay.pull);
+}
+
+static int on_hopeless(void *context)
+{
+    (void)context;
+    return pull_refused(relay.pull);
+}
+
+static int on_healthy(void *context, char *text, size_t size)
+{
+    (void)context, (void)text, (void)size;
+    return 1;
+}
+
+static void on_kbps(void *context, unsigned kbps)
+{
+    (void)context;
+    assert_int_equal(node_set_kbps(relay.node, kbps, NULL), 0);
+}
+
+static void on_failed(void *context, const char *why)
+{
+    (void)context, (void)why;
+    relay.failed = 1;
+}
+
+static void start_relay(const char *token, unsigned max_listeners)
+{
+    char *cause = NULL;
+    strcpy(relay.state, "/tmp/test_relay.XXXXXX");
+    assert_non_null(mkdtemp(relay.state));
+    snprintf(relay.url, sizeof relay.url, "http://127.0.0.1:%d", root.port ? root.port : 1);
+    relay.http = http_server_new(base, NULL, "relay");
+    assert_int_equal(http_server_listen(relay.http, "127.0.0.1", 0, &relay.port, &cause), 0);
+    relay.client = fetch_client_new(base);
+    const struct node_conf node = {.base = base,
+                                   .http = relay.http,
+                                   .state = relay.state,
+                                   .lead_s = RELAY_S,
+                                   .max_listeners = max_listeners,
+                                   .wanted = on_wanted,
+                                   .hopeless = on_hopeless,
+                                   .healthy = on_healthy};
+    if (node_new(&relay.node, &node, &cause)) fail_msg("%s", cause);
+    const struct pull_conf pull = {.base = base,
+                                   .client = relay.client,
+                                   .node = relay.node,
+                                   .root = relay.url,
+                                   .token = token,
+                                   .lead_s = RELAY_S,
+                                   .linger_s = LINGER_S,
+                                   .failed = on_failed};
+    relay.pull = pull_new(&pull);
+    const struct join_conf join = {.base = base,
+                                   .client = relay.client,
+                                   .node = relay.node,
+                                   .pull = relay.pull,
+                                   .root = relay.url,
+                                   .token = token,
+                                   .name = "here",
+                                   .public_url = "http://relay.example",
+                                   .max_listeners = max_listeners,
+                                   .started_ns = 1,
+                                   .kbps = on_kbps};
+    relay.join = join_new(&join);
+    const struct relay_metrics_conf metrics = {.http = relay.http,
+                                               .client = relay.client,
+                                               .node = relay.node,
+                                               .pull = relay.pull,
+                                               .join = relay.join,
+                                               .max_listeners = max_listeners};
+    relay.metrics = relay_metrics_new(&metrics);
+}
+
+static void stop_relay(void)
+{
+    join_free(relay.join);
+    pull_free(relay.pull);
+    node_free(relay.node);
+    fetch_client_free(relay.client);
+    http_server_free(relay.http);
+    relay_metrics_free(relay.metrics);
+    static const char *const names[] = {"main.ring",           "main.ring.marks",     "main.ring.old",
+                                        "main.ring.old.marks", "main.ring.marks.old", "kbps"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        char path[128];
+        snprintf(path, sizeof path, "%s/%s", relay.state, names[i]);
+        unlink(path);
+    }
+    rmdir(relay.state);
+    memset(&relay, 0, sizeof relay);
+}
+
+/* --- what is done with them --- */
+
+static int open_all(void **state)
+{
+    (void)state;
+    signal(SIGPIPE, SIG_IGN);
+    base = event_base_new();
+    return 0;
+}
+
+static int close_all(void **state)
+{
+    (void)state;
+    if (relay.http) stop_relay();
+    if (root.http) stop_root();
+    event_base_free(base);
+    return 0;
+}
+
+#define UNTIL(condition)                                                                                     \
+    do {                                                                                                     \
+        int64_t until_end = net_now_ms() + NET_DEADLINE_MS;                                                  \
+        while (!(condition)) {                                                                               \
+            if (net_now_ms() > until_end) fail_msg("not in time: %s", #condition);                           \
+            net_turn(base);                                                                                  \
+        }                                                                                                    \
+    } while (0)
+
+struct listener {
+    int fd;
+    struct net_bytes in;
+};
+
+static struct listener listen_to(const char *path)
+{
+    struct listener l = {.fd = net_connect(relay.port, 0)};
+    assert_true(l.fd >= 0);
+    char request[128];
+    snprintf(request, sizeof request, "GET %s HTTP/1.1\r\nHost: x\r\n\r\n", path);
+    net_send(l.fd, request);
+    return l;
+}
+
+static void hang_up(struct listener *l)
+{
+    close(l->fd);
+    free(l->in.data);
+    *l = (struct listener){.fd = -1};
+}
+
+static const char *body_of(const struct listener *l, size_t *len)
+{
+    const char *end = l->in.data ? strstr(l->in.data, "\r\n\r\n") : NULL;
+    if (!end) return NULL;
+    *len = l->in.len - (size_t)(end + 4 - l->in.data);
+    return end + 4;
+}
+
+/* Until so many bytes of audio have come; how long it took, in ms. */
+static int64_t hear(struct listener *l, size_t bytes)
+{
+    int64_t begin = net_now_ms();
+    size_t len = 0;
+    while (!body_of(l, &len) || len < bytes) {
+        if (l->in.ended || net_now_ms() > begin + NET_DEADLINE_MS)
+            fail_msg("only %zu bytes of %zu", len, bytes);
+        net_turn(base);
+        net_take(l->fd, &l->in, SIZE_MAX);
+    }
+    return net_now_ms() - begin;
+}
+
+/* What was heard is the root's, from the position that the header names. */
+static void check_bytes(const struct listener *l)
+{
+    size_t len;
+    const char *body = body_of(l, &len), *head = strstr(l->in.data, "X-Forever-Position: ");
+    assert_non_null(head);
+    uint64_t from = mp3_frame_offset(KBPS, strtoull(head + 20, NULL, 10));
+    const uint8_t *bytes = ring_bytes(root.ring, from, from + len);
+    assert_non_null(bytes);
+    assert_memory_equal(body, bytes, len);
+}
+
+static void one_pull_for_many_none_for_nobody(void **state)
+{
+    (void)state;
+    start_root();
+    start_relay(TOKEN, 100);
+    UNTIL(!join_trouble(relay.join));
+    assert_int_equal(ring_kbps(node_ring(relay.node)), KBPS); /* told by the answer to the report */
+    assert_int_equal(link_server_count(root.link), 0);
+    struct listener many[20];
+    many[0] = listen_to("/stream.mp3");
+    int64_t woke_ms = hear(&many[0], 2000);
+    assert_true(woke_ms <= 500);
+    for (int i = 1; i < 20; i++)
+        many[i] = listen_to("/stream.mp3");
+    for (int i = 0; i < 20; i++)
+        hear(&many[i], 30000);
+    assert_int_equal(link_server_count(root.link), 1);
+    assert_int_equal(pull_counts(relay.pull)->attempts, 1);
+    for (int i = 0; i < 20; i++) {
+        check_bytes(&many[i]);
+        assert_non_null(strstr(many[i].in.data, "icy-name: Radio Test\r\n"));
+    }
+    UNTIL(json_integer_value(json_object_get(root.last_report, "listeners")) == 20);
+    assert_true(json_is_true(json_object_get(root.last_report, "pulling")));
+    assert_true(json_integer_value(json_object_get(root.last_report, "bytes_out")) > 20 * 30000);
+    assert_true(json_integer_value(json_object_get(root.last_report, "position")) > 300);
+    for (int i = 0; i < 20; i++)
+        hang_up(&many[i]);
+    UNTIL(link_server_count(root.link) == 0);
+    assert_false(pull_following(relay.pull));
+    UNTIL(json_integer_value(json_object_get(root.last_report, "listeners")) == 0);
+    assert_int_equal(json_integer_value(json_object_get(root.last_report, "accepted")), 20);
+    assert_int_equal(json_integer_value(json_object_get(root.last_report, "closed")), 20);
+    assert_int_equal(pull_counts(relay.pull)->failures, 0);
+    /* and again: what it held still reaches the present, so nothing is begun anew */
+    struct listener again = listen_to("/stream.mp3");
+    assert_true(hear(&again, 2000) <= 500);
+    UNTIL(link_server_count(root.link) == 1);
+    hear(&again, 60000);
+    check_bytes(&again);
+    assert_int_equal(pull_counts(relay.pull)->resets, 1);
+    hang_up(&again);
+}
+
+static void the_lead_stays_what_the_relay_can_hold(void **state)
+{
+    (void)state;
+    start_root();
+    start_relay(TOKEN, 100);
+    UNTIL(!join_trouble(relay.join));
+    struct listener one = listen_to("/stream.mp3");
+    hear(&one, 20000);
+    struct pacer *pacer = node_pacer(relay.node);
+    double most_s = 0;
+    for (int64_t end = net_now_ms() + 1200; net_now_ms() < end;) {
+        net_turn(base);
+        double lead_s = pacer_lead_s(pacer);
+        if (lead_s > most_s) most_s = lead_s;
+    }
+    assert_true(most_s > 2.5 && most_s < RELAY_S + 0.2);
+    /* the root's clock has come a second time by now */
+    assert_true(pacer_offset_s(pacer) > -0.1 && pacer_offset_s(pacer) < 0.1);
+    assert_int_equal(pull_counts(relay.pull)->failures, 0);
+    hang_up(&one);
+}
+
+static void a_cut_is_not_heard(void **state)
+{
+    (void)state;
+    start_root();
+    start_relay(TOKEN, 100);
+    UNTIL(!join_trouble(relay.join));
+    struct listener one = listen_to("/stream.mp3");
+    hear(&one, 30000);
+    root.refuse_links = 1;
+    link_server_free(root.link);
+    start_links();
+    UNTIL(pull_trouble(relay.pull) && strstr(pull_trouble(relay.pull), "503 no music yet"));
+    hear(&one, one.in.len + 1000); /* it lives on its lead */
+    root.refuse_links = 0;
+    UNTIL(!pull_trouble(relay.pull) && pull_following(relay.pull));
+    hear(&one, one.in.len + 1000);
+    check_bytes(&one);
+    assert_int_equal(pull_counts(relay.pull)->resets, 1); /* the first link */
+    assert_int_equal(pull_counts(relay.pull)->links, 2);
+    hang_up(&one);
+}
+
+static void a_wrong_token_is_told(void **state)
+{
+    (void)state;
+    start_root();
+    start_relay("nonsense", 100);
+    UNTIL(strstr(join_trouble(relay.join), "403"));
+    struct listener one = listen_to("/stream.mp3");
+    assert_true(net_until(base, one.fd, &one.in, "wrong token", 50) == 0);
+    assert_true(net_until(base, one.fd, &one.in, "\r\n\r\n", NET_DEADLINE_MS));
+    assert_non_null(strstr(one.in.data, "HTTP/1.1 503 "));
+    assert_non_null(strstr(one.in.data, "Retry-After: "));
+    assert_non_null(strstr(pull_trouble(relay.pull), "403 wrong token"));
+    assert_int_equal(pull_counts(relay.pull)->attempts, 1); /* and no busy loop */
+    assert_int_equal(link_server_count(root.link), 0);
+    hang_up(&one);
+}
+
+static void nobody_at_the_roots_address(void **state)
+{
+    (void)state;
+    start_relay(TOKEN, 100); /* of port 1 */
+    struct listener one = listen_to("/stream.mp3");
+    UNTIL(pull_trouble(relay.pull) && join_trouble(relay.join));
+    assert_non_null(strstr(pull_trouble(relay.pull), "can't be reached"));
+    assert_false(pull_refused(relay.pull));
+    assert_int_equal(node_waiting(relay.node), 1); /* it may come yet */
+    hang_up(&one);
+    UNTIL(!pull_trouble(relay.pull)); /* nobody waits any more: idle */
+    uint64_t attempts = pull_counts(relay.pull)->attempts;
+    assert_true(attempts >= 1 && attempts <= 4);
+}
+
+static void a_full_relay_says_so(void **state)
+{
+    (void)state;
+    start_root();
+    start_relay(TOKEN, 2);
+    UNTIL(!join_trouble(relay.join));
+    struct listener a = listen_to("/stream.mp3");
+    hear(&a, 100);
+    struct listener b = listen_to("/stream.mp3");
+    hear(&b, 100);
+    struct listener c = listen_to("/stream.mp3");
+    assert_true(net_until(base, c.fd, &c.in, "\r\n\r\n", NET_DEADLINE_MS));
+    assert_non_null(strstr(c.in.data, "HTTP/1.1 503 "));
+    assert_non_null(strstr(c.in.data, "Retry-After: "));
+    assert_int_equal(node_turned_away(relay.node), 1);
+    hang_up(&a);
+    UNTIL(node_wanted_by(relay.node) == 1);
+    struct listener d = listen_to("/stream.mp3");
+    hear(&d, 100);
+    hang_up(&b);
+    hang_up(&c);
+    hang_up(&d);
+}
+
+static void the_rate_is_learned_from_the_link_too(void **state)
+{
+    (void)state;
+    start_root();
+    root.told_kbps = 0;
+    start_relay(TOKEN, 100);
+    UNTIL(!join_trouble(relay.join));
+    assert_int_equal(ring_kbps(node_ring(relay.node)), 192);
+    struct listener one = listen_to("/stream.mp3");
+    UNTIL(ring_kbps(node_ring(relay.node)) == KBPS);
+    hang_up(&one);
+    one = listen_to("/stream.mp3");
+    hear(&one, 20000);
+    check_bytes(&one);
+    hang_up(&one);
+    assert_int_equal(relay.failed, 0);
+}
+
+static void metrics_and_health_answer(void **state)
+{
+    (void)state;
+    start_root();
+    start_relay(TOKEN, 100);
+    UNTIL(!join_trouble(relay.join));
+    struct listener one = listen_to("/stream.mp3"), page = listen_to("/metrics"),
+                    health = listen_to("/health");
+    hear(&one, 1000);
+    assert_true(net_until(base, page.fd, &page.in, "forever_build_info{role=\"relay\"", NET_DEADLINE_MS));
+    assert_non_null(strstr(page.in.data, "text/plain; version=0.0.4"));
+    hang_up(&page);
+    page = listen_to("/metrics");
+    assert_true(net_until(base, page.fd, &page.in, "\nprocess_max_fds ", NET_DEADLINE_MS));
+    assert_non_null(strstr(page.in.data, "\nforever_listeners 1\n"));
+    assert_non_null(strstr(page.in.data, "\nforever_link_up 1\n"));
+    assert_non_null(strstr(page.in.data, "forever_http_requests_total{route=\"/metrics\",code=\"200\"} 1\n"));
+    assert_true(net_until(base, health.fd, &health.in, "\r\n\r\n", NET_DEADLINE_MS));
+    assert_non_null(strstr(health.in.data, "HTTP/1.1 200 "));
+    hang_up(&one);
+    hang_up(&page);
+    hang_up(&health);
+}
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, open_all, close_all)
+
+int main(void)
+{
+    log_init("test", LOG_LEVEL_ERROR);
+    const struct CMUnitTest tests[] = {
+        TEST(one_pull_for_many_none_for_nobody),
+        TEST(the_lead_stays_what_the_relay_can_hold),
+        TEST(a_cut_is_not_heard),
+        TEST(a_wrong_token_is_told),
+        TEST(nobody_at_the_roots_address),
+        TEST(a_full_relay_says_so),
+        TEST(the_rate_is_learned_from_the_link_too),
+        TEST(metrics_and_health_answer),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
