@@ -1,0 +1,342 @@
+/* render tool: `forever-root render`: the station's mix as a file, as fast as the machine can.
+ *
+ * The programme is planned whole, then read from front to back through the same limiter and encoder as on
+ * air. A file that fails on the way is left out and all begins anew without it, so that the result depends
+ * on the library alone: same folders, same seed, same bytes. */
+#include <errno.h>
+#include <fcntl.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include "common/clock.h"
+#include "common/conf.h"
+#include "common/json.h"
+#include "common/mem.h"
+#include "common/proc.h"
+#include "root/audio/pcm.h"
+#include "root/mix/plan.h"
+#include "root/mix/render.h"
+#include "root/order/pick.h"
+#include "root/work/crate.h"
+#include "root/work/output.h"
+#include "root/work/render_file.h"
+#include "root/work/work.h"
+
+#define FRAME         1152
+#define RETRIES_MAX   100
+#define MAX_CHANGE    6.0 /* per cent */
+#define TIMELINE_MODE 0644
+
+struct options {
+    struct conf_list library;
+    char *state, *out, *timeline;
+    double minutes, target_lufs;
+    long seed, bitrate;
+};
+
+struct render {
+    struct options options;
+    struct crate *crate;
+    struct pool *pool;
+    uint64_t frames, samples; /* of the result */
+    int64_t *avoid;           /* failed files */
+    size_t avoid_count;
+    int64_t *planned;
+    size_t planned_count, planned_room;
+    json_t *segments;
+};
+
+#define AT(member) offsetof(struct options, member)
+
+static const struct conf_option option_rows[] = {
+    {"library", CONF_LIST, AT(library), NULL, 0, 0, NULL, "DIR", "folder with music", NULL},
+    {"state", CONF_STRING, AT(state), NULL, 0, 0, NULL, "DIR",
+     "folder whose analyses are used again, and where new ones are kept", NULL},
+    {"minutes", CONF_REAL, AT(minutes), "10", 0.05, 1440, NULL, "MINUTES", "length of the result", NULL},
+    {"seed", CONF_INT, AT(seed), "1", 0, 4294967295.0, NULL, "N", "choice of the order", NULL},
+    {"out", CONF_STRING, AT(out), NULL, 0, 0, NULL, "FILE", "result, by its name .wav or .mp3", NULL},
+    {"timeline", CONF_STRING, AT(timeline), NULL, 0, 0, NULL, "FILE", "what plays when, as JSON", NULL},
+    {"bitrate", CONF_INT, AT(bitrate), "192", 64, 320, NULL, "KBITS", "of an .mp3, in kbit/s", NULL},
+    {"target-lufs", CONF_REAL, AT(target_lufs), "-16", -30, -8, NULL, "LUFS", "loudness of the programme",
+     NULL},
+};
+
+static const struct conf_table table = {
+    .program = "forever-root render",
+    .section = "render",
+    .prefix = "FOREVER_RENDER",
+    .summary = "renders the station's mix of a library to a file",
+    .synopsis = "forever-root render --library DIR [--state DIR] --minutes N --seed S --out FILE.{wav,mp3} "
+                "[--timeline FILE.json]",
+    .options = option_rows,
+    .count = sizeof option_rows / sizeof *option_rows,
+};
+
+/* Planning */
+
+static void note_planned(struct render *r, int64_t track)
+{
+    if (r->planned_count == r->planned_room) {
+        r->planned_room = r->planned_room ? 2 * r->planned_room : 64;
+        r->planned = xrealloc(r->planned, r->planned_room * sizeof *r->planned);
+    }
+    r->planned[r->planned_count++] = track;
+}
+
+/* The next track after the last planned one; NULL when there is none. */
+static const struct track *pick(struct render *r, json_t **why)
+{
+    int64_t after = r->planned_count ? r->planned[r->planned_count - 1] : 0;
+    int64_t number = order_pick(r->pool, after, r->planned, r->planned_count, r->avoid, r->avoid_count,
+                                (uint64_t)r->options.seed, why);
+    const struct track *track = crate_track(r->crate, number);
+    if (track) note_planned(r, number);
+    return track;
+}
+
+/* Segments from sample 0 to beyond `samples`. */
+static int plan_all(struct render *r, uint64_t samples, char **cause)
+{
+    const struct plan_conf conf = {.target_lufs = r->options.target_lufs, .max_tempo_change_pct = MAX_CHANGE};
+    json_t *why = NULL;
+    r->planned_count = 0;
+    json_decref(r->segments);
+    r->segments = json_array();
+    const struct track *last = pick(r, &why);
+    if (!last) return cause_set(cause, "no music that can be played");
+    struct plan_cursor cursor = plan_open(last, 0);
+    while (cursor.sample <= samples) {
+        json_decref(why);
+        why = NULL;
+        const struct track *next = pick(r, &why);
+        if (!next) return cause_set(cause, "no music that can be played");
+        json_t *pair[2];
+        uint64_t before = cursor.sample;
+        plan_transition(last, next, &conf, &cursor, why, pair);
+        for (int i = 0; i < 2; i++) {
+            if (pair[i]) json_array_append_new(r->segments, pair[i]);
+        }
+        /* a library of nothing but a few samples would never fill the time */
+        if (cursor.sample - before < FRAME) return cause_set(cause, "no music that can be played");
+        last = next;
+    }
+    json_decref(why);
+    return 0;
+}
+
+/* Rendering */
+
+static int open_file(void *context, int64_t number, const char *hash, char **cause)
+{
+    const struct render *r = context;
+    const struct track *track = crate_track(r->crate, number);
+    (void)hash;
+    int fd = track ? open(track->path, O_RDONLY | O_CLOEXEC) : -1;
+    return fd >= 0 ? fd : cause_set(cause, "it can't be opened: %s", strerror(errno));
+}
+
+struct progress {
+    int64_t next_ns, began_ns;
+    uint64_t total;
+};
+
+static void show_progress(void *context, uint64_t done)
+{
+    struct progress *p = context;
+    int64_t now = clock_boot_ns();
+    if (!isatty(STDERR_FILENO) || (now < p->next_ns && done < p->total)) return;
+    p->next_ns = now + CLOCK_NS_PER_S / 5;
+    double seconds = (double)done * FRAME / PCM_RATE, took = (double)(now - p->began_ns) / CLOCK_NS_PER_S;
+    fprintf(stderr, "\rrendered %.0f of %.0f s, %.0f times as fast as it plays%s", seconds,
+            (double)p->total * FRAME / PCM_RATE, took > 0 ? seconds / took : 0, done == p->total ? "\n" : "");
+}
+
+/* 0; 1 with *bad_track: try again without it; -1 with *cause. */
+static int render_once(struct render *r, const char *path, int64_t *bad_track, char **cause)
+{
+    struct programme *programme = programme_new(open_file, r);
+    struct progress progress = {.began_ns = clock_boot_ns(), .total = r->frames};
+    struct render_file file = {.path = path,
+                               .frames = r->frames,
+                               .kbps = (unsigned)r->options.bitrate,
+                               .seed = (uint64_t)r->options.seed,
+                               .progress = show_progress,
+                               .context = &progress};
+    int result = 0;
+    size_t i;
+    json_t *segment;
+    *bad_track = 0;
+    json_array_foreach(r->segments, i, segment)
+    {
+        if (result == 0) result = programme_add(programme, segment, cause);
+    }
+    if (result == 0) result = render_file_write(&file, programme, bad_track, cause);
+    programme_free(programme);
+    return result < 0 && *bad_track ? 1 : result;
+}
+
+static int render_all(struct render *r, const char *path, char **cause)
+{
+    for (int attempt = 0; attempt < RETRIES_MAX; attempt++) {
+        int64_t bad;
+        char *reason = NULL;
+        if (plan_all(r, r->samples + OUTPUT_PAST, cause) < 0) return -1;
+        int result = render_once(r, path, &bad, &reason);
+        if (result <= 0) {
+            if (result < 0) cause_set(cause, "%s", reason ? reason : "it failed");
+            free(reason);
+            return result;
+        }
+        const struct track *track = crate_track(r->crate, bad);
+        fprintf(stderr, "left out %s: %s; starting anew\n", track ? track->path : "?", reason ? reason : "?");
+        free(reason);
+        r->avoid = xrealloc(r->avoid, (r->avoid_count + 1) * sizeof *r->avoid);
+        r->avoid[r->avoid_count++] = bad;
+    }
+    return cause_set(cause, "too many files failed");
+}
+
+/* The timeline */
+
+static double segment_s(const json_t *segment, const char *key)
+{
+    return (double)json_integer_value(json_object_get(segment, key)) / PCM_RATE;
+}
+
+static json_t *path_json(const struct render *r, const json_t *entry)
+{
+    const struct track *track = crate_track(r->crate, json_integer_value(json_object_get(entry, "track")));
+    return track ? json_text_lossy(track->path) : json_null();
+}
+
+static json_t *segment_json(const struct render *r, const json_t *segment, double end_s)
+{
+    json_t *out = json_copy((json_t *)segment), *tracks = json_array(), *entry;
+    size_t i;
+    json_object_del(out, "plan");
+    json_object_set_new(out, "start_s", json_real(segment_s(segment, "start_sample")));
+    json_object_set_new(out, "end_s", json_real(fmin(end_s, segment_s(segment, "end_sample"))));
+    json_array_foreach(json_object_get(segment, "tracks"), i, entry)
+    {
+        json_t *copy = json_copy(entry);
+        json_object_set_new(copy, "path", path_json(r, entry));
+        json_array_append_new(tracks, copy);
+    }
+    json_object_set_new(out, "tracks", tracks);
+    return out;
+}
+
+static json_t *transition_json(const struct render *r, const json_t *segment)
+{
+    json_t *tracks = json_object_get(segment, "tracks");
+    json_t *from = json_array_get(tracks, 0), *to = json_array_get(tracks, 1);
+    json_t *out =
+        json_pack("{s:O, s:f, s:f, s:o, s:o, s:O}", "technique", json_object_get(segment, "technique"),
+                  "start_s", segment_s(segment, "start_sample"), "end_s", segment_s(segment, "end_sample"),
+                  "from", path_json(r, from), "to", path_json(r, to), "tempo_change_pct",
+                  json_object_get(segment, "tempo_change_pct"));
+    static const char *const sides[] = {"from_track", "to_track"};
+    for (int i = 0; i < 2; i++) {
+        json_t *entry = json_array_get(tracks, (size_t)i), *side = json_object();
+        static const char *const kept[] = {"from_s",  "to_s",  "tempo_bpm", "camelot",
+                                           "gain_db", "title", "artist"};
+        for (size_t k = 0; k < sizeof kept / sizeof *kept; k++) {
+            if (json_object_get(entry, kept[k]))
+                json_object_set(side, kept[k], json_object_get(entry, kept[k]));
+        }
+        json_object_set_new(out, sides[i], side);
+    }
+    if (json_object_get(segment, "bars")) json_object_set(out, "bars", json_object_get(segment, "bars"));
+    return out;
+}
+
+/* Transitions are those that the result holds as a whole. */
+static int write_timeline(const struct render *r, char **cause)
+{
+    if (!r->options.timeline) return 0;
+    double end_s = (double)r->samples / PCM_RATE;
+    json_t *segments = json_array(), *transitions = json_array(), *segment;
+    size_t i;
+    json_array_foreach(r->segments, i, segment)
+    {
+        if (segment_s(segment, "start_sample") >= end_s) break;
+        json_array_append_new(segments, segment_json(r, segment, end_s));
+        if (!strcmp(json_string_value(json_object_get(segment, "technique")), "play")) continue;
+        if (segment_s(segment, "end_sample") > end_s) continue;
+        json_array_append_new(transitions, transition_json(r, segment));
+    }
+    json_t *whole =
+        json_pack("{s:I, s:f, s:f, s:o, s:o}", "seed", (json_int_t)r->options.seed, "minutes",
+                  r->options.minutes, "duration_s", end_s, "segments", segments, "transitions", transitions);
+    char *text = json_text(whole);
+    int result = proc_write_file(r->options.timeline, text, strlen(text), TIMELINE_MODE, cause);
+    free(text);
+    json_decref(whole);
+    return result;
+}
+
+static int fail(int code, const char *what, char *cause)
+{
+    fprintf(stderr, "forever-root render: %s%s\n", what, cause ? cause : "");
+    free(cause);
+    return code;
+}
+
+static int gather(struct render *r, char **cause)
+{
+    struct crate_report report;
+    const struct options *o = &r->options;
+    if (crate_open(&r->crate, o->library.items, o->library.count, o->state, &report, cause) < 0) return -1;
+    if (crate_count(r->crate) == 0) {
+        return cause_set(cause, "no music that can be played among %zu files", report.files);
+    }
+    r->pool = pool_new();
+    for (size_t i = 1; i <= crate_count(r->crate); i++)
+        pool_put(r->pool, crate_track(r->crate, (int64_t)i));
+    return 0;
+}
+
+static int run(struct render *r)
+{
+    char *cause = NULL;
+    const struct options *o = &r->options;
+    if (o->library.count == 0) return fail(EX_USAGE, "--library: a folder with music is needed", NULL);
+    if (!o->out) return fail(EX_USAGE, "--out: a file name is needed, ending in .wav or .mp3", NULL);
+    if (render_file_check(o->out, o->minutes, (unsigned)o->bitrate, &cause) < 0) {
+        return fail(EX_USAGE, "--out: ", cause);
+    }
+    r->frames = (uint64_t)llround(o->minutes * 60 * PCM_RATE / FRAME);
+    r->samples = r->frames * FRAME;
+    if (gather(r, &cause) < 0) return fail(EX_NOINPUT, "--library: ", cause);
+    if (render_all(r, o->out, &cause) < 0) return fail(EX_CANTCREAT, "", cause);
+    if (write_timeline(r, &cause) < 0) return fail(EX_CANTCREAT, "--timeline: ", cause);
+    return EX_OK;
+}
+
+int tool_render(int argc, char **argv)
+{
+    struct render render = {0};
+    char *cause = NULL;
+    int code = EX_OK;
+    switch (conf_load(&table, &render.options, argc, argv, &code, &cause)) {
+    case CONF_RUN:
+        code = run(&render);
+        break;
+    case CONF_DONE:
+        break;
+    case CONF_FAIL:
+        code = fail(code, "", cause);
+        break;
+    }
+    json_decref(render.segments);
+    free(render.planned);
+    free(render.avoid);
+    pool_free(render.pool);
+    crate_free(render.crate);
+    conf_free(&table, &render.options);
+    return code;
+}
