@@ -113,6 +113,18 @@ $(BUILD)/bench-fanout: $(call obj,tests/bench/fanout.c) $(BUILD)/libcommon.a
 bench: all $(BUILD)/bench-fanout $(BUILD)/forever-crate
 	BUILD=$(BUILD) ./tests/bench/run
 
+# Fuzzing: build/fuzz/X runs files through tests/fuzz/X.c (see replay.c); libFuzzer drives it instead after
+#   make fuzz CC=clang FUZZER=-fsanitize=fuzzer SAN=address,undefined,fuzzer-no-link BUILD=build-fuzz
+FUZZ_SRC := $(wildcard tests/fuzz/fuzz_*.c)
+FUZZ_BIN := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(FUZZ_SRC))
+FUZZER   ?= $(BUILD)/obj/tests/fuzz/replay.o
+$(BUILD)/fuzz/%: $(BUILD)/obj/tests/fuzz/%.o $(BUILD)/obj/tests/fuzz/replay.o $(BUILD)/librelay.a $(BUILD)/libcommon.a
+	@mkdir -p $(@D)
+	$(call say,LINK)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $< $(FUZZER) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(RELAY_LIBS)
+.PHONY: fuzz
+fuzz: $(FUZZ_BIN)
+
 # Tests. tests/suite counts; its last line is "N passed, N failed".
 .PHONY: tests-build check-bare
 tests-build: all $(BUILD)/forever-crate $(UNIT_BIN)
