@@ -131,9 +131,11 @@ void ring_marks_rewrite(struct ring_marks *marks)
     char *fresh = xasprintf("%s.new", marks->path);
     if (marks->fd >= 0) close(marks->fd);
     marks->fd = -1;
-    FILE *out = fopen(fresh, "we");
+    int fd = open(fresh, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+    FILE *out = fd < 0 ? NULL : fdopen(fd, "w");
     if (!out) {
         write_failed(marks, "can't write");
+        if (fd >= 0) close(fd);
         free(fresh);
         return;
     }
