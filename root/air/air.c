@@ -133,17 +133,19 @@ static void on_down(void *context, enum role role)
     if (role == ROLE_STUDIO) schedule_studio_down(air->schedule);
 }
 
+/* A line at the beginning, at the end, and now and then in between. */
 static void on_progress(struct air *air, json_t *body)
 {
+    int changed = !air->progress || !json_equal(air->progress, body);
     json_decref(air->progress);
     air->progress = json_incref(body);
     int64_t now = clock_boot_ns(), pending = json_int_or(body, "pending", 0, 0, INT64_MAX, NULL);
-    if (!json_int_or(body, "total", 0, 0, INT64_MAX, NULL)) return;
+    int64_t total = json_int_or(body, "total", 0, 0, INT64_MAX, NULL);
+    if (!changed || !total) return;
     if (pending && now - air->progress_logged_ns < PROGRESS_LOG_S * CLOCK_NS_PER_S) return;
     air->progress_logged_ns = now;
     log_info("air", "analysed %lld of %lld tracks, %lld failed, %lld to go",
-             (long long)json_int_or(body, "analysed", 0, 0, INT64_MAX, NULL),
-             (long long)json_int_or(body, "total", 0, 0, INT64_MAX, NULL),
+             (long long)json_int_or(body, "analysed", 0, 0, INT64_MAX, NULL), (long long)total,
              (long long)json_int_or(body, "failed", 0, 0, INT64_MAX, NULL), (long long)pending);
 }
 

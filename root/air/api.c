@@ -34,6 +34,18 @@ static uint64_t frames_back(uint64_t position, double seconds)
     return position > n ? position - n : 0;
 }
 
+static json_t *segment_json(const struct schedule_segment *s, uint64_t air)
+{
+    double start = seconds_to(s->start_sample, air), end = seconds_to(s->end_sample, air), wall = wall_s();
+    json_t *o = schedule_public(s);
+    json_object_set_new(o, "start_s", json_real(start));
+    json_object_set_new(o, "end_s", json_real(end));
+    json_object_set_new(o, "starts_at", json_real(wall + start));
+    json_object_set_new(o, "ends_at", json_real(wall + end));
+    json_object_set_new(o, "on_air", json_boolean(start <= 0 && end > 0));
+    return o;
+}
+
 /* Now */
 
 static json_t *art_path(int64_t track)
@@ -95,7 +107,7 @@ static int see_now(void *context, const struct schedule_segment *s)
     struct now *now = context;
     const json_t *tracks = json_object_get(s->body, "tracks");
     if (!now->segment) {
-        now->segment = schedule_public(s);
+        now->segment = segment_json(s, now->air);
         now->playing = json_int_or(named_track(s->body, now->title), "track", 0, 0, INT64_MAX, NULL);
     }
     const json_t *last = json_array_get(tracks, json_array_size(tracks) - 1);
@@ -140,21 +152,13 @@ json_t *api_now(const struct air *air)
 
 struct listing {
     uint64_t air;
-    double wall;
     json_t *list;
 };
 
 static int see_segment(void *context, const struct schedule_segment *s)
 {
     struct listing *l = context;
-    double start = seconds_to(s->start_sample, l->air), end = seconds_to(s->end_sample, l->air);
-    json_t *o = schedule_public(s);
-    json_object_set_new(o, "start_s", json_real(start));
-    json_object_set_new(o, "end_s", json_real(end));
-    json_object_set_new(o, "starts_at", json_real(l->wall + start));
-    json_object_set_new(o, "ends_at", json_real(l->wall + end));
-    json_object_set_new(o, "on_air", json_boolean(start <= 0 && end > 0));
-    json_array_append_new(l->list, o);
+    json_array_append_new(l->list, segment_json(s, l->air));
     return 0;
 }
 
@@ -174,11 +178,11 @@ static json_t *titles_since(const struct air *air, uint64_t from)
 
 json_t *api_segments(const struct air *air)
 {
-    struct listing l = {.air = air_position(air), .wall = wall_s(), .list = json_array()};
+    struct listing l = {.air = air_position(air), .list = json_array()};
     uint64_t from = frames_back(l.air, SEGMENTS_PAST_S);
     schedule_segments(air->ring, from, UINT64_MAX, see_segment, &l);
     return json_pack("{s:I,s:I,s:f,s:f,s:o,s:o}", "branch", (json_int_t)ring_branch(air->ring), "position",
-                     (json_int_t)l.air, "frame_s", FRAME_S, "time", l.wall, "segments", l.list, "titles",
+                     (json_int_t)l.air, "frame_s", FRAME_S, "time", wall_s(), "segments", l.list, "titles",
                      titles_since(air, from));
 }
 
