@@ -321,10 +321,15 @@ static void art_replied(void *context, const struct msg *message, const char *er
 {
     struct art *art = context;
     struct http_request *request = art->request;
+    char quiet[8];
     art_free(art);
     const uint8_t *end = message ? memchr(message->body, '\0', message->len) : NULL;
     if (!end) {
-        http_reply_error(request, 404, "%s", error ? error : "no picture");
+        /* a page asks so, since browsers complain about every 404 */
+        if (http_query_get(request, "quiet", quiet, sizeof quiet))
+            http_reply(request, 204, NULL, NULL, 0);
+        else
+            http_reply_error(request, 404, "%s", error ? error : "no picture");
         return;
     }
     http_add_header(request, "Cache-Control", "public, max-age=3600");

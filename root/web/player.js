@@ -69,12 +69,12 @@ function showCover(id) {
   image.dataset.path = path;
   image.hidden = true;
   if (!path) return;
-  // fetched first: many tracks have no picture, and a missing one is no error to complain about
-  fetch(path).then((answer) => (answer.ok ? answer.blob() : null)).then((blob) => {
-    if (!blob || image.dataset.path !== path) return;
-    const reader = new FileReader();
-    reader.onload = () => { image.src = reader.result; image.hidden = false; };
-    reader.readAsDataURL(blob);
+  // asked for quietly first: many tracks have no picture, and a missing one is no error to complain about
+  const quiet = `${path}?quiet=1`;
+  fetch(quiet).then((answer) => {
+    if (answer.status !== 200 || image.dataset.path !== path) return;
+    image.src = quiet; // from the cache
+    image.hidden = false;
   }).catch(() => {});
 }
 
