@@ -6,6 +6,7 @@
 
 #include "common/mem.h"
 #include "root/analysis/series.h"
+#include "root/analysis/true_peak.h"
 #include "root/audio/pcm.h"
 
 #define SHORT_STEP         (PCM_RATE / 2) /* samples between readings of the short-term loudness */
@@ -13,6 +14,7 @@
 
 struct loudness {
     ebur128_state *state;
+    struct true_peak *true_peak; /* libebur128's own takes most of its time */
     struct series short_term;
     size_t until_reading, position, first, last;
     int heard;
@@ -22,9 +24,10 @@ struct loudness {
 struct loudness *loudness_new(void)
 {
     struct loudness *loudness = xcalloc(1, sizeof *loudness);
-    loudness->state = ebur128_init(
-        PCM_CHANNELS, PCM_RATE, EBUR128_MODE_I | EBUR128_MODE_LRA | EBUR128_MODE_S | EBUR128_MODE_TRUE_PEAK);
+    loudness->state =
+        ebur128_init(PCM_CHANNELS, PCM_RATE, EBUR128_MODE_I | EBUR128_MODE_LRA | EBUR128_MODE_S);
     if (!loudness->state) abort(); /* out of memory: there is no other cause for these arguments */
+    loudness->true_peak = true_peak_new();
     loudness->until_reading = SHORT_STEP;
     loudness->threshold = (float)pow(10, LOUDNESS_SILENCE_DB / 20);
     return loudness;
@@ -34,6 +37,7 @@ void loudness_free(struct loudness *loudness)
 {
     if (!loudness) return;
     ebur128_destroy(&loudness->state);
+    true_peak_free(loudness->true_peak);
     series_free(&loudness->short_term);
     free(loudness);
 }
@@ -52,6 +56,7 @@ static void note_ends(struct loudness *loudness, const float *pcm, size_t sample
 
 void loudness_feed(struct loudness *loudness, const float *pcm, size_t samples)
 {
+    true_peak_feed(loudness->true_peak, pcm, samples);
     while (samples) {
         size_t n = samples < loudness->until_reading ? samples : loudness->until_reading;
         if (ebur128_add_frames_float(loudness->state, pcm, n) != EBUR128_SUCCESS) abort(); /* memory again */
@@ -71,16 +76,14 @@ void loudness_feed(struct loudness *loudness, const float *pcm, size_t samples)
 
 void loudness_finish(struct loudness *loudness, struct loudness_result *out)
 {
-    double peak = 0, value;
+    double value;
     *out = (struct loudness_result){NAN, NAN, NAN, NAN, 0, 0};
     if (ebur128_loudness_global(loudness->state, &value) == EBUR128_SUCCESS && isfinite(value)) {
         out->integrated_lufs = value;
         if (ebur128_loudness_range(loudness->state, &value) == EBUR128_SUCCESS) out->range_lu = value;
     }
-    for (unsigned c = 0; c < PCM_CHANNELS; c++) {
-        if (ebur128_true_peak(loudness->state, c, &value) == EBUR128_SUCCESS) peak = fmax(peak, value);
-    }
-    if (peak > 0) out->true_peak_dbtp = 20 * log10(peak);
+    double peak = true_peak_finish(loudness->true_peak);
+    if (peak > 0 && isfinite(peak)) out->true_peak_dbtp = 20 * log10(peak);
     size_t n = loudness->short_term.count;
     if (n) {
         double *sorted = xmalloc(n * sizeof *sorted);
