@@ -1,0 +1,229 @@
+/* studio: makes the programme ahead of the air: chooses with the brain, plans, renders, encodes, sends.
+ *
+ * One item (up to a second and a bit of frames) at a time, as far as air's credit goes, looking at messages
+ * in between. All it knows can be lost: air tells a new studio where to go on and with which segments, and
+ * the frames it makes from these are the very ones this one would have made. A skip is a retraction: the
+ * programme is cut at the fork and goes on with something else in a new branch. A file that fails while it is
+ * rendered has already been announced, so the studio asks air for such a fork a little before the place. */
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sysexits.h>
+
+#include "common/clock.h"
+#include "common/json.h"
+#include "common/log.h"
+#include "common/mem.h"
+#include "common/mp3.h"
+#include "root/audio/pcm.h"
+#include "root/work/output.h"
+#include "root/work/shelf.h"
+#include "root/work/show.h"
+#include "root/work/work.h"
+
+#define ITEM_FRAMES 49
+#define PLAN_AHEAD  (10 * PCM_RATE) /* of what is encoded: a file that fails to open then does no harm */
+#define KEPT_BEHIND (20 * PCM_RATE) /* of the air: a skip's priming reads there */
+#define ASK_MS      200             /* pause after a brain that had nothing to play */
+#define FORK_MS     2000            /* pause before air is asked for a fork again */
+#define NS_PER_MS   1000000
+
+_Static_assert(ITEM_FRAMES <= WIRE_FRAMES_MAX, "an item is one message");
+
+struct studio {
+    struct work *work;
+    struct shelf *shelf;
+    struct show *show;
+    struct output *output; /* NULL: to be started at `next` */
+    int begun;             /* START has come */
+    uint32_t branch;
+    uint64_t next, until; /* frame to send next; credit */
+    int64_t ask_ns;       /* when the brain may be asked again */
+    int64_t fork_ns;      /* when air is asked for a fork again; 0: none is wanted */
+    uint64_t fork_frame;
+    int lost; /* an error that nothing here can mend; a new studio may */
+};
+
+static void output_drop(struct studio *s)
+{
+    output_free(s->output);
+    s->output = NULL;
+}
+
+/* Messages */
+
+static void on_start(struct studio *s, const json_t *body)
+{
+    int bad = 0;
+    s->branch = (uint32_t)json_int_or(body, "branch", 0, 0, UINT32_MAX, &bad);
+    s->next = s->until = (uint64_t)json_int_or(body, "next", 0, 0, INT64_MAX, &bad);
+    if (bad) log_error("studio", "START is malformed");
+    output_drop(s);
+    show_begin(s->show, s->next, json_object_get(body, "segments"));
+    s->begun = 1;
+    s->ask_ns = s->fork_ns = 0;
+    log_info("studio", "goes on at frame %" PRIu64 " of branch %u with %zu segments", s->next, s->branch,
+             programme_count(show_programme(s->show)));
+}
+
+/* What only a past that nobody can fork from any more needs is given up. */
+static void release(struct studio *s)
+{
+    uint64_t lead = (uint64_t)(s->work->lead_s * PCM_RATE), kept = lead + KEPT_BEHIND;
+    uint64_t edge = (s->until < s->next ? s->until : s->next) * MP3_FRAME_SAMPLES;
+    if (edge > kept + OUTPUT_PAST) programme_release(show_programme(s->show), edge - kept - OUTPUT_PAST);
+}
+
+static void on_credit(struct studio *s, const json_t *body)
+{
+    if (json_int_or(body, "branch", -1, 0, UINT32_MAX, NULL) != s->branch) return;
+    s->until = (uint64_t)json_int_or(body, "until", 0, 0, INT64_MAX, NULL);
+    release(s);
+}
+
+static void on_retract(struct studio *s, const json_t *body)
+{
+    int bad = 0;
+    int64_t branch = json_int_or(body, "branch", -1, 0, UINT32_MAX, &bad);
+    int64_t position = json_int_or(body, "position", -1, 0, INT64_MAX, &bad);
+    if (bad || branch <= s->branch || position < 0) {
+        log_error("studio", "RETRACT is malformed");
+        return;
+    }
+    s->branch = (uint32_t)branch;
+    if ((uint64_t)position < s->next) s->next = (uint64_t)position;
+    if (s->until > s->next) s->until = s->next;
+    output_drop(s);
+    show_fork(s->show, s->next);
+    s->ask_ns = s->fork_ns = 0;
+}
+
+static void handle(struct studio *s, struct work_message *message)
+{
+    switch (message->row->type) {
+    case WIRE_START:
+        on_start(s, message->body);
+        break;
+    case WIRE_CREDIT:
+        if (s->begun) on_credit(s, message->body);
+        break;
+    case WIRE_RETRACT:
+        if (s->begun) on_retract(s, message->body);
+        break;
+    default:
+        log_warn("studio", "%s is not for the studio", message->row->name);
+    }
+    work_message_free(message);
+}
+
+/* Work */
+
+static void fork_ask(struct studio *s)
+{
+    s->fork_ns = clock_boot_ns() + (int64_t)FORK_MS * NS_PER_MS;
+    work_send(s->work, WIRE_FORK, 0,
+              json_pack("{s:I,s:I}", "branch", (json_int_t)s->branch, "position", (json_int_t)s->fork_frame),
+              -1);
+}
+
+static void fork_want(struct studio *s, uint64_t sample)
+{
+    s->fork_frame = show_fork_frame(s->next, sample);
+    output_drop(s);
+    fork_ask(s);
+}
+
+static int marks_send(struct studio *s)
+{
+    for (json_t *mark; (mark = show_mark(s->show));) {
+        json_object_set_new(mark, "branch", json_integer(s->branch));
+        if (work_send(s->work, WIRE_MARK, 0, mark, -1)) return -1;
+    }
+    return 0;
+}
+
+/* Plans until the programme reaches `sample`, as far as that is possible now. */
+static void grow(struct studio *s, uint64_t sample)
+{
+    struct programme *programme = show_programme(s->show);
+    while (programme_end(programme) < sample && clock_boot_ns() >= s->ask_ns && !s->work->quit) {
+        int result = show_grow(s->show);
+        if (result > 0) continue;
+        s->ask_ns = clock_boot_ns() + (int64_t)ASK_MS * NS_PER_MS;
+        if (result < 0) fork_want(s, programme_end(programme));
+        return;
+    }
+}
+
+/* Renders `count` frames and sends them: 0; -1 when a file failed and a fork is wanted, or all is lost. */
+static int item_send(struct studio *s, unsigned count)
+{
+    static uint8_t bytes[WIRE_FRAMES_HEAD + ITEM_FRAMES * MP3_FRAME_MAX_BYTES];
+    char *cause = NULL;
+    size_t len;
+    int64_t bad_track = 0;
+    struct programme *programme = show_programme(s->show);
+    if (!s->output)
+        s->output = output_new(programme, s->work->bitrate_kbps, OUTPUT_CEILING_DBTP, s->next, 0, &cause);
+    if (s->output &&
+        output_frames(s->output, count, bytes + WIRE_FRAMES_HEAD, &len, &bad_track, &cause) == 0) {
+        wire_frames_encode(bytes, s->next, s->branch, count);
+        s->next += count;
+        return work_send_bytes(s->work, WIRE_FRAMES, 0, bytes, WIRE_FRAMES_HEAD + len);
+    }
+    if (s->output && bad_track) {
+        uint64_t sample = output_reached(s->output);
+        show_fail(s->show, bad_track, sample, cause);
+        fork_want(s, sample);
+    } else {
+        log_error("studio", "frame %" PRIu64 ": %s", s->next, cause);
+        s->lost = 1;
+    }
+    free(cause);
+    return -1;
+}
+
+/* One step of work; 1 when there may be more to do at once. */
+static int step(struct studio *s)
+{
+    if (!s->begun || s->next >= s->until) return 0;
+    if (s->fork_ns) {
+        if (clock_boot_ns() >= s->fork_ns) fork_ask(s);
+        return 0;
+    }
+    unsigned count = s->until - s->next < ITEM_FRAMES ? (unsigned)(s->until - s->next) : ITEM_FRAMES;
+    grow(s, output_needs(s->next + count - 1) + PLAN_AHEAD);
+    if (marks_send(s) || s->fork_ns) return 0;
+    uint64_t end = programme_end(show_programme(s->show));
+    while (count && output_needs(s->next + count - 1) > end)
+        count--;
+    return count && item_send(s, count) == 0;
+}
+
+/* How long to wait for a message when there is nothing to do. */
+static int pause_ms(const struct studio *s)
+{
+    if (!s->begun || s->next >= s->until) return -1;
+    int64_t due = s->fork_ns ? s->fork_ns : s->ask_ns, left = (due - clock_boot_ns()) / NS_PER_MS;
+    return left < 0 ? 0 : (int)left + 1;
+}
+
+int work_studio(struct work *work)
+{
+    struct studio s = {.work = work};
+    struct work_message message;
+    s.shelf = shelf_new(work);
+    s.show = show_new(work, s.shelf);
+    work_ready(work);
+    for (int busy = 0; !work->quit && !s.lost;) {
+        int got = work_next(work, &message, busy ? 0 : pause_ms(&s));
+        if (got < 0) break;
+        if (got > 0) handle(&s, &message);
+        /* all messages that are there first: one of them may void what we would do */
+        busy = got > 0 || step(&s);
+    }
+    output_drop(&s);
+    show_free(s.show);
+    shelf_free(s.shelf);
+    return s.lost ? EX_SOFTWARE : EX_OK;
+}
