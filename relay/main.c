@@ -52,8 +52,11 @@ static void on_kbps(void *context, unsigned kbps)
 {
     struct relay *r = context;
     char *why = NULL;
-    /* a link in use tells by itself, at its next start */
-    if (pull_following(r->pull) || !node_set_kbps(r->node, kbps, &why)) return;
+    /* a link in use tells by itself, at its next start; and who waits for it must not be sent away for
+     * nothing */
+    int fits = kbps == ring_kbps(node_ring(r->node));
+    if (pull_following(r->pull) || (fits && node_waiting(r->node)) || !node_set_kbps(r->node, kbps, &why))
+        return;
     on_failed(r, why);
     free(why);
 }

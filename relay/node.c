@@ -22,6 +22,7 @@
 struct node {
     struct node_conf conf;
     unsigned kbps;
+    int told; /* kbps is the root's word, not our guess */
     struct ring *ring;
     struct pacer *pacer;
     struct fanout *fanout;
@@ -135,7 +136,8 @@ static void parts_close(struct node *n)
 
 static int parts_open(struct node *n, char **cause)
 {
-    char *path = xasprintf("%s/main.ring", n->conf.state);
+    /* what is only assumed must not replace what an earlier life has kept: it stays in memory */
+    char *path = n->told ? xasprintf("%s/main.ring", n->conf.state) : NULL;
     const struct ring_conf ring = {
         .path = path, .kbps = n->kbps, .past_s = PAST_S, .lead_s = n->conf.lead_s + LEAD_SLACK_S};
     int result = ring_open(&n->ring, &ring, cause);
@@ -157,14 +159,14 @@ static int parts_open(struct node *n, char **cause)
     return 0;
 }
 
-/* The bit rate heard of last, from the state directory. */
+/* The bit rate heard of last, from the state directory; 0 when there is none. */
 static unsigned remembered_kbps(const char *state)
 {
     char *path = xasprintf("%s/kbps", state), *text = proc_read_file(path, 16, NULL, NULL);
     unsigned kbps = text ? (unsigned)strtoul(text, NULL, 10) : 0;
     free(text);
     free(path);
-    return mp3_kbps_valid(kbps) ? kbps : FIRST_KBPS;
+    return mp3_kbps_valid(kbps) ? kbps : 0;
 }
 
 static void remember_kbps(const struct node *n)
@@ -181,6 +183,8 @@ int node_new(struct node **out, const struct node_conf *conf, char **cause)
     struct node *n = xcalloc(1, sizeof *n);
     n->conf = *conf;
     n->kbps = remembered_kbps(conf->state);
+    n->told = n->kbps != 0;
+    if (!n->told) n->kbps = FIRST_KBPS;
     if (parts_open(n, cause)) {
         free(n);
         return -1;
@@ -198,9 +202,10 @@ void node_free(struct node *n)
 
 int node_set_kbps(struct node *n, unsigned kbps, char **cause)
 {
-    if (kbps == n->kbps) return 0;
-    log_info("relay", "the station's bit rate is %u kbit/s, was %u", kbps, n->kbps);
+    if (kbps == n->kbps && n->told) return 0;
+    if (n->told) log_info("relay", "the station's bit rate is %u kbit/s, was %u", kbps, n->kbps);
     parts_close(n);
+    n->told = 1;
     n->kbps = kbps;
     if (parts_open(n, cause)) return -1;
     remember_kbps(n);
