@@ -12,6 +12,7 @@ struct http_parser {
     llhttp_settings_t settings;
     struct http_head head;
     char *text;
+    char empty[1];
     char *ends[2 * HTTP_FIELDS_MAX + 1]; /* where the strings of the head end */
     size_t end_count;
     char *body;
@@ -94,6 +95,10 @@ static int on_value(llhttp_t *l, const char *at, size_t len)
     if (f->value) return refuse(p, 400, "folded header line");
     while (len && (at[len - 1] == ' ' || at[len - 1] == '\t'))
         len--;
+    if (len == 0) { /* llhttp then points behind the line */
+        f->value = p->empty;
+        return 0;
+    }
     f->value = p->text + (at - p->text);
     p->ends[p->end_count++] = f->value + len;
     return 0;
@@ -144,7 +149,7 @@ static int on_head(llhttp_t *l)
     for (size_t i = 0; i < p->end_count; i++)
         *p->ends[i] = '\0';
     for (size_t i = 0; i < h->field_count; i++) {
-        if (!h->fields[i].value) h->fields[i].value = p->text + strlen(p->text); /* "" */
+        if (!h->fields[i].value) h->fields[i].value = p->empty;
     }
     h->minor = l->http_minor;
     h->method = llhttp_method_name((llhttp_method_t)l->method);
@@ -264,6 +269,9 @@ int http_parser_body(struct http_parser *p, const char *bytes, size_t len, size_
 {
     *used = 0;
     if (p->complete) return 1;
+    /* chunks of one byte carry five of framing; extensions and trailers don't go on for ever */
+    size_t room = 8 * p->body_max + 4096 - p->raw;
+    if (len > room) len = room;
     llhttp_errno_t error = llhttp_execute(&p->llhttp, bytes, len);
     if (error == HPE_PAUSED && p->complete) {
         *used = (size_t)(llhttp_get_error_pos(&p->llhttp) - bytes);
@@ -272,8 +280,7 @@ int http_parser_body(struct http_parser *p, const char *bytes, size_t len, size_
     if (error != HPE_OK) return -failed(p, error, "", 0, why);
     *used = len;
     p->raw += len;
-    /* chunks of one byte carry five of framing; extensions and trailers don't go on for ever */
-    if (p->raw > 8 * p->body_max + 4096) {
+    if (len == room) {
         *why = "body too large";
         return -413;
     }

@@ -159,6 +159,11 @@ static void test_answers(void **state)
     assert_string_equal(b.data + b.len - 4, "\r\n\r\n");
     free(b.data);
     assert_int_equal(ask("GET http://a:1/echo HTTP/1.1\r\nHost: x\r\n\r\n", "hello", NULL), 200);
+    b = (struct net_bytes){0};
+    assert_int_equal(
+        ask("POST /echo HTTP/1.1\r\nHost:\r\nContent-Length:3\r\nA: \r\nB:\t \r\n\r\nabc", "\r\n\r\nabc", &b),
+        200);
+    free(b.data);
     assert_int_equal(ask("\r\n\r\nGET /echo HTTP/1.1\r\nHost: x\r\n\r\n", "hello", NULL), 200);
     assert_int_equal(
         ask("GET /echo HTTP/1.1\r\nHost: x\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n\r\n", "hello", NULL),
