@@ -53,9 +53,11 @@ static const char *const migrations[] = {
     "  track INTEGER PRIMARY KEY REFERENCES tracks(id) ON DELETE CASCADE,"
     "  version INTEGER NOT NULL,"
     "  tags TEXT NOT NULL,"
-    "  summary TEXT NOT NULL," /* features without the long arrays */
-    "  whole TEXT NOT NULL);"
+    "  summary TEXT NOT NULL);" /* the features without the long arrays: what ordering reads of every track */
     "CREATE INDEX features_version ON features(version, track);"
+    "CREATE TABLE wholes("
+    "  track INTEGER PRIMARY KEY REFERENCES tracks(id) ON DELETE CASCADE,"
+    "  features TEXT NOT NULL);"
     "CREATE TABLE art("
     "  track INTEGER PRIMARY KEY REFERENCES tracks(id) ON DELETE CASCADE,"
     "  mime TEXT NOT NULL,"

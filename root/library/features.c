@@ -24,12 +24,19 @@ int features_store(struct library *l, const struct track *track)
     char *tags_text = json_text(json_object_get(summary, "tags"));
     char *summary_text = json_text(json_object_get(summary, "features"));
     char *whole_text = json_text(whole);
-    int result = db_run(
-        l, "INSERT OR REPLACE INTO features(track, version, tags, summary, whole) VALUES(?, ?, ?, ?, ?)",
-        "iittt", track->id, (int64_t)track->features.version, tags_text, summary_text, whole_text);
+    int result = db_run(l, "SAVEPOINT features", ""); /* a caller's transaction goes on around it */
+    if (!result)
+        result =
+            db_run(l, "INSERT OR REPLACE INTO features(track, version, tags, summary) VALUES(?, ?, ?, ?)",
+                   "iitt", track->id, (int64_t)track->features.version, tags_text, summary_text);
+    if (!result)
+        result = db_run(l, "INSERT OR REPLACE INTO wholes(track, features) VALUES(?, ?)", "it", track->id,
+                        whole_text);
     if (!result)
         result = db_run(l, "UPDATE tracks SET state = 1, reason = NULL, attempts = 0, hash = ? WHERE id = ?",
                         "ti", track->hash, track->id);
+    if (result) db_run(l, "ROLLBACK TO features", "");
+    if (db_run(l, "RELEASE features", "")) result = -1;
     free(tags_text);
     free(summary_text);
     free(whole_text);
@@ -57,8 +64,9 @@ static json_t *row_json(sqlite3_stmt *q)
 int features_load(struct library *l, int64_t id, struct track *out)
 {
     sqlite3_stmt *q = db_query(l,
-                               "SELECT t.id, t.path, t.hash, f.tags, f.whole FROM tracks t"
-                               " JOIN features f ON f.track = t.id WHERE t.id = ?",
+                               "SELECT t.id, t.path, t.hash, f.tags, w.features FROM tracks t"
+                               " JOIN features f ON f.track = t.id JOIN wholes w ON w.track = t.id"
+                               " WHERE t.id = ?",
                                "i", id);
     int got = db_step(l, q);
     track_init(out);
