@@ -9,7 +9,6 @@
 #include <event2/event.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/queue.h>
 
 #include "common/clock.h"
 #include "common/mem.h"
@@ -17,7 +16,7 @@
 #define ERROR_BODY_BYTES 4096 /* of an answer other than 200 to a stream */
 
 struct fetch {
-    TAILQ_ENTRY(fetch) next;
+    struct fetch *next; /* of the client's */
     struct fetch_client *client;
     struct fetch_conf conf;
     CURL *easy;
@@ -35,7 +34,7 @@ struct fetch_client {
     struct event_base *base;
     CURLM *multi;
     struct event *timer;
-    TAILQ_HEAD(, fetch) fetches;
+    struct fetch *fetches;
     int inside; /* curl, now */
     uint64_t bytes_in, bytes_out;
 };
@@ -149,7 +148,10 @@ static void fetch_free(struct fetch *f)
         c->bytes_out += (uint64_t)head + (uint64_t)sent;
         curl_multi_remove_handle(c->multi, f->easy);
     }
-    TAILQ_REMOVE(&c->fetches, f, next);
+    struct fetch **at = &c->fetches;
+    while (*at && *at != f)
+        at = &(*at)->next;
+    if (*at) *at = f->next;
     if (f->stall) event_free(f->stall);
     curl_easy_cleanup(f->easy);
     curl_slist_free_all(f->headers);
@@ -201,9 +203,9 @@ static void client_settle(struct fetch_client *c)
         const char *error = f->stopped ? f->stopped : *f->error ? f->error : curl_easy_strerror(code);
         fetch_finish(f, code == CURLE_OK ? NULL : error);
     }
-    struct fetch *f = TAILQ_FIRST(&c->fetches), *next;
+    struct fetch *f = c->fetches, *next;
     for (; f; f = next) {
-        next = TAILQ_NEXT(f, next);
+        next = f->next;
         if (f->cancelled)
             fetch_free(f);
         else if (!f->added)
@@ -228,7 +230,6 @@ struct fetch_client *fetch_client_new(struct event_base *base)
 {
     struct fetch_client *c = xcalloc(1, sizeof *c);
     c->base = base;
-    TAILQ_INIT(&c->fetches);
     if (curl_global_init(CURL_GLOBAL_DEFAULT) || !(c->multi = curl_multi_init()) ||
         !(c->timer = evtimer_new(base, on_timer, c)))
         abort(); /* only for want of memory, before there is anybody to serve */
@@ -243,8 +244,10 @@ struct fetch_client *fetch_client_new(struct event_base *base)
 void fetch_client_free(struct fetch_client *c)
 {
     if (!c) return;
-    while (!TAILQ_EMPTY(&c->fetches))
-        fetch_free(TAILQ_FIRST(&c->fetches));
+    for (struct fetch *f = c->fetches, *next; f; f = next) {
+        next = f->next;
+        fetch_free(f);
+    }
     curl_multi_cleanup(c->multi);
     event_free(c->timer);
     curl_global_cleanup();
@@ -335,7 +338,8 @@ struct fetch *fetch_start(struct fetch_client *c, const struct fetch_conf *conf,
     /* what set_options copied must not be used again */
     f->conf.url = f->conf.bearer = f->conf.user_agent = f->conf.body_type = NULL;
     f->conf.body = NULL;
-    TAILQ_INSERT_TAIL(&c->fetches, f, next);
+    f->next = c->fetches;
+    c->fetches = f;
     if (f->stall) {
         struct timeval after = {conf->stall_ms / 1000, conf->stall_ms % 1000 * 1000};
         event_add(f->stall, &after);

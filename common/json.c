@@ -111,8 +111,9 @@ json_t *json_text_lossy(const char *text)
             n += k;
             s += k;
         } else {
-            memcpy(out + n, "\xef\xbf\xbd", 3);
-            n += 3;
+            out[n++] = (char)0xef;
+            out[n++] = (char)0xbf;
+            out[n++] = (char)0xbd;
             s++;
         }
     }
