@@ -10,17 +10,10 @@
 #include <unistd.h>
 
 #include "common/mem.h"
-#include "common/mp3.h"
 #include "common/proc.h"
 
 #define TOKEN_MIN_BYTES 16
 #define TOKEN_MAX_BYTES 4096
-
-static int check_bitrate(const char *text, char **cause)
-{
-    if (mp3_kbps_valid((unsigned)strtoul(text, NULL, 10))) return 0;
-    return cause_set(cause, "must be 64, 80, 96, 112, 128, 160, 192, 224, 256 or 320");
-}
 
 static int check_listen(const char *text, char **cause)
 {
@@ -57,14 +50,12 @@ static const struct conf_option table[] = {
      .unit = "DIR",
      .help = "where the station keeps its database, its programme and its control socket"},
     {.name = "bitrate",
-     .type = CONF_INT,
-     .offset = AT(bitrate),
+     .type = CONF_CHOICE,
+     .offset = AT(bitrate_text),
      .def = "192",
-     .min = MP3_KBPS_MIN,
-     .max = MP3_KBPS_MAX,
+     .choices = "64|80|96|112|128|160|192|224|256|320",
      .unit = "KBITS",
-     .check = check_bitrate,
-     .help = "bit rate of the stream, in kbit/s"},
+     .help = "bit rate of the stream in kbit/s"},
     {.name = "lead",
      .type = CONF_REAL,
      .offset = AT(lead),
@@ -137,7 +128,7 @@ static const struct conf_option table[] = {
      .offset = AT(seed),
      .def = "1",
      .min = 0,
-     .max = 9007199254740991,
+     .max = 2147483647,
      .unit = "N",
      .help = "start of the random choices among near equals"},
     {.name = "worker",
@@ -253,6 +244,7 @@ enum conf_result options_load(struct options *out, int argc, char **argv, int *e
         while (n && out->public_url[n - 1] == '/')
             out->public_url[--n] = '\0';
     }
+    out->bitrate = strtol(out->bitrate_text, NULL, 10);
     log_level_parse(out->log_level, &out->level);
     *exit_code = 0;
     return CONF_RUN;

@@ -6,14 +6,16 @@
 
 struct options {
     struct conf_list library;
-    char *listen, *state, *relay_token_file, *name, *description, *genre, *public_url, *worker, *log_level;
-    long bitrate, relay_limit, max_listeners, analysers, seed;
+    char *listen, *state, *relay_token_file, *name, *description, *genre, *public_url, *worker, *log_level,
+        *bitrate_text;
+    long relay_limit, max_listeners, analysers, seed;
     double lead, target_lufs;
     /* worked out after loading */
     char host[64];
     int port;
     char *relay_token; /* NULL: no relay is let in */
     enum log_level level;
+    long bitrate; /* kbit/s */
 };
 
 extern const struct conf_table options_table;
