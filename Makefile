@@ -42,8 +42,6 @@ WORK_SRC   := root/wire.c root/track.c $(foreach d,library audio analysis order 
               $(filter-out root/work/main.c,$(wildcard root/work/*.c))
 RELAY_SRC  := $(filter-out relay/main.c,$(wildcard relay/*.c))
 # fetch.c is the only libcurl file; air does not need it
-# main.c refers to them weakly, which alone would leave them in the archive
-ROLES := $(shell grep -hoE '^int (work|tool)_(store|scan|analyse|brain|studio|render)\>' root/work/*.c | cut -c5-)
 LLHTTP_SRC := $(LLHTTP)/llhttp.c $(LLHTTP)/api.c $(LLHTTP)/http.c
 
 obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
@@ -71,7 +69,7 @@ $(BUILD)/forever-root: $(call obj,root/main.c) $(BUILD)/libair.a $(BUILD)/libcom
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(AIR_LIBS)
 $(BUILD)/forever-work: $(call obj,root/work/main.c) $(BUILD)/libwork.a $(BUILD)/libcommon.a
 	$(call say,LINK)
-	$(Q)$(CC) $(LDFLAGS) $(ROLES:%=-Wl,-u,%) -o $@ $^ $(WORK_LIBS)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(WORK_LIBS)
 $(BUILD)/forever-relay: $(call obj,relay/main.c) $(BUILD)/librelay.a $(BUILD)/libcommon.a
 	$(call say,LINK)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(RELAY_LIBS)

@@ -14,43 +14,13 @@
 #include "common/proc.h"
 #include "root/work/work.h"
 
-/* Roles that are not built in are NULL. */
-#pragma weak work_store
-#pragma weak work_scan
-#pragma weak work_analyse
-#pragma weak work_brain
-#pragma weak work_studio
-#pragma weak tool_analyse
-#pragma weak tool_render
-
-static int (*role_entry(enum role role))(struct work *)
-{
-    switch (role) {
-    case ROLE_STORE:
-        return work_store;
-    case ROLE_SCAN:
-        return work_scan;
-    case ROLE_ANALYSE:
-        return work_analyse;
-    case ROLE_BRAIN:
-        return work_brain;
-    case ROLE_STUDIO:
-        return work_studio;
-    default:
-        return NULL;
-    }
-}
-
-static int unavailable(const char *what)
-{
-    fprintf(stderr, "forever-work: %s is not built in\n", what);
-    return EX_UNAVAILABLE;
-}
+static int (*const entries[ROLE_COUNT])(struct work *) = {
+    [ROLE_STORE] = work_store, [ROLE_SCAN] = work_scan,     [ROLE_ANALYSE] = work_analyse,
+    [ROLE_BRAIN] = work_brain, [ROLE_STUDIO] = work_studio,
+};
 
 static int run_role(enum role role)
 {
-    int (*entry)(struct work *) = role_entry(role);
-    if (!entry) return unavailable(role_name(role));
     char name[16];
     snprintf(name, sizeof name, "fw-%s", role_name(role));
     prctl(PR_SET_NAME, name);
@@ -65,7 +35,7 @@ static int run_role(enum role role)
         log_error("work", "can't begin: %s", cause);
         code = EX_PROTOCOL;
     } else {
-        code = entry(&work);
+        code = entries[role](&work);
     }
     free(cause);
     work_end(&work);
@@ -74,17 +44,12 @@ static int run_role(enum role role)
 
 static int run_tool(int argc, char **argv)
 {
-    int (*entry)(int, char **) = NULL;
-    if (!strcmp(argv[0], "analyse"))
-        entry = tool_analyse;
-    else if (!strcmp(argv[0], "render"))
-        entry = tool_render;
-    else
-        fprintf(stderr, "forever-work: no tool is called %s (analyse, render)\n", argv[0]);
-    if (!entry) return unavailable(argv[0]);
     signal(SIGPIPE, SIG_IGN);
     log_init(argv[0], LOG_LEVEL_INFO);
-    return entry(argc, argv);
+    if (!strcmp(argv[0], "analyse")) return tool_analyse(argc, argv);
+    if (!strcmp(argv[0], "render")) return tool_render(argc, argv);
+    fprintf(stderr, "forever-work: no tool is called %s (analyse, render)\n", argv[0]);
+    return EX_USAGE;
 }
 
 int main(int argc, char **argv)
