@@ -164,19 +164,18 @@ static void test_resampling_is_clean(void **state)
 static void test_short_passages(void **state)
 {
     (void)state;
-    float in[4000 * 2] = {0}, out[4200 * 2];
+    float in[4000 * 2] = {0}, out[4300 * 2];
     const size_t lengths[] = {1, 2, 50, 700, 4000};
     for (int i = 0; i < 5; i++) {
         size_t n = lengths[i], longer = n + n / 20 + 1;
         struct stretch_point map[] = {{0, 0}, {(double)n, (double)longer}};
-        for (size_t k = 0; k < 4200 * 2; k++)
+        for (size_t k = 0; k < 4300 * 2; k++)
             out[k] = 77;
         stretch_passage(in, n, map, 2, out, longer);
         for (size_t k = 0; k < longer * 2; k++)
             assert_true(out[k] == 0);
-        for (size_t k = longer * 2; k < 4200 * 2 - 2; k++)
+        for (size_t k = longer * 2; k < 4300 * 2 - 2; k++)
             assert_true(out[k] == 77);
-        if (longer * 2 >= 4200 * 2 - 2) break;
     }
 }
 
