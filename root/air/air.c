@@ -159,6 +159,8 @@ static int on_event(void *context, struct switch_end *end, const struct wire_row
         return schedule_frames(air->schedule, message, cause);
     case WIRE_MARK:
         return schedule_mark(air->schedule, body, cause);
+    case WIRE_FORK:
+        return schedule_fork(air->schedule, body, cause);
     case WIRE_PROGRESS:
         on_progress(air, body);
         return 0;

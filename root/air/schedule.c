@@ -88,7 +88,7 @@ static int collect_body(void *context, const struct schedule_segment *segment)
 }
 
 /* Voids what lies from position on and has the studio make something else there. */
-static int retract(struct schedule *s, uint64_t position, char **cause)
+static int retract(struct schedule *s, uint64_t position, int skip, char **cause)
 {
     struct ring *ring = s->conf.ring;
     uint32_t branch = ring_branch(ring) + 1;
@@ -98,7 +98,7 @@ static int retract(struct schedule *s, uint64_t position, char **cause)
     if (s->credit > position) s->credit = position; /* credits name their branch: the old one's are void */
     s->conf.tell(s->conf.context, ROLE_STUDIO, WIRE_RETRACT,
                  json_pack("{s:I,s:I,s:b}", "branch", (json_int_t)branch, "position", (json_int_t)position,
-                           "skip", 1));
+                           "skip", skip));
     give_credit(s);
     s->conf.changed(s->conf.context);
     return 0;
@@ -116,7 +116,7 @@ void schedule_studio_up(struct schedule *s)
                  json_pack("{s:I,s:I,s:o}", "branch", (json_int_t)ring_branch(ring), "next", (json_int_t)next,
                            "segments", segments));
     char *cause = NULL;
-    if (s->skip_pending && retract(s, next, &cause)) log_warn("schedule", "the skip is lost: %s", cause);
+    if (s->skip_pending && retract(s, next, 1, &cause)) log_warn("schedule", "the skip is lost: %s", cause);
     free(cause);
     give_credit(s);
 }
@@ -248,10 +248,32 @@ int schedule_skip(struct schedule *s, uint64_t *position, char **cause)
     if (s->skip_pending) return cause_set(cause, "a skip is under way");
     if (head <= air) return cause_set(cause, "nothing is on air");
     if (at > head || head < air + frames_of(SKIP_MIN_S)) at = head;
-    if (retract(s, at, cause)) return -1;
+    if (retract(s, at, 1, cause)) return -1;
     *position = at;
     log_info("schedule", "skip: branch %u begins at %llu, %.1f s ahead", ring_branch(ring),
              (unsigned long long)at, (double)mp3_frame_to_ns(at - air) / 1e9);
+    return 0;
+}
+
+int schedule_fork(struct schedule *s, const json_t *body, char **cause)
+{
+    struct ring *ring = s->conf.ring;
+    int bad = 0;
+    int64_t branch = json_int_or(body, "branch", -1, 0, UINT32_MAX, &bad);
+    int64_t position = json_int_or(body, "position", -1, 0, INT64_MAX, &bad);
+    if (bad || branch < 0 || position < 0) return cause_set(cause, "a fork that is none");
+    if (branch != ring_branch(ring)) return 0; /* it has been forked meanwhile */
+    uint64_t air = air_of(s), head = ring_head(ring), at = (uint64_t)position;
+    if (at < air + frames_of(SKIP_MIN_S)) at = air + frames_of(SKIP_MIN_S);
+    if (at > head) at = head;
+    char *why = NULL;
+    if (retract(s, at, 0, &why)) {
+        log_warn("schedule", "the studio can't go on, nor fork at %llu: %s", (unsigned long long)at, why);
+    } else {
+        log_info("schedule", "a file failed: branch %u begins at %llu", ring_branch(ring),
+                 (unsigned long long)at);
+    }
+    free(why);
     return 0;
 }
 

@@ -52,6 +52,8 @@ void schedule_store_up(struct schedule *schedule);
 void schedule_tick(struct schedule *schedule);
 /* Sets *position to where something else begins. -1 with *cause when there is nothing to skip. */
 int schedule_skip(struct schedule *schedule, uint64_t *position, char **cause);
+/* WIRE_FORK: the studio can't make what it announced. */
+int schedule_fork(struct schedule *schedule, const json_t *body, char **cause);
 
 /* Frames below this may be sent by the studio. */
 uint64_t schedule_credit(const struct schedule *schedule);

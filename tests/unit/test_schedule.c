@@ -280,6 +280,35 @@ static void a_skip_starts_a_branch_ahead_of_the_air(void **state)
     assert_int_equal(ring_branch(ring), 2);
 }
 
+static void a_file_that_fails_forks_where_the_studio_says(void **state)
+{
+    (void)state;
+    char *cause = NULL;
+    schedule_studio_up(schedule);
+    send_segment(0, 0, 5000, 1);
+    fill(0, LEAD);
+    go(100);
+    fill(0, schedule_credit(schedule));
+    forget();
+    json_t *fork = json_pack("{s:i,s:i}", "branch", 0, "position", 500);
+    assert_int_equal(schedule_fork(schedule, fork, &cause), 0);
+    assert_int_equal(ring_head(ring), 500);
+    assert_int_equal(number(told(WIRE_RETRACT, 0), "position"), 500);
+    assert_true(json_is_false(json_object_get(told(WIRE_RETRACT, 0), "skip")));
+    assert_int_equal(schedule_fork(schedule, fork, &cause), 0); /* of the old branch: done already */
+    assert_int_equal(ring_branch(ring), 1);
+    json_decref(fork);
+    /* too near to the air: as soon as may be */
+    fork = json_pack("{s:i,s:i}", "branch", 1, "position", 150);
+    assert_int_equal(schedule_fork(schedule, fork, &cause), 0);
+    assert_int_equal(ring_head(ring), 100 + 192); /* 5 s */
+    json_decref(fork);
+    fork = json_pack("{s:i}", "branch", 2);
+    assert_int_equal(schedule_fork(schedule, fork, &cause), -1);
+    json_decref(fork);
+    free(cause);
+}
+
 static void a_skip_survives_the_studio(void **state)
 {
     (void)state;
@@ -406,6 +435,7 @@ int main(void)
         TEST(frames_must_follow_each_other),
         TEST(a_new_studio_goes_on_at_the_head),
         TEST(a_skip_starts_a_branch_ahead_of_the_air),
+        TEST(a_file_that_fails_forks_where_the_studio_says),
         TEST(a_skip_survives_the_studio),
         TEST(segments_are_shown_as_they_stand),
         TEST(what_aired_is_reported_once_and_in_order),
