@@ -25,6 +25,7 @@
 #define SECONDS 9
 
 static char dir[64];
+static int stderr_kept;
 
 static char *in_dir(const char *name)
 {
@@ -79,7 +80,8 @@ static int setup(void **state)
     free(music);
     free(broken);
     /* what the tool says on the way is not ours to show */
-    int null = open("/dev/null", O_WRONLY);
+    stderr_kept = dup(STDERR_FILENO);
+    int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
     dup2(null, STDERR_FILENO);
     close(null);
     return 0;
@@ -94,6 +96,8 @@ static int remove_one(const char *path, const struct stat *st, int flag, struct 
 static int teardown(void **state)
 {
     (void)state;
+    dup2(stderr_kept, STDERR_FILENO);
+    close(stderr_kept);
     return nftw(dir, remove_one, 8, FTW_DEPTH | FTW_PHYS);
 }
 
