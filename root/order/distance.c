@@ -47,6 +47,7 @@ void order_item_from(struct order_item *out, const struct track *track)
         .tempo_bpm = (float)f->tempo_bpm,
         .tempo_confidence = (float)f->tempo_confidence,
         .key = f->key,
+        .duration_s = (float)f->duration_s,
         .key_confidence = (float)f->key_confidence,
         .energy = (float)f->energy,
         .loudness_lufs = (float)f->loudness_lufs,

@@ -15,6 +15,7 @@ struct order_item {
     uint64_t artist; /* hash of the name without case; 0 unknown */
     float tempo_bpm, tempo_confidence, key_confidence, energy, loudness_lufs;
     int key;
+    float duration_s;
     float timbre[TIMBRE_DIMS];
 };
 

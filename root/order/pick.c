@@ -68,6 +68,12 @@ static long find(const struct pool *pool, int64_t id)
     return at < pool->count && pool->items[at].id == id ? (long)at : -1;
 }
 
+double pool_duration_s(const struct pool *pool, int64_t id)
+{
+    long at = find(pool, id);
+    return at < 0 ? NAN : (double)pool->items[at].duration_s;
+}
+
 static void count_timbre(struct pool *pool, const struct order_item *item, int sign)
 {
     if (isnan(item->timbre[0])) return;

@@ -19,6 +19,7 @@ void pool_free(struct pool *pool);
 void pool_put(struct pool *pool, const struct track *track); /* adds or replaces */
 void pool_remove(struct pool *pool, int64_t id);
 size_t pool_count(const struct pool *pool);
+double pool_duration_s(const struct pool *pool, int64_t id); /* NAN: unknown */
 
 /* after: id of the last track, 0 at the beginning; recent: played or planned tracks, oldest first (may
  * repeat); avoid: tracks that can't be played now. Returns the id and sets *why (new reference: distance,

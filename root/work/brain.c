@@ -3,7 +3,10 @@
  * It keeps the pool in memory, loaded page by page between other messages and kept in step by the store's
  * events, and the plays, from the history and from what has been planned since. The choice itself is pure:
  * root/order/pick.h. The station begins when there are two tracks to join, or when one has been alone for a
- * while. */
+ * while. In its first minute it knows only the few tracks that are analysed so far, while the studio could
+ * plan minutes ahead: rather than repeat one of them it makes the studio wait a little for the next analysis.
+ */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sysexits.h>
@@ -20,6 +23,10 @@
 #define LIST_MAX      10000 /* ids taken from one list of a request */
 #define ALONE_NS      (5 * CLOCK_NS_PER_S)
 #define RETRY_MS      200
+#define YOUNG_TRACKS  20                    /* a smaller pool that grows is worth waiting for */
+#define GROWING_NS    (20 * CLOCK_NS_PER_S) /* since the last track came */
+#define WAIT_MAX_S    8.0
+#define WAIT_SHARE    0.3 /* of what the last choice lasts: the studio stays far ahead of the air */
 #define READY_NS      (2 * CLOCK_NS_PER_S) /* ready by then, loaded or not */
 
 struct ids {
@@ -37,6 +44,8 @@ struct brain {
     int history_known, ready;
     uint32_t history_seq, pool_seq; /* requests under way; 0 */
     int64_t started_ns, retry_ns;   /* retry_ns: not before */
+    int64_t grown_ns;               /* when the pool grew last; 0 */
+    int64_t answered, answered_ns;  /* the last choice */
     int64_t alone_ns;               /* since when the pool has held a single track; 0 */
 };
 
@@ -160,6 +169,7 @@ static void note_pool(struct brain *b)
 
 static void on_track(struct brain *b, const struct work_message *m)
 {
+    size_t count = pool_count(b->pool);
     int64_t after = b->after; /* where the loading stands is not an event's business */
     struct pool *both[2] = {b->pool, b->loading != b->pool ? b->loading : NULL};
     for (int i = 0; i < 2 && both[i]; i++) {
@@ -169,6 +179,7 @@ static void on_track(struct brain *b, const struct work_message *m)
             pool_remove(both[i], json_int_or(m->body, "track", 0, 1, INT64_MAX, NULL));
     }
     b->after = after;
+    if (pool_count(b->pool) > count) b->grown_ns = clock_boot_ns();
 }
 
 static void on_planned(struct brain *b, const json_t *body)
@@ -189,6 +200,21 @@ static int may_begin(const struct brain *b)
     return count > 1 || (count == 1 && clock_boot_ns() >= b->alone_ns + ALONE_NS);
 }
 
+/* Whether this choice repeats a track that a little patience would spare. Never after a skip, which goes on
+ * from another track than the last choice. */
+static int is_worth_waiting(const struct brain *b, int64_t id, int64_t after, const struct ids *recent)
+{
+    int64_t now_ns = clock_boot_ns();
+    if (pool_count(b->pool) >= YOUNG_TRACKS || !b->grown_ns || now_ns > b->grown_ns + GROWING_NS) return 0;
+    double wait_s = pool_duration_s(b->pool, b->answered) * WAIT_SHARE;
+    if (wait_s > WAIT_MAX_S) wait_s = WAIT_MAX_S;
+    if (after != b->answered || isnan(wait_s) || now_ns > b->answered_ns + (int64_t)(wait_s * 1e9)) return 0;
+    for (size_t i = recent->count; i-- > 0 && recent->count - i <= YOUNG_TRACKS;) {
+        if (recent->items[i] == id) return 1;
+    }
+    return 0;
+}
+
 static void on_next(struct brain *b, uint32_t seq, const json_t *body)
 {
     struct ids recent = {0}, avoid = {0};
@@ -202,6 +228,14 @@ static void on_next(struct brain *b, uint32_t seq, const json_t *body)
     int64_t id = !may_begin(b) ? 0
                                : order_pick(b->pool, after, recent.items, recent.count, avoid.items,
                                             avoid.count, b->work->seed, &why);
+    if (id && is_worth_waiting(b, id, after, &recent)) {
+        id = 0;
+        json_decref(why);
+    }
+    if (id) {
+        b->answered = id;
+        b->answered_ns = clock_boot_ns();
+    }
     json_t *reply =
         id ? json_pack("{s:I,s:o}", "track", (json_int_t)id, "why", why) : json_pack("{s:b}", "none", 1);
     work_send(b->work, WIRE_NEXT_IS, seq, reply, -1);

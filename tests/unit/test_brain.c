@@ -93,6 +93,38 @@ static void brain_reloads(void **state)
     assert_int_equal(end_quit(&end), 0);
 }
 
+/* In the first minute, rather than the same again, a little patience. */
+static void young_pool(void **state)
+{
+    (void)state;
+    end_start(&end, ROLE_BRAIN, work_brain, end_config("/nowhere", "/m"));
+    feed(json_array(), 1, 0);
+    end_expect(&end, WIRE_READY);
+    for (int i = 1; i <= 2; i++) {
+        json_t *track = summary(i, 100);
+        json_object_set_new(json_object_get(track, "features"), "duration_s",
+                            json_real(1.0)); /* waits for 0.3 s */
+        end_tell(&end, WIRE_TRACK_READY, track);
+    }
+    int64_t first = next(json_pack("{s:n}", "after")), second = 3 - first;
+    assert_int_equal(next(json_pack("{s:I,s:[I]}", "after", (json_int_t)first, "planned", (json_int_t)first)),
+                     second);
+    json_t *body = json_pack("{s:I,s:[I,I]}", "after", (json_int_t)second, "planned", (json_int_t)first,
+                             (json_int_t)second);
+    assert_int_equal(next(json_incref(body)), 0);
+    /* a skip does not wait */
+    assert_int_equal(next(json_pack("{s:I,s:[I]}", "after", (json_int_t)first, "planned", (json_int_t)first)),
+                     second);
+    assert_int_equal(next(json_incref(body)), 0);
+    /* nor does patience last */
+    int64_t id = 0, end_ns = clock_boot_ns() + END_WAIT_MS * INT64_C(1000000);
+    while (!id && clock_boot_ns() < end_ns)
+        id = next(json_incref(body));
+    assert_int_equal(id, first);
+    json_decref(body);
+    assert_int_equal(end_quit(&end), 0);
+}
+
 static void scan_walks_and_watches(void **state)
 {
     (void)state;
@@ -145,6 +177,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(brain),
         cmocka_unit_test(brain_reloads),
+        cmocka_unit_test(young_pool),
         cmocka_unit_test(scan_walks_and_watches),
     };
     return cmocka_run_group_tests_name("brain", tests, NULL, NULL);
