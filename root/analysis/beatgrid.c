@@ -224,16 +224,10 @@ static double support(const struct series *novelty, double period)
 
 /* ---- step 3: attacks ---- */
 
+/* dB */
 static double rise(const struct onset_curves *curves, long i)
 {
-    double sum = 0;
-    for (int b = 0; b < ATTACK_BANDS; b++) {
-        const struct series *level = &curves->level[b];
-        if (i < 2 || i + 2 >= (long)level->count) return 0;
-        double d = fmax(level->value[i + 1], -70) - fmax(level->value[i - 1], -70);
-        if (d > 0) sum += d;
-    }
-    return sum / ATTACK_BANDS;
+    return i >= 0 && i < (long)curves->rise.count ? curves->rise.value[i] * RISE_DB : 0;
 }
 
 double beatgrid_attack(const struct onset_curves *curves, double at_s, double reach_s, double *height_db)

@@ -12,6 +12,8 @@
 #define BINS       (WINDOW / 2 + 1)
 #define LAG        2 /* frames between the spectra compared: a quarter of the window, where Hann's has lost half */
 #define GAMMA      1000.0f
+#define LEVELS     2
+#define QUIET_DB   (-70.0f) /* level below which nothing rises */
 #define MAX_STRIPS 96
 
 static const double region_from_hz[ONSET_BANDS + 1] = {27.5, 160, 800, 4000, 16000};
@@ -31,9 +33,9 @@ struct onset {
     size_t strip_count;
     float history[LAG + 1][MAX_STRIPS]; /* log magnitudes, ring by frame */
     size_t frame;
-    /* level curve */
-    float last, sum[ATTACK_BANDS];
-    size_t held;
+    /* rise of the level: of the whole signal, and of its slope, which weighs the high frequencies */
+    float last, sum[LEVELS], level[LEVELS][2]; /* dB of the last two hops, the older first */
+    size_t held, hops;
 };
 
 static void make_strips(struct onset *onset)
@@ -94,6 +96,8 @@ struct onset *onset_new(void)
     for (size_t i = 0; i < WINDOW; i++)
         onset->window[i] *= 4.0f / WINDOW;
     frames_init(&onset->frames, WINDOW, ONSET_HOP, take, onset);
+    for (int l = 0; l < LEVELS; l++)
+        onset->level[l][0] = onset->level[l][1] = QUIET_DB;
     make_strips(onset);
     return onset;
 }
@@ -103,20 +107,25 @@ void onset_free(struct onset *onset)
     if (!onset) return;
     for (int b = 0; b < ONSET_BANDS; b++)
         series_free(&onset->curves.flux[b]);
-    for (int b = 0; b < ATTACK_BANDS; b++)
-        series_free(&onset->curves.level[b]);
+    bytes_free(&onset->curves.rise);
     frames_free(&onset->frames);
     fft_free(onset->fft);
     free(onset);
 }
 
-static void push_levels(struct onset *onset)
+static void push_rise(struct onset *onset)
 {
-    for (int b = 0; b < ATTACK_BANDS; b++) {
-        series_push(&onset->curves.level[b], 10 * log10f(onset->sum[b] / ATTACK_HOP + 1e-10f));
-        onset->sum[b] = 0;
+    float rise = 0;
+    for (int l = 0; l < LEVELS; l++) {
+        float now = fmaxf(QUIET_DB, 10 * log10f(onset->sum[l] / ATTACK_HOP + 1e-10f));
+        rise += fmaxf(0, now - onset->level[l][0]) / LEVELS;
+        onset->level[l][0] = onset->level[l][1];
+        onset->level[l][1] = now;
+        onset->sum[l] = 0;
     }
     onset->held = 0;
+    /* it belongs to the hop before; there is none before the first */
+    if (onset->hops++) bytes_push(&onset->curves.rise, (uint8_t)fminf(255, rise / (float)RISE_DB));
 }
 
 void onset_feed(struct onset *onset, const float *mono, size_t samples)
@@ -127,7 +136,7 @@ void onset_feed(struct onset *onset, const float *mono, size_t samples)
         onset->last = mono[i];
         onset->sum[0] += mono[i] * mono[i];
         onset->sum[1] += slope * slope;
-        if (++onset->held == ATTACK_HOP) push_levels(onset);
+        if (++onset->held == ATTACK_HOP) push_rise(onset);
     }
 }
 

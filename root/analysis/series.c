@@ -22,6 +22,21 @@ void series_free(struct series *series)
     *series = (struct series){0};
 }
 
+void bytes_push(struct bytes *bytes, uint8_t value)
+{
+    if (bytes->count == bytes->room) {
+        bytes->room = bytes->room ? bytes->room + bytes->room / 2 : 4096;
+        bytes->value = xrealloc(bytes->value, bytes->room);
+    }
+    bytes->value[bytes->count++] = value;
+}
+
+void bytes_free(struct bytes *bytes)
+{
+    free(bytes->value);
+    *bytes = (struct bytes){0};
+}
+
 static int compare(const void *a, const void *b)
 {
     double x = *(const double *)a, y = *(const double *)b;

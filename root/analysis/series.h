@@ -2,6 +2,7 @@
 #ifndef FOREVER_ROOT_ANALYSIS_SERIES_H
 #define FOREVER_ROOT_ANALYSIS_SERIES_H
 #include <stddef.h>
+#include <stdint.h>
 
 struct series {
     float *value;
@@ -9,6 +10,14 @@ struct series {
 };
 void series_push(struct series *series, float value);
 void series_free(struct series *series); /* leaves it empty */
+
+/* The same of small whole numbers, where an hour at a high rate must not cost much. */
+struct bytes {
+    uint8_t *value;
+    size_t count, room;
+};
+void bytes_push(struct bytes *bytes, uint8_t value);
+void bytes_free(struct bytes *bytes);
 
 /* The value below which `share` (0..1) of the values lie; reorders them. 0 for none. */
 double values_quantile(double *values, size_t count, double share);

@@ -12,9 +12,10 @@
 #include "common/mem.h"
 #include "root/audio/pcm.h"
 
-#define TAPS   16
-#define PHASES 3 /* a quarter, a half and three quarters of a sample; the samples themselves are the fourth  \
-                  */
+#define TAPS 16
+#define PHASES                                                                                               \
+    3 /* a quarter, a half and three quarters of a sample; the samples themselves are the fourth             \
+       */
 #define BLOCK  8
 #define SPAN   (TAPS + BLOCK) /* samples that matter to a block */
 #define CHUNK  1024

@@ -16,6 +16,8 @@
 #include "root/audio/pcm.h"
 #include "root/track.h"
 
+#define LENGTH_S 30.0
+
 static uint32_t state;
 
 static double noise(void)
@@ -136,14 +138,14 @@ static double worst_phase(const struct beats *beats, double bpm, double offset_s
 
 static void check_grid(double bpm, double offset_s, int metre)
 {
-    struct sound s = drums(bpm, offset_s, metre, 40);
+    struct sound s = drums(bpm, offset_s, metre, LENGTH_S);
     struct heard h = hear(&s);
     double phase = worst_phase(&h.beats, bpm, offset_s);
     if (fabs(h.beats.bpm - bpm) > 0.01) fail_msg("%.3f BPM heard as %.4f", bpm, h.beats.bpm);
     if (phase > 0.005) fail_msg("%.3f BPM: off by %.1f ms", bpm, phase * 1e3);
     if (h.beats.confidence < TEMPO_TRUSTED) fail_msg("%.3f BPM: confidence %.2f", bpm, h.beats.confidence);
     /* all of them: one more or less at the ends */
-    assert_true(fabs((double)h.beats.count - (40 - offset_s) * bpm / 60) <= 1.5);
+    assert_true(fabs((double)h.beats.count - (LENGTH_S - offset_s) * bpm / 60) <= 1.5);
     beats_free(&h.beats);
     free(s.pcm);
 }
@@ -165,7 +167,7 @@ static void test_tempos(void **unused)
 
 static void check_bars(double bpm, int metre, double offset_s)
 {
-    struct sound s = drums(bpm, offset_s, metre, 40);
+    struct sound s = drums(bpm, offset_s, metre, LENGTH_S);
     harmony(&s, metre * 60 / bpm, offset_s);
     struct heard h = hear(&s);
     assert_int_equal(h.downbeats.metre, metre);
@@ -198,12 +200,12 @@ static void test_no_beat(void **unused)
 {
     (void)unused;
     state = 3;
-    struct sound s = sound_new(40);
+    struct sound s = sound_new(LENGTH_S);
     for (size_t i = 0; i < s.samples; i++)
         s.pcm[i] = (float)(0.3 * noise());
     check_no_beat(&s, "noise");
     /* a pad that swells and changes now and then */
-    s = sound_new(40);
+    s = sound_new(LENGTH_S);
     for (size_t i = 0; i < s.samples; i++) {
         double t = (double)i / PCM_RATE, swell = 0.5 + 0.4 * sin(2 * M_PI * 0.113 * t + sin(0.37 * t));
         double hz = 220 * pow(2, floor(3 * sin(0.31 * t)) / 12);
@@ -213,8 +215,8 @@ static void test_no_beat(void **unused)
     }
     check_no_beat(&s, "pad");
     /* strokes at random */
-    s = sound_new(40);
-    for (double t = 0.1; t < 40; t += 0.15 + 0.5 * fabs(noise()))
+    s = sound_new(LENGTH_S);
+    for (double t = 0.1; t < LENGTH_S; t += 0.15 + 0.5 * fabs(noise()))
         burst(&s, t, 0.5, 0.03);
     check_no_beat(&s, "random strokes");
     s = sound_new(2);
