@@ -34,8 +34,8 @@ def test_help_and_version(program):
     (["--config", "/no/such/file"], 66, ["/no/such/file"]),
     (["stray"], 64, ["stray"]),
 ])
-def test_bad_options_get_one_clear_line(scratch, arguments, status, words):
-    got, _, err = run(ROOT, "--state", f"{scratch}/cli", *arguments)
+def test_bad_options_get_one_clear_line(scratch, crate, arguments, status, words):
+    got, _, err = run(ROOT, "--library", crate, "--state", f"{scratch}/cli", *arguments)
     assert got == status, err
     assert len(err.strip().splitlines()) == 1, err
     for word in words:
