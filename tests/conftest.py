@@ -4,6 +4,7 @@ import os
 import secrets
 import shutil
 import sys
+import tempfile
 
 import pytest
 
@@ -12,16 +13,29 @@ import harness  # noqa: E402
 
 
 @pytest.fixture(scope="session")
-def scratch():
-    folder = harness.scratch_folder()
+def shared():
+    """A folder that all test processes of one run share: tests/suite makes it, or the first of them does."""
+    folder = os.environ.get("FOREVER_SCRATCH")
+    if folder:
+        yield folder
+    else:
+        folder = tempfile.mkdtemp(prefix="forever-test-")
+        yield folder
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def scratch(shared):
+    """This process' own folder."""
+    folder = tempfile.mkdtemp(prefix="own-", dir=shared)
     yield folder
     shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
-def crate():
-    """Eight synthesised tracks of about a minute, made once per build."""
-    return harness.make_crate(os.path.join(harness.BUILD, "test-crate"), 8, 64)
+def crate(shared):
+    """Eight synthesised tracks of about a minute."""
+    return harness.make_crate(os.path.join(shared, "crate"), 8, 64)
 
 
 @pytest.fixture(scope="session")
@@ -33,24 +47,25 @@ def token(scratch):
 
 
 @pytest.fixture(scope="session")
-def analysed(scratch, crate):
+def analysed(shared, crate):
     """A state folder in which every track of the crate is analysed and nothing has been aired."""
-    first, kept = os.path.join(scratch, "first"), os.path.join(scratch, "analysed")
-    root = harness.Root(crate, first, wait=False)
-    try:
-        root.wait_up()
+    def make(kept):
+        first = kept + "-first"
+        root = harness.Root(crate, first, wait=False, analysers=2)
+        try:
+            root.wait_up()
 
-        def done():
-            progress = root.stats().get("analysis", {})
-            return progress.get("total", 0) >= 8 and progress.get("pending", 1) == 0
-        harness.wait_for(done, "the crate is analysed", 60)
-    finally:
-        root.stop()
-    os.makedirs(kept)
-    for name in os.listdir(first):
-        if name.startswith("library"):
-            shutil.copy(os.path.join(first, name), kept)
-    return kept
+            def done():
+                progress = root.stats().get("analysis", {})
+                return progress.get("total", 0) >= 8 and progress.get("pending", 1) == 0
+            harness.wait_for(done, "the crate is analysed", 90)
+        finally:
+            root.stop()
+        for name in os.listdir(first):
+            if name.startswith("library"):
+                shutil.copy(os.path.join(first, name), kept)
+        shutil.rmtree(first)
+    return harness.once(os.path.join(shared, "analysed"), make)
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """What the system tests share: real processes on loopback, conditions with deadlines, MP3 frames by number."""
 import contextlib
+import fcntl
 import http.client
 import json
 import os
@@ -8,7 +9,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import tempfile
 import threading
 import time
 import urllib.parse
@@ -298,31 +298,38 @@ def established(port, pid=None):
     return count
 
 
-def ffmpeg(*arguments, limit=60):
-    """Runs ffmpeg; what it says on standard error at level `error` (empty: all well)."""
-    done = subprocess.run(["ffmpeg", "-hide_banner", "-nostdin", *arguments], stdout=subprocess.DEVNULL,
-                          stderr=subprocess.PIPE, timeout=limit * SLOW)
+def ffmpeg(*arguments, limit=60, source=None):
+    """Runs ffmpeg, with the file `source` as its standard input (a stream has no length to guess at): exit
+    status and what it said on standard error."""
+    with open(source or os.devnull, "rb") as stdin:
+        done = subprocess.run(["ffmpeg", "-hide_banner", *arguments], stdin=stdin, stdout=subprocess.DEVNULL,
+                              stderr=subprocess.PIPE, timeout=limit * SLOW)
     return done.returncode, done.stderr.decode(errors="replace")
 
 
 def assert_clean_audio(path, silence_s=0.5):
     """Decodes without one error or warning, and holds no silence over silence_s at -60 dB."""
-    status, said = ffmpeg("-v", "warning", "-xerror", "-i", path, "-f", "null", "-")
+    status, said = ffmpeg("-v", "warning", "-xerror", "-i", "-", "-f", "null", "-", source=path)
     assert status == 0 and not said.strip(), f"ffmpeg on {path}:\n{said[-2000:]}"
-    status, said = ffmpeg("-i", path, "-af", f"silencedetect=n=-60dB:d={silence_s}", "-f", "null", "-")
+    status, said = ffmpeg("-nostdin", "-i", path, "-af", f"silencedetect=n=-60dB:d={silence_s}", "-f", "null", "-")
     assert status == 0 and "silence_start" not in said, f"silence in {path}:\n" + "\n".join(
         line for line in said.splitlines() if "silence" in line)
 
 
-def make_crate(folder, tracks, seconds, seed=1):
-    if not os.path.exists(os.path.join(folder, ".done")):
-        shutil.rmtree(folder, ignore_errors=True)
-        subprocess.run([CRATE, "--out", folder, "--tracks", str(tracks), "--seconds", str(seconds), "--seed", str(seed)],
-                       check=True)
-        with open(os.path.join(folder, ".done"), "w"):
-            pass
+def once(folder, make):
+    """Runs make(folder) once for all test processes that share `folder`; the others wait for it."""
+    os.makedirs(os.path.dirname(folder), exist_ok=True)
+    with open(folder + ".lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not os.path.exists(folder + ".done"):
+            shutil.rmtree(folder, ignore_errors=True)
+            os.makedirs(folder)
+            make(folder)
+            with open(folder + ".done", "w"):
+                pass
     return folder
 
 
-def scratch_folder():
-    return tempfile.mkdtemp(prefix="forever-test-")
+def make_crate(folder, tracks, seconds, seed=1):
+    return once(folder, lambda out: subprocess.run(
+        [CRATE, "--out", out, "--tracks", str(tracks), "--seconds", str(seconds), "--seed", str(seed)], check=True))

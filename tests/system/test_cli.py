@@ -123,7 +123,7 @@ def test_the_timeline_tells_the_mix(rendered):
 
 def test_loudness_is_even_and_peaks_are_held(rendered):
     path, _ = rendered
-    status, said = harness.ffmpeg("-i", path, "-af", "ebur128=peak=true", "-f", "null", "-")
+    status, said = harness.ffmpeg("-nostdin", "-i", path, "-af", "ebur128=peak=true", "-f", "null", "-")
     summary = said.rsplit("Summary:", 1)[1]
     integrated = float(summary.split("I:")[1].split()[0])
     peak = float(summary.rsplit("Peak:", 1)[1].split()[0])

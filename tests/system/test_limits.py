@@ -93,7 +93,7 @@ def test_wrong_token_is_refused_and_said(start, scratch):
         assert one.status == 503
 
 
-@pytest.mark.parametrize("token", [None, "wrong"])
-def test_link_needs_the_token(station, token):
-    headers = {"Authorization": f"Bearer {token}"} if token else {}
+@pytest.mark.parametrize("presented", [None, "wrong"])
+def test_link_needs_the_token(station, presented):
+    headers = {"Authorization": f"Bearer {presented}"} if presented else {}
     assert request(station.url, "/link?mount=main", headers=headers).status in (401, 403)

@@ -24,6 +24,7 @@ def links(root):
 def test_one_pull_for_five_hundred_and_none_for_nobody(start):
     root = start.root(relay_limit=0)
     relay = start.relay(root, idle_linger=2)
+    harness.wait_for(lambda: root.stats()["position"] > 100, "some seconds have aired", 15)
     assert links(root) == 0, "nobody listens, nothing is pulled"
     begin = time.monotonic()
     crowd = [Listener(relay.url)]
@@ -53,15 +54,15 @@ def test_goes_on_while_the_root_is_gone(start, fresh_state):
     heard = Recorder(relay.url)
     first = heard.listener.position
     # enough lead to live on
-    harness.wait_for(lambda: root.stats()["relays"] and root.stats()["relays"][0].get("lead_s", 0) > 12, "the relay holds a lead", 25)
+    harness.wait_for(lambda: root.stats()["relays"] and root.stats()["relays"][0].get("lead_s", 0) > 8, "the relay holds a lead", 20)
     root.kill()
     at_loss = len(heard.data)
-    harness.wait_for(lambda: len(heard.data) > at_loss + 4 * 16000, "it plays on without the root", 8)
+    harness.wait_for(lambda: len(heard.data) > at_loss + 3 * 16000, "it plays on without the root", 8)
     back = harness.Root(root_library(root), state, bitrate=128, port=root.port, lead=30, relay_token_file=relay_token(relay))
     start.running.append(back)
     harness.wait_for(lambda: links(back) == 1, "the relay has joined again", 15)
     size = len(heard.data)
-    harness.wait_for(lambda: len(heard.data) > size + 16 * 16000 or heard.ended, "it plays on from the root", 25)
+    harness.wait_for(lambda: len(heard.data) > size + 7 * 16000 or heard.ended, "it plays on past what it held", 25)
     assert not heard.ended
     frames = harness.split_frames(heard.finish())
     with Listener(back.url, path=f"/stream.mp3?from={first}") as one:

@@ -159,7 +159,7 @@ def test_a_minute_taken_live_is_clean(minute, station, scratch):
         f.write(b"".join(harness.split_frames(data)))
     harness.assert_clean_audio(path)
     # the clock: what came beyond the burst took as long as it plays
-    status, said = harness.ffmpeg("-i", path, "-af", "ebur128=peak=true", "-f", "null", "-")
+    status, said = harness.ffmpeg("-nostdin", "-i", path, "-af", "ebur128=peak=true", "-f", "null", "-")
     level = float(said.rsplit("I:", 1)[1].split()[0])
     assert -19 < level < -13, f"integrated loudness {level} LUFS"
 
