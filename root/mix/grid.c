@@ -41,7 +41,8 @@ static double median_period(const int64_t *beat, size_t count)
     for (size_t i = 0; i + 1 < count; i++)
         distance[i] = beat[i + 1] - beat[i];
     qsort(distance, count - 1, sizeof *distance, compare_i64);
-    double period = (double)distance[(count - 1) / 2];
+    size_t middle = (count - 1) / 2;
+    double period = (double)distance[middle];
     free(distance);
     return period;
 }

@@ -19,7 +19,7 @@
 
 /* Costs, in seconds of music */
 #define COST_UNPLAYED   0.5  /* per second of music left out */
-#define COST_PHRASE     10.0  /* off a phrase boundary, each side */
+#define COST_PHRASE     10.0 /* off a phrase boundary, each side */
 #define COST_DOWNBEAT   1.0  /* per beat where one track has a downbeat and the other not */
 #define COST_TOO_LITTLE 10.0 /* per second a track plays short of its minimum */
 #define GAIN_OUTRO      4.0  /* for leaving at the start of the outro */

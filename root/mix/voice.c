@@ -27,13 +27,14 @@ static int64_t best_seam(const float *a, const float *b, int64_t from, int64_t t
     return best;
 }
 
-/* a becomes b from `at` on (before `at` + SEAM, when `b_first`). */
+/* The first becomes the second within [at, at + SEAM). */
 static void cross(float *out, const float *first, const float *second, int64_t at)
 {
-    for (int64_t i = 0; i < SEAM * PCM_CHANNELS; i++) {
-        float u = (float)(i / PCM_CHANNELS + 1) / (float)(SEAM + 1);
-        int64_t k = at * PCM_CHANNELS + i;
-        out[k] = first[k] + u * (second[k] - first[k]);
+    for (int64_t i = 0; i < SEAM; i++) {
+        float u = (float)(i + 1) / (float)(SEAM + 1);
+        for (int64_t k = (at + i) * PCM_CHANNELS; k < (at + i + 1) * PCM_CHANNELS; k++) {
+            out[k] = first[k] + u * (second[k] - first[k]);
+        }
     }
 }
 

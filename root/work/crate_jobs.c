@@ -28,6 +28,7 @@
 #define CHILD_MEMORY (2ull << 30)
 #define DEADLINE_S   60
 #define BYTES_A_S    (1 << 20) /* slowest analysis that is still waited for */
+#define LOST_MAX     2         /* runs in which a file may take its analysis down */
 #define POLL_MS      500
 
 /* The address sanitizer's own map is larger than any limit. */
@@ -149,6 +150,7 @@ static int take_blocks(const struct child *child, struct block out[3])
     return at == child->len ? 0 : -1;
 }
 
+/* -1 with *cause when the file can't be played; 0 otherwise, with *cause when that could not be kept. */
 static int keep(struct library *library, const struct child *child, const struct block blocks[3],
                 char **cause)
 {
@@ -162,18 +164,23 @@ static int keep(struct library *library, const struct child *child, const struct
     if (!object) return -1;
     struct track track;
     track_init(&track);
-    int result = track_from_json(&track, object, cause);
+    int bad = track_from_json(&track, object, cause);
     json_decref(object);
-    if (result < 0) return -1;
+    if (bad) return -1;
     track.id = child->job->id;
-    if (features_store(library, &track) < 0) result = cause_set(cause, "the database can't be written");
+    int kept = features_store(library, &track);
     track_free(&track);
-    if (result == 0 && blocks[2].len) {
+    if (kept < 0) {
+        /* no fault of the file */
+        cause_set(cause, "the database can't be written");
+        return 0;
+    }
+    if (blocks[2].len) {
         char *mime = xstrndup((const char *)blocks[1].bytes, blocks[1].len);
         art_store(library, child->job->id, mime, blocks[2].bytes, blocks[2].len);
         free(mime);
     }
-    return result;
+    return 0;
 }
 
 /* Collects a child that is done, or kills one that is late. */
@@ -182,6 +189,7 @@ static int finish(struct library *library, struct child *child, int late)
     int status = 0;
     char *cause = NULL;
     struct block blocks[3];
+    int lost = 1; /* the analysis, rather than the file, may be to blame */
     if (late) kill(child->pid, SIGKILL);
     close(child->fd);
     while (waitpid(child->pid, &status, 0) < 0 && errno == EINTR) {
@@ -193,12 +201,11 @@ static int finish(struct library *library, struct child *child, int late)
     } else if (WEXITSTATUS(status) || take_blocks(child, blocks) < 0) {
         cause_set(&cause, "its analysis broke off");
     } else {
-        keep(library, child, blocks, &cause);
+        lost = keep(library, child, blocks, &cause) == 0;
     }
-    if (cause) {
-        fprintf(stderr, "\rskipped %s: %s\n", child->job->path, cause);
-        tracks_set_failed(library, child->job->id, cause);
-    }
+    if (cause) fprintf(stderr, "\rskipped %s: %s\n", child->job->path, cause);
+    if (cause && lost) tracks_set_lost(library, child->job->id, cause, LOST_MAX);
+    if (cause && !lost) tracks_set_failed(library, child->job->id, cause);
     int result = cause ? -1 : 0;
     free(cause);
     free(child->answer);

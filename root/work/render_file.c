@@ -45,7 +45,7 @@ static void put_le(uint8_t *out, uint32_t value, int bytes)
 
 static int write_wav_head(FILE *out, uint64_t samples)
 {
-    uint8_t head[WAV_HEAD] = "RIFF....WAVEfmt ";
+    uint8_t head[WAV_HEAD] = "RIFF....WAVEfmt ....................data";
     uint32_t data = (uint32_t)(samples * PCM_CHANNELS * 2);
     put_le(head + 4, WAV_HEAD - 8 + data, 4);
     put_le(head + 16, 16, 4);
@@ -55,7 +55,6 @@ static int write_wav_head(FILE *out, uint64_t samples)
     put_le(head + 28, PCM_RATE * PCM_CHANNELS * 2, 4);
     put_le(head + 32, PCM_CHANNELS * 2, 2);
     put_le(head + 34, 16, 2);
-    memcpy(head + 36, "data", 4);
     put_le(head + 40, data, 4);
     return fwrite(head, sizeof head, 1, out) == 1 ? 0 : -1;
 }
