@@ -63,8 +63,9 @@ enum wire_type {
     WIRE_TRACK_IS,   /* reply: track_to_json, whole, + descriptor of the file, read-only; or WIRE_ERROR */
     WIRE_UNPLAYABLE, /* studio -> store: {"track","reason"}: it could not be decoded when it was needed */
     WIRE_START,      /* air -> studio, after CONFIG and READY: {"branch","next": position, "segments":[segment
-                        marks whose end lies at or after `next` less 10 s, oldest first]}: go on from there,
-                        with the very bytes an undisturbed studio would send */
+                        marks whose end lies at or after the air (or `next` if less) less 10 s, whole also where
+                        the next one cuts them short, oldest first]}: go on from there, with the very bytes an
+                        undisturbed studio would send */
     WIRE_CREDIT,     /* air -> studio: {"branch","until": position}: frames below it may be sent */
     WIRE_RETRACT,    /* air -> studio: {"branch": new one, "position","skip": bool}: all from position on is
                         void; make something else from there, as a skip out of what plays there */

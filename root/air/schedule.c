@@ -11,7 +11,7 @@
 #include "common/mp3.h"
 
 #define SKIP_MIN_S     5.0  /* nothing nearer to the air than this is ever retracted */
-#define START_PAST_S   10.0 /* of segments before its first frame that a new studio is told */
+#define START_PAST_S   10.0 /* of segments before the air that a new studio is told: it primes with them */
 #define KIND_MAX_BYTES 31
 
 /* Invariants: every frame in the ring lay below the credit given when it came; aired_below only grows; a
@@ -107,9 +107,11 @@ static int retract(struct schedule *s, uint64_t position, int skip, char **cause
 void schedule_studio_up(struct schedule *s)
 {
     struct ring *ring = s->conf.ring;
-    uint64_t next = ring_head(ring), past = frames_of(START_PAST_S);
+    uint64_t next = ring_head(ring), past = frames_of(START_PAST_S), from = air_of(s);
+    if (from > next) from = next;
     json_t *segments = json_array();
-    schedule_segments(ring, next > past ? next - past : 0, UINT64_MAX, collect_body, segments);
+    /* from the air on, as a skip fades out what plays there */
+    schedule_segments(ring, from > past ? from - past : 0, UINT64_MAX, collect_body, segments);
     s->studio = 1;
     s->credit = next;
     s->conf.tell(s->conf.context, ROLE_STUDIO, WIRE_START,

@@ -22,10 +22,15 @@
 #include "root/work/work.h"
 
 #define ITEM_FRAMES 49
+/* After a start or a fork BURST_S are made at once, then PACE times as fast as it plays until the lead is
+ * there: what is chosen later is chosen from more of a library that is still being analysed. */
+#define BURST_S     30
+#define PACE        4
 #define PLAN_AHEAD  (10 * PCM_RATE) /* of what is encoded: a file that fails to open then does no harm */
 #define KEPT_BEHIND (20 * PCM_RATE) /* of the air: a skip's priming reads there */
 #define ASK_MS      200             /* pause after a brain that had nothing to play */
 #define FORK_MS     2000            /* pause before air is asked for a fork again */
+#define PACE_MS     300             /* pause when the pace is kept: an item's worth */
 #define NS_PER_MS   1000000
 
 _Static_assert(ITEM_FRAMES <= WIRE_FRAMES_MAX, "an item is one message");
@@ -38,8 +43,10 @@ struct studio {
     int begun;             /* START has come */
     uint32_t branch;
     uint64_t next, until; /* frame to send next; credit */
-    int64_t ask_ns;       /* when the brain may be asked again */
-    int64_t fork_ns;      /* when air is asked for a fork again; 0: none is wanted */
+    uint64_t paced_from;  /* frame and time from which the pace counts */
+    int64_t paced_ns;
+    int64_t ask_ns;  /* when the brain may be asked again */
+    int64_t fork_ns; /* when air is asked for a fork again; 0: none is wanted */
     uint64_t fork_frame;
     int lost; /* an error that nothing here can mend; a new studio may */
 };
@@ -48,6 +55,20 @@ static void output_drop(struct studio *s)
 {
     output_free(s->output);
     s->output = NULL;
+}
+
+static void pace_begin(struct studio *s)
+{
+    s->paced_from = s->next;
+    s->paced_ns = clock_boot_ns();
+}
+
+/* Frames below this may be made now. */
+static uint64_t edge_now(const struct studio *s)
+{
+    uint64_t burst = (uint64_t)BURST_S * MP3_RATE / MP3_FRAME_SAMPLES;
+    uint64_t paced = s->paced_from + burst + PACE * mp3_ns_to_frame(clock_boot_ns() - s->paced_ns);
+    return paced < s->until ? paced : s->until;
 }
 
 /* Messages */
@@ -61,6 +82,7 @@ static void on_start(struct studio *s, const json_t *body)
     output_drop(s);
     show_begin(s->show, s->next, json_object_get(body, "segments"));
     s->begun = 1;
+    pace_begin(s);
     s->ask_ns = s->fork_ns = 0;
     log_info("studio", "goes on at frame %" PRIu64 " of branch %u with %zu segments", s->next, s->branch,
              programme_count(show_programme(s->show)));
@@ -95,6 +117,7 @@ static void on_retract(struct studio *s, const json_t *body)
     if (s->until > s->next) s->until = s->next;
     output_drop(s);
     show_fork(s->show, s->next);
+    pace_begin(s);
     s->ask_ns = s->fork_ns = 0;
 }
 
@@ -186,12 +209,13 @@ static int item_send(struct studio *s, unsigned count)
 /* One step of work; 1 when there may be more to do at once. */
 static int step(struct studio *s)
 {
-    if (!s->begun || s->next >= s->until) return 0;
+    uint64_t edge = edge_now(s);
+    if (!s->begun || s->next >= edge) return 0;
     if (s->fork_ns) {
         if (clock_boot_ns() >= s->fork_ns) fork_ask(s);
         return 0;
     }
-    unsigned count = s->until - s->next < ITEM_FRAMES ? (unsigned)(s->until - s->next) : ITEM_FRAMES;
+    unsigned count = edge - s->next < ITEM_FRAMES ? (unsigned)(edge - s->next) : ITEM_FRAMES;
     grow(s, output_needs(s->next + count - 1) + PLAN_AHEAD);
     if (marks_send(s) || s->fork_ns) return 0;
     uint64_t end = programme_end(show_programme(s->show));
@@ -204,6 +228,7 @@ static int step(struct studio *s)
 static int pause_ms(const struct studio *s)
 {
     if (!s->begun || s->next >= s->until) return -1;
+    if (s->next >= edge_now(s)) return PACE_MS;
     int64_t due = s->fork_ns ? s->fork_ns : s->ask_ns, left = (due - clock_boot_ns()) / NS_PER_MS;
     return left < 0 ? 0 : (int)left + 1;
 }

@@ -224,17 +224,18 @@ static void a_new_studio_goes_on_at_the_head(void **state)
     assert_int_equal(send_segment(0, 300, 900, 2), 0);
     assert_int_equal(send_segment(0, 900, 1500, 3), 0);
     fill(0, 760);
+    go(690);
     schedule_studio_down(schedule);
     forget();
     schedule_studio_up(schedule);
     const json_t *start = told(WIRE_START, 0);
     assert_int_equal(number(start, "next"), 760);
-    /* the first ended 17 s before; the others are whole, with what is needed to make them again */
+    /* the first ended 10.2 s before the air; the others are whole, with what is needed to make them again */
     const json_t *segments = json_object_get(start, "segments");
     assert_int_equal(json_array_size(segments), 2);
     assert_int_equal(number(json_array_get(segments, 0), "start_sample"), 300 * 1152);
     assert_non_null(json_object_get(json_array_get(segments, 0), "plan"));
-    assert_int_equal(number(told(WIRE_CREDIT, 0), "until"), LEAD);
+    assert_int_equal(number(told(WIRE_CREDIT, 0), "until"), 690 + LEAD);
     assert_int_equal(send_segment(0, 900, 1500, 3), 0); /* told again: no harm */
     fill(0, LEAD);
 }
