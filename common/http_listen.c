@@ -1,5 +1,8 @@
 /* Listening sockets of the HTTP server.
  *
+ * Connections are taken in by small lots, and what those ask for is answered in between: when thousands come
+ * back at once, few of them are open requests at a time.
+ *
  * When descriptors run out, accept fails and the socket stays readable: a loop that just tries again spins,
  * and clients hang. A descriptor kept in reserve is given up to take the waiting connections in and close
  * them (they learn at once, and may go elsewhere), and then the socket rests for a moment. */
@@ -22,6 +25,7 @@
 
 #define BACKLOG      4096
 #define SHED_MAX     256 /* connections refused in one go when descriptors ran out */
+#define LOT          32
 #define REST_MS      100
 #define LOG_EVERY_NS (10 * CLOCK_NS_PER_S)
 
@@ -30,7 +34,7 @@ struct http_listen {
     struct http_server *server;
     struct evconnlistener *listener;
     struct event *rest;
-    int reserve;
+    int reserve, taken; /* of the present lot */
 };
 
 static int64_t last_logged_ns;
@@ -40,6 +44,13 @@ static int reserve_open(void)
     return open("/dev/null", O_RDONLY | O_CLOEXEC);
 }
 
+static void pause_for(struct http_listen *l, int ms)
+{
+    const struct timeval t = {0, ms * 1000};
+    evconnlistener_disable(l->listener);
+    evtimer_add(l->rest, &t);
+}
+
 static void on_accept(struct evconnlistener *listener, evutil_socket_t fd, struct sockaddr *address, int len,
                       void *context)
 {
@@ -47,6 +58,7 @@ static void on_accept(struct evconnlistener *listener, evutil_socket_t fd, struc
     (void)len;
     struct http_listen *l = context;
     http_conn_accept(l->server, fd, address);
+    if (++l->taken >= LOT) pause_for(l, 0); /* on with it in the next turn of the loop */
 }
 
 static void on_rest_over(evutil_socket_t fd, short what, void *context)
@@ -55,6 +67,7 @@ static void on_rest_over(evutil_socket_t fd, short what, void *context)
     (void)what;
     struct http_listen *l = context;
     if (l->reserve < 0) l->reserve = reserve_open();
+    l->taken = 0;
     evconnlistener_enable(l->listener);
 }
 
@@ -75,9 +88,7 @@ static void on_accept_error(struct evconnlistener *listener, void *context)
         log_error("http", "accept: %s (%d connections refused; raise the limit of open files)",
                   strerror(error), shed);
     }
-    evconnlistener_disable(listener);
-    struct timeval rest = {0, REST_MS * 1000};
-    event_add(l->rest, &rest);
+    pause_for(l, REST_MS);
 }
 
 static int port_of(int fd)

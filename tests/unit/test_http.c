@@ -18,6 +18,7 @@ static struct http_server *server;
 static int port;
 static struct http_request *held;
 static int cancelled, detached_fd = -1, done_count, done_status;
+static unsigned most_at_once;
 static char seen[512];
 
 static void on_echo(void *context, struct http_request *r)
@@ -50,6 +51,9 @@ static void on_hold(void *context, struct http_request *r)
 static void on_detach(void *context, struct http_request *r)
 {
     (void)context;
+    if (detached_fd >= 0) close(detached_fd);
+    unsigned now = http_server_connections(http_request_server(r));
+    if (now > most_at_once) most_at_once = now;
     detached_fd = http_detach(r);
 }
 
@@ -533,6 +537,31 @@ static void test_descriptors_run_out(void **state)
     stop();
 }
 
+/* Hundreds at once: most wait in the kernel's queue while those taken in are served. */
+static void test_storm(void **state)
+{
+    (void)state;
+    enum { N = 300 };
+    start(NULL);
+    int fds[N];
+    for (int i = 0; i < N; i++) {
+        fds[i] = net_connect(port, 0);
+        net_send(fds[i], "GET /detach HTTP/1.0\r\n\r\n");
+    }
+    most_at_once = 0;
+    int64_t end = net_now_ms() + NET_DEADLINE_MS;
+    while (done_count < N && net_now_ms() < end) {
+        event_base_loop(base, EVLOOP_NONBLOCK);
+        if (detached_fd >= 0) close(detached_fd);
+        detached_fd = -1;
+    }
+    assert_int_equal(done_count, N);
+    assert_in_range(most_at_once, 1, 100);
+    for (int i = 0; i < N; i++)
+        close(fds[i]);
+    stop();
+}
+
 static void test_dual_stack(void **state)
 {
     (void)state;
@@ -653,6 +682,7 @@ int main(void)
         cmocka_unit_test(test_detach),
         cmocka_unit_test(test_connection_limit),
         cmocka_unit_test(test_descriptors_run_out),
+        cmocka_unit_test(test_storm),
         cmocka_unit_test(test_dual_stack),
         cmocka_unit_test(test_query),
         cmocka_unit_test(test_mutations),
