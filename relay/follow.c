@@ -14,7 +14,7 @@
 
 struct hello {
     const char *station, *name;
-    int64_t version, kbps, branch, position, void_from;
+    int64_t version, kbps, branch, position, void_from, air;
     double lead_s;
 };
 
@@ -28,6 +28,7 @@ static int read_hello(const json_t *body, struct hello *h, char **cause)
     h->branch = json_int_or(body, "branch", -1, 0, UINT32_MAX, &bad);
     h->position = json_int_or(body, "position", -1, 0, (int64_t)RING_POSITION_MAX, &bad);
     h->void_from = json_int_or(body, "void_from", -1, 0, (int64_t)RING_POSITION_MAX, &bad);
+    h->air = json_int_or(body, "air_position", 0, 0, (int64_t)RING_POSITION_MAX, &bad);
     h->lead_s = json_real_or(body, "lead_s", 0, &bad);
     if (h->version != 1)
         return cause_set(cause, "HELLO of version %" PRId64 ", 1 is spoken here", h->version);
@@ -55,6 +56,7 @@ static enum follow_result hello(struct follow *f, const struct link_record *r, c
     if (f->kbps != ring_kbps(f->ring)) return FOLLOW_RATE;
     f->greeted = 1;
     f->root_lead_s = h.lead_s;
+    f->root_air = (uint64_t)h.air;
     snprintf(f->name, sizeof f->name, "%s", h.name);
 
     uint32_t branch = (uint32_t)h.branch;
@@ -91,9 +93,16 @@ static enum follow_result frames(struct follow *f, const struct link_record *r, 
         cause_set(cause, "frames from %" PRIu64 " on: %u in %zu bytes", r->position, r->count, r->len);
         return FOLLOW_BROKEN;
     }
-    pacer_air(f->pacer, NULL); /* moves the floor: what has aired makes room */
-    if (ring_append(f->ring, r->branch, head, r->count - known, r->bytes + skip, r->len - skip, cause))
-        return FOLLOW_BROKEN;
+    uint64_t before = ring_floor(f->ring);
+    if (ring_append(f->ring, r->branch, head, r->count - known, r->bytes + skip, r->len - skip, cause)) {
+        /* perhaps for want of room: what has aired by now makes some */
+        pacer_air(f->pacer, NULL);
+        if (ring_floor(f->ring) == before) return FOLLOW_BROKEN;
+        free(*cause);
+        *cause = NULL;
+        if (ring_append(f->ring, r->branch, head, r->count - known, r->bytes + skip, r->len - skip, cause))
+            return FOLLOW_BROKEN;
+    }
     f->frames += r->count - known;
     return FOLLOW_ON;
 }

@@ -20,6 +20,7 @@ struct follow {
     int greeted;        /* HELLO has come */
     int begun_anew;     /* it did not join what was held */
     unsigned kbps;      /* HELLO's */
+    uint64_t root_air;  /* HELLO's */
     uint64_t frames;    /* taken */
     double root_lead_s; /* HELLO's */
     char name[256];     /* of the station, HELLO's */

@@ -61,7 +61,7 @@ static void put_count(json_t *object, const char *key, uint64_t value)
  */
 static void put_place(const struct join *j, json_t *object)
 {
-    int on = pull_following(j->conf.pull) || node_playable(j->conf.node);
+    int on = node_playable(j->conf.node);
     struct pacer *pacer = node_pacer(j->conf.node);
     uint64_t air = on ? pacer_air(pacer, NULL) : 0;
     json_object_set_new(object, "position", air ? json_integer((json_int_t)air) : json_null());

@@ -106,7 +106,7 @@ static void collect(struct relay_metrics *m, const struct fanout_counts *counts)
     const struct pull_counts *pull = pull_counts(m->conf.pull);
     const struct join_counts *join = join_counts(m->conf.join);
     double *v = m->stats.values;
-    int on = pull_following(m->conf.pull) || node_playable(node); /* else the air stands: nothing to move */
+    int on = node_playable(node); /* else the air stands: nothing to move */
     v[M_LISTENERS] = (double)counts->listening;
     v[M_MAX] = m->conf.max_listeners;
     v[M_PEAK] = (double)node_peak(node);

@@ -1,5 +1,6 @@
 #include "relay/node.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -40,14 +41,16 @@ static uint64_t node_air(void *context)
     return pacer_air(n->pacer, NULL);
 }
 
-/* Whether what is held ends before the present, by the clock kept with it. Asks without moving the air. */
-int node_stale(const struct node *n)
+/* By the clock kept with what is held; asks without moving the air. */
+double node_behind_s(const struct node *n)
 {
     struct ring_anchor anchor;
     int known = ring_anchor(n->ring, &anchor);
-    if (known < 0) return ring_head(n->ring) == ring_tail(n->ring);
+    if (ring_head(n->ring) == ring_tail(n->ring)) return INFINITY;
+    if (known < 0) return -1; /* never aired: it begins with what comes */
     int64_t since = known ? clock_boot_ns() - anchor.boot_ns : clock_wall_ns() - anchor.wall_ns;
-    return since < 0 || anchor.position + mp3_ns_to_frame(since) >= ring_head(n->ring);
+    if (since < 0) return INFINITY; /* wall time went back: nothing is known */
+    return (double)(mp3_frame_to_ns(anchor.position) + since - mp3_frame_to_ns(ring_head(n->ring))) * 1e-9;
 }
 
 void node_set_linked(struct node *n, int linked)
@@ -58,7 +61,7 @@ void node_set_linked(struct node *n, int linked)
 int node_playable(struct node *n)
 {
     /* without a link nothing comes after what is held: a start would be a standstill */
-    if (!n->linked && node_stale(n)) return 0;
+    if (!n->linked && node_behind_s(n) > 0) return 0;
     uint64_t air = node_air(n);
     return !pacer_starved(n->pacer) && air > ring_tail(n->ring) && ring_head(n->ring) > air;
 }
@@ -253,9 +256,14 @@ unsigned node_waiting(const struct node *n)
     return station_waiting(n->station);
 }
 
+unsigned node_listening(const struct node *n)
+{
+    return (unsigned)fanout_counts(n->fanout)->listening;
+}
+
 unsigned node_wanted_by(const struct node *n)
 {
-    return (unsigned)fanout_counts(n->fanout)->listening + station_waiting(n->station);
+    return node_listening(n) + station_waiting(n->station);
 }
 
 void node_counts(const struct node *n, struct fanout_counts *out)

@@ -46,14 +46,16 @@ void node_music(struct node *node);
 /* Listeners, and those who wait to become one. */
 unsigned node_wanted_by(const struct node *node);
 unsigned node_waiting(const struct node *node);
+unsigned node_listening(const struct node *node);
 /* Counters since the start of the program. */
 void node_counts(const struct node *node, struct fanout_counts *out);
 uint64_t node_turned_away(const struct node *node);
 uint64_t node_peak(const struct node *node);
-/* A link brings frames: set once its HELLO is dealt with, cleared when it ends. */
+/* A link brings frames: set once they reach the root's air, cleared when it ends. */
 void node_set_linked(struct node *node, int linked);
-/* 1 when nothing is held, or what is held no longer reaches the present. */
-int node_stale(const struct node *node);
+/* How long before the present that which is held ends; negative when it reaches beyond it; INFINITY when
+ * nothing is held. */
+double node_behind_s(const struct node *node);
 /* 1 when there is something to hear now. */
 int node_playable(struct node *node);
 

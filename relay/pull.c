@@ -18,6 +18,7 @@
 #define STALL_MS       5000 /* the root's clock comes every second */
 #define RETRY_MS       500
 #define RETRY_CAP_MS   10000
+#define CATCH_UP_S     15 /* of a gap that is filled; less than makes a listener a laggard */
 #define REFUSED_MS     10000
 #define REFUSED_CAP_MS 30000
 
@@ -98,8 +99,9 @@ static void on_tick(evutil_socket_t fd, short what, void *context)
     struct pull *p = context;
     (void)fd, (void)what;
     int64_t now = clock_boot_ns();
-    if (node_wanted_by(p->conf.node)) p->wanted_ns = now;
-    if (now - p->wanted_ns >= (int64_t)(p->conf.linger_s * (double)CLOCK_NS_PER_S)) {
+    if (node_wanted_by(p->conf.node)) {
+        p->wanted_ns = now;
+    } else if (now - p->wanted_ns >= (int64_t)(p->conf.linger_s * (double)CLOCK_NS_PER_S)) {
         go_idle(p);
         return;
     }
@@ -172,13 +174,13 @@ static int take(struct pull *p, const struct link_record *record)
     if (result != FOLLOW_ON) return -1;
     if (f->greeted && !greeted) {
         node_set_name(node, f->name);
-        node_set_linked(node, 1);
         p->counts.links++;
         p->counts.resets += (uint64_t)f->begun_anew;
         log_info("link", "%s frame %" PRIu64 " of branch %" PRIu32 ", %u kbit/s",
                  f->begun_anew ? "starts at" : "goes on at", ring_head(f->ring), ring_branch(f->ring),
                  f->kbps);
     }
+    if (f->greeted && ring_head(f->ring) > f->root_air) node_set_linked(node, 1);
     if (!strcmp(f->command, "drain")) node_set_draining(node);
     if (f->frames && p->failures + !!p->trouble) { /* it works */
         set_trouble(p, NULL, 0);
@@ -206,7 +208,9 @@ static void connect_link(struct pull *p)
     struct ring *ring = node_ring(p->conf.node);
     char from[96] = "", *cause = NULL;
     p->follow = (struct follow){0};
-    if (!node_stale(p->conf.node)) {
+    /* Those who listen get what they missed; for those who come only now the present is enough. */
+    double behind_s = node_behind_s(p->conf.node);
+    if (behind_s < (node_listening(p->conf.node) ? CATCH_UP_S : 0)) {
         p->follow.asked_from = 1;
         snprintf(from, sizeof from, "&from=%" PRIu32 ",%" PRIu64 "&station=%s", ring_branch(ring),
                  ring_head(ring), ring_station(ring));

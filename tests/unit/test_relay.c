@@ -172,6 +172,7 @@ static struct relay {
     struct join *join;
     struct relay_metrics *metrics;
     char state[64], url[64];
+    double linger_s;
     int port, failed;
 } relay;
 
@@ -205,9 +206,10 @@ static void on_failed(void *context, const char *why)
     relay.failed = 1;
 }
 
-static void start_relay(const char *token, unsigned max_listeners)
+static void start_relay_with(const char *token, unsigned max_listeners, double linger_s)
 {
     char *cause = NULL;
+    relay.linger_s = linger_s;
     strcpy(relay.state, "/tmp/test_relay.XXXXXX");
     assert_non_null(mkdtemp(relay.state));
     snprintf(relay.url, sizeof relay.url, "http://127.0.0.1:%d", root.port ? root.port : 1);
@@ -229,7 +231,7 @@ static void start_relay(const char *token, unsigned max_listeners)
                                    .root = relay.url,
                                    .token = token,
                                    .lead_s = RELAY_S,
-                                   .linger_s = LINGER_S,
+                                   .linger_s = relay.linger_s,
                                    .failed = on_failed};
     relay.pull = pull_new(&pull);
     const struct join_conf join = {.base = base,
@@ -251,6 +253,11 @@ static void start_relay(const char *token, unsigned max_listeners)
                                                .join = relay.join,
                                                .max_listeners = max_listeners};
     relay.metrics = relay_metrics_new(&metrics);
+}
+
+static void start_relay(const char *token, unsigned max_listeners)
+{
+    start_relay_with(token, max_listeners, LINGER_S);
 }
 
 static void stop_relay(void)
@@ -500,6 +507,20 @@ static void a_full_relay_says_so(void **state)
     hang_up(&d);
 }
 
+static void without_linger_it_ends_with_the_last_listener(void **state)
+{
+    (void)state;
+    start_root();
+    start_relay_with(TOKEN, 100, 0);
+    UNTIL(!join_trouble(relay.join));
+    struct listener one = listen_to("/stream.mp3");
+    hear(&one, 70000); /* beyond the burst, so for longer than a turn of the pull's clock */
+    assert_int_equal(pull_counts(relay.pull)->attempts, 1);
+    assert_true(pull_following(relay.pull));
+    hang_up(&one);
+    UNTIL(link_server_count(root.link) == 0);
+}
+
 static void the_rate_is_learned_from_the_link_too(void **state)
 {
     (void)state;
@@ -554,6 +575,7 @@ int main(void)
         TEST(a_wrong_token_is_told),
         TEST(nobody_at_the_roots_address),
         TEST(a_full_relay_says_so),
+        TEST(without_linger_it_ends_with_the_last_listener),
         TEST(the_rate_is_learned_from_the_link_too),
         TEST(metrics_and_health_answer),
     };
