@@ -251,7 +251,11 @@ static int open_ring(struct air *air, char **cause)
         .path = path, .kbps = (unsigned)o->bitrate, .past_s = PAST_S, .lead_s = o->lead + 10};
     int result = ring_open(&air->ring, &conf, cause);
     free(path);
-    return result;
+    if (result || !ring_lost(air->ring)) return result;
+    /* frames that relays may hold are lost here: what is made instead has another name */
+    log_warn("air", "the programme on disk was damaged: it goes on at frame %llu in a new branch",
+             (unsigned long long)ring_head(air->ring));
+    return ring_retract(air->ring, ring_branch(air->ring) + 1, ring_head(air->ring), cause);
 }
 
 static void make_parts(struct air *air)
