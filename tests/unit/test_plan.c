@@ -342,6 +342,24 @@ static void test_outro_is_the_place_to_leave(void **state)
     track_free(&b);
 }
 
+/* A loop of 48 bars whose first beat was not heard: it is entered at its first sample and left at its last.
+ */
+static void test_loops_are_whole(void **state)
+{
+    (void)state;
+    struct track a = make_track(1, 76.8, 150, 0, 4), b = make_track(2, 76.8, 150, 0, 4);
+    memmove(b.features.beats_s, b.features.beats_s + 1, --b.features.beat_count * sizeof(double));
+    memmove(b.features.downbeats_s, b.features.downbeats_s + 1, --b.features.downbeat_count * sizeof(double));
+    struct joined j = join(&a, &b);
+    assert_string_equal(technique_of(j.transition), "blend");
+    json_t *va = json_array_get(voices_of(j.transition), 0), *vb = json_array_get(voices_of(j.transition), 1);
+    assert_int_equal(member(va, "to"), llround(76.8 * RATE));
+    assert_int_equal(member(vb, "from"), 0);
+    joined_free(&j);
+    track_free(&a);
+    track_free(&b);
+}
+
 static void test_degenerate(void **state)
 {
     (void)state;
@@ -501,6 +519,7 @@ int main(void)
         cmocka_unit_test(test_metres_that_differ_swap),
         cmocka_unit_test(test_enough_is_played),
         cmocka_unit_test(test_outro_is_the_place_to_leave),
+        cmocka_unit_test(test_loops_are_whole),
         cmocka_unit_test(test_degenerate),
         cmocka_unit_test(test_gain),
         cmocka_unit_test(test_opening_and_ending),

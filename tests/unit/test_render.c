@@ -15,6 +15,7 @@
 #include "common/mem.h"
 #include "root/mix/plan.h"
 #include "root/mix/render.h"
+#include "root/mix/split.h"
 
 #define RATE   44100
 #define TRACKS 4
@@ -505,9 +506,30 @@ static void test_bad_segments_are_refused(void **state)
     crate_free(crate);
 }
 
+/* The crossover against its definition: Linkwitz-Riley of fourth order, without phase. */
+static void test_split(void **state)
+{
+    (void)state;
+    enum { N = RATE };
+    float *in = xmalloc(N * sizeof *in), *low = xmalloc(N * sizeof *low);
+    static const double octaves[] = {-3, -1, 0, 1, 2};
+    for (size_t o = 0; o < sizeof octaves / sizeof *octaves; o++) {
+        double hz = 180 * pow(2, octaves[o]), wanted = 1 / (1 + pow(hz / 180, 4)), worst = 0;
+        for (int i = 0; i < N; i++)
+            in[i] = (float)sin(2 * M_PI * hz * i / RATE);
+        split_low(in, 1, N, 180, RATE, low);
+        for (int i = N / 4; i < 3 * N / 4; i++)
+            worst = fmax(worst, fabs(low[i] - wanted * in[i]));
+        assert_true(worst < 0.002);
+    }
+    free(in);
+    free(low);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_split),
         cmocka_unit_test(test_beats_coincide),
         cmocka_unit_test(test_no_click_at_seams),
         cmocka_unit_test(test_any_position_gives_the_same),
