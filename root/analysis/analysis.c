@@ -1,7 +1,8 @@
 /* analysis: the extractors side by side over one stream, then what follows from them together.
  *
  * Each extractor keeps its own window and what it must remember, about 20 MB an hour altogether; nothing of
- * the samples themselves is kept. */
+ * the samples themselves is kept. Beyond four hours only the loudness goes on, which keeps next to nothing:
+ * so long a recording is no piece with one tempo, and its beats and parts stay unknown. */
 #include "root/analysis/analysis.h"
 
 #include <math.h>
@@ -20,7 +21,8 @@
 #include "root/analysis/timbre.h"
 #include "root/audio/pcm.h"
 
-#define CHUNK 1024 /* samples turned to mono at a time */
+#define CHUNK   1024 /* samples turned to mono at a time */
+#define LONGEST ((size_t)4 * 3600 * PCM_RATE)
 
 struct analysis {
     size_t samples;
@@ -59,7 +61,7 @@ void analysis_feed(struct analysis *analysis, const float *pcm, size_t samples)
     analysis->samples += samples;
     loudness_feed(analysis->loudness, pcm, samples);
     fingerprint_feed(analysis->fingerprint, pcm, samples);
-    while (samples) {
+    while (samples && analysis->samples <= LONGEST) {
         size_t n = samples < CHUNK ? samples : CHUNK;
         for (size_t i = 0; i < n; i++) {
             mono[i] = 0.5f * (pcm[2 * i] + pcm[2 * i + 1]);
@@ -156,6 +158,12 @@ static void take_beats(const struct analysis *analysis, struct features *f)
     series_free(&harmony);
 }
 
+static void take_sections(const struct analysis *analysis, struct features *f)
+{
+    f->sections = structure_find(timbre_rows(analysis->timbre), chroma_rows(analysis->chroma), f->downbeats_s,
+                                 f->downbeat_count, f->music_start_s, f->music_end_s, &f->section_count);
+}
+
 int analysis_finish(struct analysis *analysis, struct features *out, char **cause)
 {
     struct loudness_result loudness;
@@ -173,14 +181,13 @@ int analysis_finish(struct analysis *analysis, struct features *out, char **caus
     out->loudness_range_lu = loudness.range_lu;
     out->loud_part_lufs = loudness.loud_lufs;
     out->true_peak_dbtp = loudness.true_peak_dbtp;
-    take_beats(analysis, out);
+    int whole = analysis->samples <= LONGEST;
+    if (whole) take_beats(analysis, out);
     struct key_result key = key_find(analysis->chroma);
     out->key = key.key;
     out->key_confidence = key.key >= 0 ? key.confidence : NAN;
     timbre_summary(analysis->timbre, out->timbre);
-    out->sections =
-        structure_find(timbre_rows(analysis->timbre), chroma_rows(analysis->chroma), out->downbeats_s,
-                       out->downbeat_count, out->music_start_s, out->music_end_s, &out->section_count);
+    if (whole) take_sections(analysis, out);
     out->fingerprint = fingerprint_finish(analysis->fingerprint);
     return 0;
 }

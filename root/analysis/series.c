@@ -6,11 +6,16 @@
 
 #include "common/mem.h"
 
+/* An eighth more: large blocks grow without being copied, and little room is left over. */
+static size_t more_room(size_t room)
+{
+    return room < 32768 ? room + 4096 : room + room / 8;
+}
+
 void series_push(struct series *series, float value)
 {
     if (series->count == series->room) {
-        /* half as much again: copying stays cheap and little room is left over */
-        series->room = series->room ? series->room + series->room / 2 : 4096;
+        series->room = more_room(series->room);
         series->value = xrealloc(series->value, series->room * sizeof *series->value);
     }
     series->value[series->count++] = value;
@@ -25,7 +30,7 @@ void series_free(struct series *series)
 void bytes_push(struct bytes *bytes, uint8_t value)
 {
     if (bytes->count == bytes->room) {
-        bytes->room = bytes->room ? bytes->room + bytes->room / 2 : 4096;
+        bytes->room = more_room(bytes->room);
         bytes->value = xrealloc(bytes->value, bytes->room);
     }
     bytes->value[bytes->count++] = value;
