@@ -190,7 +190,8 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
     uint64_t position = air_position(air);
     schedule_tick(air->schedule);
     watch_studio(air);
-    int starved = air->had_music && pacer_starved(air->pacer);
+    /* before the first frame the air stands too, which is no failure */
+    int starved = pacer_starvations(air->pacer) && pacer_starved(air->pacer);
     if (starved && !air->was_starved)
         log_error("air", "the programme has run dry at %llu: no frames from the studio",
                   (unsigned long long)position);
