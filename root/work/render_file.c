@@ -106,6 +106,28 @@ static int write_wav(const struct render_file *file, struct programme *programme
     return result;
 }
 
+static void put_be32(uint8_t *out, uint64_t value)
+{
+    for (int i = 0; i < 4; i++)
+        out[i] = (uint8_t)(value >> (24 - 8 * i));
+}
+
+/* An "Info" frame in front says how many frames follow, so that players know the file's length and guess at
+ * nothing. It has the head of the first real frame and no sound, and players leave it out (Xing's header;
+ * without LAME's extension, since no sample is to be cut off). */
+static int write_mp3_info(const struct render_file *file, const uint8_t *first_frame, FILE *out)
+{
+    enum { HEAD = 4, SIDE = 32, FRAMES_AND_BYTES = 3 };
+    uint8_t info[MP3_FRAME_MAX_BYTES] = {0}, *tag = info + HEAD + SIDE;
+    size_t len = mp3_frame_bytes(file->kbps, 0); /* frame 0 has no padding */
+    memcpy(info, first_frame, HEAD);
+    memcpy(tag, "Info", 4);
+    put_be32(tag + 4, FRAMES_AND_BYTES);
+    put_be32(tag + 8, file->frames);
+    put_be32(tag + 12, len + mp3_frame_offset(file->kbps, file->frames));
+    return fwrite(info, 1, len, out) == len ? 0 : -1;
+}
+
 static int write_mp3(const struct render_file *file, struct programme *programme, FILE *out,
                      int64_t *bad_track, char **cause)
 {
@@ -120,6 +142,7 @@ static int write_mp3(const struct render_file *file, struct programme *programme
             result = -1;
             break;
         }
+        if (done == 0) result = write_mp3_info(file, bytes, out);
         if (fwrite(bytes, 1, len, out) != len) result = -1;
         done += count;
         /* all before the next frame's samples has been read */

@@ -105,8 +105,15 @@ def test_ten_rendered_minutes_are_clean(rendered):
     path, _ = rendered
     harness.assert_clean_audio(path)
     with open(path, "rb") as f:
-        frames = harness.split_frames(f.read())
+        info, *frames = harness.split_frames(f.read())
+    assert b"Info" in info, "the length is told in front"
     assert abs(len(frames) * harness.FRAME_S - 600) < 0.1
+    # as a file on disk too: no player has to guess
+    status, said = harness.ffmpeg("-nostdin", "-v", "warning", "-xerror", "-i", path, "-f", "null", "-")
+    assert status == 0 and not said.strip(), said
+    first = subprocess.run(["ffprobe", "-v", "error", "-show_entries", "packet=size", "-read_intervals", "%+#1", "-of", "csv=p=0", path],
+                           stdout=subprocess.PIPE, text=True, check=True).stdout
+    assert int(first.split(",")[0]) == len(frames[0])
 
 
 def test_the_timeline_tells_the_mix(rendered):
