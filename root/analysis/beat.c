@@ -120,7 +120,7 @@ static double grid_confidence(const struct beatgrid *grid)
     if (grid->attacks < LEAST_ATTACKS) return 0;
     double held = clamp((grid->support - 0.55) / 0.35);
     double clear = clamp((grid->contrast - 1.5) / 2.0);
-    double sided = 0.6 + 0.4 * clamp(grid->margin / 0.15);
+    double sided = 0.55 + 0.45 * clamp(grid->margin / 0.6);
     double tight = clamp((LOOSE_S - grid->spread_s) / (LOOSE_S / 2));
     return held * clear * sided * tight;
 }

@@ -18,6 +18,7 @@
 #define SAME            0.6 /* of its best correlation: a block as well explained by the grid */
 #define BARE            0.5 /* alternation from which every second beat is none */
 #define HALVED_FROM_BPM 115.0
+#define UNHEARD_S       0.001 /* a shift that neither the ear nor the attacks can tell */
 #define REACH_S         0.035 /* attacks looked for around a beat */
 #define LEAST_RISE_DB   6.0
 
@@ -252,52 +253,86 @@ double beatgrid_attack(const struct onset_curves *curves, double at_s, double re
     return ((double)best + moment / sum + 0.5) / ATTACK_RATE;
 }
 
-/* Weighted line through (beat number, attack); how many attacks lie on it, 0 when too few. */
+/* Attacks near the beats of a grid, and the line first + period * number through them. */
+struct line {
+    double *number, *time, *weight, *off; /* count of each, one allocation */
+    size_t count;
+    double period, first, scale; /* s; scale: robust deviation */
+};
+
+static struct line collect_attacks(const struct beatgrid *grid, const struct onset_curves *curves)
+{
+    size_t beats = (size_t)(grid->end_s / grid->period_s) + 1;
+    struct line line = {.period = grid->period_s, .first = grid->first_s, .scale = 0.010};
+    line.number = xmalloc(4 * beats * sizeof *line.number);
+    line.time = line.number + beats;
+    line.weight = line.time + beats;
+    line.off = line.weight + beats;
+    for (size_t k = 0; k < beats; k++) {
+        double height, near_s = grid->first_s + (double)k * grid->period_s;
+        double t = beatgrid_attack(curves, near_s, REACH_S, &height);
+        if (isnan(t)) continue;
+        line.number[line.count] = (double)k;
+        line.time[line.count] = t;
+        line.weight[line.count++] = fmin(height, 30);
+    }
+    return line;
+}
+
+/* One round of weighted least squares, the weights being the biweight of the last round's residuals. 0; -1
+ * when they leave nothing to fit. */
+static int reweigh(struct line *line)
+{
+    double sw = 0, sx = 0, sy = 0, sxx = 0, sxy = 0;
+    for (size_t i = 0; i < line->count; i++) {
+        double r = (line->time[i] - line->first - line->period * line->number[i]) / (6 * line->scale);
+        double w = fabs(r) < 1 ? line->weight[i] * (1 - r * r) * (1 - r * r) : 0;
+        sw += w;
+        sx += w * line->number[i];
+        sy += w * line->time[i];
+        sxx += w * line->number[i] * line->number[i];
+        sxy += w * line->number[i] * line->time[i];
+    }
+    double det = sw * sxx - sx * sx;
+    if (sw <= 0 || det <= 0) return -1;
+    line->period = (sw * sxy - sx * sy) / det;
+    line->first = (sy - line->period * sx) / sw;
+    for (size_t i = 0; i < line->count; i++)
+        line->off[i] = fabs(line->time[i] - line->first - line->period * line->number[i]);
+    /* (this sorts them, which their number does not mind) */
+    line->scale = fmax(0.0015, 1.4826 * values_quantile(line->off, line->count, 0.5));
+    return 0;
+}
+
+/* Sequencers run at whole tempos: one that no beat of the piece can tell from the fitted one is taken, about
+ * the middle of the piece. */
+static void snap(struct line *line)
+{
+    double whole = 60 / round(60 / line->period),
+           middle = (line->number[0] + line->number[line->count - 1]) / 2;
+    if (fabs(whole - line->period) * (line->number[line->count - 1] - middle) > UNHEARD_S) return;
+    line->first += (line->period - whole) * middle;
+    line->period = whole;
+}
+
+/* Fits the grid to the attacks; how many lie on it, 0 when there are too few to tell. */
 static size_t fit_line(struct beatgrid *grid, const struct onset_curves *curves)
 {
-    size_t beats = (size_t)(grid->end_s / grid->period_s) + 1, count = 0, on_line = 0;
-    double *number = xmalloc(beats * sizeof *number), *time = xmalloc(beats * sizeof *time);
-    double *weight = xmalloc(beats * sizeof *weight), *off = xmalloc(beats * sizeof *off);
-    for (size_t k = 0; k < beats; k++) {
-        double height,
-            t = beatgrid_attack(curves, grid->first_s + (double)k * grid->period_s, REACH_S, &height);
-        if (isnan(t)) continue;
-        number[count] = (double)k;
-        time[count] = t;
-        weight[count++] = fmin(height, 30);
-    }
-    double period = grid->period_s, first = grid->first_s, scale = 0.010;
-    int good = count >= 8 && number[count - 1] - number[0] >= 8;
-    for (int round = 0; good && round < 8; round++) {
-        double sw = 0, sx = 0, sy = 0, sxx = 0, sxy = 0;
-        for (size_t i = 0; i < count; i++) {
-            double r = (time[i] - first - period * number[i]) / (6 * scale);
-            double w = fabs(r) < 1 ? weight[i] * (1 - r * r) * (1 - r * r) : 0;
-            sw += w;
-            sx += w * number[i];
-            sy += w * time[i];
-            sxx += w * number[i] * number[i];
-            sxy += w * number[i] * time[i];
+    struct line line = collect_attacks(grid, curves);
+    size_t on_line = 0;
+    if (line.count >= 8 && line.number[line.count - 1] - line.number[0] >= 8) {
+        for (int round = 0; round < 8 && !reweigh(&line); round++) {
         }
-        double det = sw * sxx - sx * sx;
-        if (sw <= 0 || det <= 0) break;
-        period = (sw * sxy - sx * sy) / det;
-        first = (sy - period * sx) / sw;
-        for (size_t i = 0; i < count; i++)
-            off[i] = fabs(time[i] - first - period * number[i]);
-        scale = fmax(0.0015, 1.4826 * values_quantile(off, count, 0.5));
+        if (fabs(line.period / grid->period_s - 1) < 0.003) {
+            snap(&line);
+            grid->period_s = line.period;
+            grid->first_s = line.first;
+            grid->spread_s = line.scale;
+            for (size_t i = 0; i < line.count; i++)
+                on_line += line.off[i] <= 3 * line.scale;
+        }
     }
-    if (good && fabs(period / grid->period_s - 1) < 0.003) {
-        grid->period_s = period;
-        grid->first_s = first;
-        grid->spread_s = scale;
-        for (size_t i = 0; i < count; i++)
-            on_line += off[i] <= 3 * scale;
-    }
-    free(number);
-    free(time);
-    free(weight);
-    free(off);
+    free(line.number);
     return on_line;
 }
 
