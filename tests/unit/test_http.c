@@ -604,8 +604,7 @@ static void test_mutations(void **state)
     (void)state;
     static const char *const seeds[] = {
         "GET /echo?a=%41&b HTTP/1.1\r\nHost: x:1\r\nIcy-MetaData: 1\r\n\r\n",
-        "POST http://h/e HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: "
-        "chunked\r\n\r\n3;q\r\nabc\r\n0\r\nT:\r\n\r\n",
+        "POST http://h HTTP/1.1\r\nHost:h\r\nTransfer-Encoding:chunked\r\n\r\n3;q\r\nabc\r\n0\r\nT:\r\n\r\n",
         "POST /e HTTP/1.0\r\nContent-Length: 4\r\nConnection: keep-alive\r\nExpect: 100-continue\r\n\r\nabcd",
     };
     static const char spice[] = "\r\n\t :;%0aZ/?#\xff\x01\x7f";
