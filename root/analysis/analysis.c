@@ -17,6 +17,7 @@
 #include "root/analysis/loudness.h"
 #include "root/analysis/novelty.h"
 #include "root/analysis/onset.h"
+#include "root/analysis/pulse.h"
 #include "root/analysis/structure.h"
 #include "root/analysis/timbre.h"
 #include "root/audio/pcm.h"
@@ -102,12 +103,8 @@ static double kick_on_beat(const struct onset_curves *curves, const struct beats
     double on = 0, off = 0;
     for (size_t k = 0; k + 1 < beats->count; k++) {
         for (int half = 0; half < 2; half++) {
-            double t = beats->time_s[k] + 0.5 * half * (beats->time_s[k + 1] - beats->time_s[k]), most = 0;
-            long centre = lround(t * ONSET_RATE);
-            for (long i = centre - 2; i <= centre + 2; i++) {
-                if (i >= 0 && i < (long)kick->count) most = fmax(most, kick->value[i]);
-            }
-            *(half ? &off : &on) += most;
+            double t = beats->time_s[k] + 0.5 * half * (beats->time_s[k + 1] - beats->time_s[k]);
+            *(half ? &off : &on) += pulse_accent(kick, t);
         }
     }
     return on + off > 0 ? on / (on + off) : 0;

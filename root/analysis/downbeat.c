@@ -12,6 +12,7 @@
 
 #include "common/mem.h"
 #include "root/analysis/key.h"
+#include "root/analysis/pulse.h"
 #include "root/analysis/timbre.h"
 
 enum mark { KICK, BASS, SNARE, HARMONY, BASS_NOTE, TEXTURE, MARKS };
@@ -19,16 +20,6 @@ static const double mark_weight[MARKS] = {0.5, 0.3, -0.4, 1.0, 0.6, 1.0};
 
 #define LEAST_BEATS 16
 #define TRIPLE_LEAD 0.05 /* by which three must repeat better than four */
-
-static double accent(const struct series *flux, double time_s)
-{
-    long centre = lround(time_s * ONSET_RATE);
-    double most = 0;
-    for (long i = centre - 2; i <= centre + 2; i++) {
-        if (i >= 0 && i < (long)flux->count) most = fmax(most, flux->value[i]);
-    }
-    return most;
-}
 
 /* Mean row over [from_s, to_s). */
 static void mean_row(const struct series *rows, int dims, double rate, double from_s, double to_s,
@@ -70,9 +61,9 @@ static void measure(const struct beats *beats, size_t k, const struct onset_curv
     double t = beats->time_s[k];
     double beat = k + 1 < beats->count ? beats->time_s[k + 1] - t : t - beats->time_s[k - 1];
     double before[TEXTURE_DIMS], after[TEXTURE_DIMS];
-    out[KICK] = accent(&curves->flux[0], t);
-    out[BASS] = accent(&curves->flux[1], t);
-    out[SNARE] = accent(&curves->flux[2], t);
+    out[KICK] = pulse_accent(&curves->flux[0], t);
+    out[BASS] = pulse_accent(&curves->flux[1], t);
+    out[SNARE] = pulse_accent(&curves->flux[2], t);
     mean_row(chroma, CHROMA_BINS, CHROMA_RATE, t - beat, t, before);
     mean_row(chroma, CHROMA_BINS, CHROMA_RATE, t, t + beat, after);
     out[HARMONY] = angle(before, after, CHROMA_BINS);
