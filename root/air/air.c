@@ -226,8 +226,8 @@ static void on_signal(evutil_socket_t number, short what, void *arg)
 
 static void watch_signals(struct air *air)
 {
-    static const int numbers[] = {SIGTERM, SIGINT, SIGHUP};
-    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+    static const int numbers[AIR_SIGNALS] = {SIGTERM, SIGINT, SIGHUP};
+    for (size_t i = 0; i < AIR_SIGNALS; i++) {
         air->signals[i] = evsignal_new(air->base, numbers[i], on_signal, air);
         event_add(air->signals[i], NULL);
     }
@@ -325,7 +325,7 @@ static void free_parts(struct air *air)
     workers_free(air->workers);
     air->workers = NULL;
     if (air->tick) event_free(air->tick);
-    for (size_t i = 0; i < sizeof air->signals / sizeof *air->signals; i++) {
+    for (size_t i = 0; i < AIR_SIGNALS; i++) {
         if (air->signals[i]) event_free(air->signals[i]);
     }
     if (air->station) station_free(air->station);

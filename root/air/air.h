@@ -23,6 +23,8 @@ struct event;
 struct ctl_server;
 struct metrics;
 
+#define AIR_SIGNALS 3
+
 struct air {
     struct event_base *base;
     const struct options *options;
@@ -37,7 +39,7 @@ struct air {
     struct registry *registry;
     struct ctl_server *ctl;
     struct metrics *metrics;
-    struct event *tick, *signals[4];
+    struct event *tick, *signals[AIR_SIGNALS];
     json_t *progress; /* of the analysis, as the store told it last; NULL before */
     int64_t progress_logged_ns, started_ns, started_wall_ns;
     uint64_t redirects, refused, reports, reports_refused;

@@ -123,14 +123,15 @@ json_t *api_now(const struct air *air)
     const struct fanout_counts *counts = fanout_counts(air->fanout);
     struct registry_totals relays;
     registry_totals(air->registry, &relays);
+    uint64_t listeners = counts->listening + relays.listeners;
     now.title = station_title(air->station, position);
     schedule_segments(air->ring, position, UINT64_MAX, see_now, &now);
-    json_t *o = json_pack("{s:s,s:s,s:I,s:I,s:f,s:f,s:b,s:I,s:f,s:i}", "station", air->options->name,
-                          "station_id", ring_station(air->ring), "branch", (json_int_t)ring_branch(air->ring),
-                          "position", (json_int_t)now.air, "frame_s", FRAME_S, "time", wall_s(), "on_air",
-                          air_has_music(air) && !pacer_starved(air->pacer), "listeners",
-                          (json_int_t)(counts->listening + relays.listeners), "lead_s", air_lead_s(air),
-                          "bitrate_kbps", (int)air->options->bitrate);
+    json_t *o =
+        json_pack("{s:s,s:s,s:I,s:I,s:f,s:f,s:b,s:I,s:f,s:i}", "station", air->options->name, "station_id",
+                  ring_station(air->ring), "branch", (json_int_t)ring_branch(air->ring), "position",
+                  (json_int_t)now.air, "frame_s", FRAME_S, "time", wall_s(), "on_air",
+                  air_has_music(air) && !pacer_starved(air->pacer), "listeners", (json_int_t)listeners,
+                  "lead_s", air_lead_s(air), "bitrate_kbps", (int)air->options->bitrate);
     if (air->options->description)
         json_object_set_new(o, "description", json_text_lossy(air->options->description));
     set_text(o, "title", now.title, "title");
@@ -188,6 +189,11 @@ json_t *api_segments(const struct air *air)
 
 /* Stats */
 
+static void set_count(json_t *object, const char *key, uint64_t value)
+{
+    json_object_set_new(object, key, json_integer((json_int_t)value));
+}
+
 static json_t *agents_json(const struct air *air)
 {
     struct registry_totals relays;
@@ -195,8 +201,7 @@ static json_t *agents_json(const struct air *air)
     const struct fanout_counts *c = fanout_counts(air->fanout);
     json_t *o = json_object();
     for (int i = 0; i < AGENT_COUNT; i++)
-        json_object_set_new(o, fanout_agent_names[i],
-                            json_integer((json_int_t)(c->agents[i] + relays.agents[i])));
+        set_count(o, fanout_agent_names[i], c->agents[i] + relays.agents[i]);
     return o;
 }
 
@@ -204,7 +209,7 @@ static json_t *ended_json(const struct fanout_counts *c)
 {
     json_t *o = json_object();
     for (int i = 0; i < FANOUT_END_COUNT; i++)
-        json_object_set_new(o, fanout_end_names[i], json_integer((json_int_t)c->ended[i]));
+        set_count(o, fanout_end_names[i], c->ended[i]);
     return o;
 }
 
@@ -215,11 +220,6 @@ static json_t *process_json(void)
     return json_pack("{s:f,s:I,s:I,s:I,s:i,s:i}", "cpu_s", p.cpu_s, "rss_bytes", (json_int_t)p.rss_bytes,
                      "pss_bytes", (json_int_t)p.pss_bytes, "private_bytes", (json_int_t)p.private_bytes,
                      "fds", (int)p.fds, "fd_limit", (int)p.fd_limit);
-}
-
-static void set_count(json_t *object, const char *key, uint64_t value)
-{
-    json_object_set_new(object, key, json_integer((json_int_t)value));
 }
 
 json_t *api_stats(const struct air *air)

@@ -188,8 +188,11 @@ struct ctl_server *ctl_server_new(struct air *air, char **cause)
 void ctl_server_free(struct ctl_server *server)
 {
     if (!server) return;
-    while (!LIST_EMPTY(&server->talks))
-        talk_free(LIST_FIRST(&server->talks));
+    struct talk *talk, *after;
+    for (talk = LIST_FIRST(&server->talks); talk; talk = after) {
+        after = LIST_NEXT(talk, next);
+        talk_free(talk);
+    }
     evconnlistener_free(server->listener);
     unlink(server->path);
     free(server->path);

@@ -163,7 +163,7 @@ static int show(const struct ask *ask, const json_t *answer)
     int ok = json_is_true(json_object_get(answer, "ok"));
     if (ask->json) {
         char *text = json_text(answer);
-        puts(text);
+        printf("%s\n", text);
         free(text);
     } else if (!ok) {
         fprintf(stderr, "forever-root ctl: %s: %s\n", ask->verb,
@@ -187,7 +187,7 @@ int ctl_main(int argc, char **argv)
     if (code < 0) {
         fputs(usage, stdout);
         code = 0;
-    } else if (!code) {
+    } else if (!code && ask.verb) {
         fd = ctl_connect(ask.state, &cause);
         answer = fd < 0 ? NULL : exchange(fd, &ask, &cause);
         if (answer) {

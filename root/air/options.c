@@ -9,11 +9,22 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+#include "common/json.h"
 #include "common/mem.h"
 #include "common/proc.h"
 
 #define TOKEN_MIN_BYTES 16
 #define TOKEN_MAX_BYTES 4096
+
+static int check_text(const char *text, char **cause)
+{
+    for (const unsigned char *c = (const unsigned char *)text; *c;) {
+        size_t n = utf8_len(c);
+        if (!n || *c < ' ' || *c == 127) return cause_set(cause, "must be one line of UTF-8 text");
+        c += n;
+    }
+    return 0;
+}
 
 static int check_listen(const char *text, char **cause)
 {
@@ -88,17 +99,20 @@ static const struct conf_option table[] = {
     {.name = "name",
      .type = CONF_STRING,
      .offset = AT(name),
+     .check = check_text,
      .def = "forever",
      .unit = "TEXT",
      .help = "name of the station"},
     {.name = "description",
      .type = CONF_STRING,
      .offset = AT(description),
+     .check = check_text,
      .unit = "TEXT",
      .help = "one line about the station"},
     {.name = "genre",
      .type = CONF_STRING,
      .offset = AT(genre),
+     .check = check_text,
      .unit = "TEXT",
      .help = "genre of the station"},
     {.name = "public-url",

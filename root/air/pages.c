@@ -7,6 +7,7 @@
 #include "root/air/air.h"
 
 /* The assembler includes the file as it is; paths are from the top of the tree, where the compiler runs. */
+/* NOLINTBEGIN(bugprone-macro-parentheses): path is joined to other literals */
 #define EMBED(symbol, path)                                                                                  \
     __asm__(".section .rodata\n"                                                                             \
             ".global " #symbol "\n"                                                                          \
@@ -16,6 +17,7 @@
             ".byte 0\n"                                                                                      \
             ".previous\n");                                                                                  \
     extern const char symbol[], symbol##_end[];
+/* NOLINTEND(bugprone-macro-parentheses) */
 
 EMBED(page_index, "root/web/index.html")
 EMBED(page_dashboard, "root/web/dashboard.html")

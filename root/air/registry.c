@@ -257,14 +257,14 @@ static json_t *relay_json(const struct relay *r)
     for (int i = 0; i < AGENT_COUNT; i++)
         json_object_set_new(agents, fanout_agent_names[i], json_integer((json_int_t)r->agents[i]));
     int healthy = is_healthy(r);
+    uint64_t accepted = r->before.accepted + r->now.accepted, in = r->before.bytes_in + r->now.bytes_in,
+             out = r->before.bytes_out + r->now.bytes_out;
     json_t *o = json_pack(
         "{s:s,s:s,s:s,s:b,s:b,s:b,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:o}", "name", r->name, "public_url", r->url,
         "version", r->version, "healthy", healthy, "draining", r->draining, "pulling", healthy && r->pulling,
         "listeners", (json_int_t)(healthy ? r->listeners : 0), "max_listeners", (json_int_t)r->max_listeners,
-        "accepted", (json_int_t)(r->before.accepted + r->now.accepted), "bytes_in",
-        (json_int_t)(r->before.bytes_in + r->now.bytes_in), "bytes_out",
-        (json_int_t)(r->before.bytes_out + r->now.bytes_out), "redirects", (json_int_t)r->redirects,
-        "sessions", (json_int_t)r->sessions, "agents", agents);
+        "accepted", (json_int_t)accepted, "bytes_in", (json_int_t)in, "bytes_out", (json_int_t)out,
+        "redirects", (json_int_t)r->redirects, "sessions", (json_int_t)r->sessions, "agents", agents);
     json_object_set_new(o, "position", r->position < 0 ? json_null() : json_integer(r->position));
     json_object_set_new(o, "uptime_s", json_finite(r->uptime_s));
     json_object_set_new(o, "lag_s", json_finite(r->lag_s));

@@ -388,10 +388,16 @@ void switchboard_free(struct switchboard *board)
 {
     if (!board) return;
     board->depth++;
-    while (!TAILQ_EMPTY(&board->ends))
-        switchboard_remove(TAILQ_FIRST(&board->ends));
-    while (!TAILQ_EMPTY(&board->pending)) /* air's own */
-        fail(TAILQ_FIRST(&board->pending), "the station is ending");
+    struct switch_end *end, *after_end;
+    for (end = TAILQ_FIRST(&board->ends); end; end = after_end) {
+        after_end = TAILQ_NEXT(end, next);
+        switchboard_remove(end);
+    }
+    struct pending *p, *after; /* only air's own are left */
+    for (p = TAILQ_FIRST(&board->pending); p; p = after) {
+        after = TAILQ_NEXT(p, next);
+        fail(p, "the station is ending");
+    }
     board->depth--;
     bury(board);
     event_free(board->report);
@@ -435,19 +441,13 @@ void switchboard_remove(struct switch_end *end)
         }
     }
     /* asked again of whoever serves now; those that were asked often enough end here */
-    int again = 1;
-    while (again) {
-        again = 0;
-        TAILQ_FOREACH(p, &board->pending, next)
-        {
-            if (p->to || p->row->to != end->role || !p->tries) continue;
-            if (p->tries >= TRIES_MAX) {
-                fail(p, "two workers ended over this request");
-                again = 1;
-                break;
-            }
-            if (board->serving[end->role]) ask(p);
-        }
+    for (p = TAILQ_FIRST(&board->pending); p; p = after) {
+        after = TAILQ_NEXT(p, next);
+        if (p->to || !p->tries || p->row->to != end->role) continue;
+        if (p->tries >= TRIES_MAX)
+            fail(p, "two workers ended over this request");
+        else
+            ask(p);
     }
     msg_channel_free(end->channel);
     end->channel = NULL;

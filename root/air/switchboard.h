@@ -53,8 +53,9 @@ int64_t switch_end_heard_ns(const struct switch_end *end); /* CLOCK_BOOTTIME of 
 /* Air's own events; consume body. -1 when the end is dead or nobody serves the role. */
 int switchboard_tell(struct switch_end *end, enum wire_type type, json_t *body);
 int switchboard_send(struct switchboard *board, enum role role, enum wire_type type, json_t *body);
-/* Air's own request (consumes body): replied is called exactly once, later; message is NULL when there was an
- * error, which says why. Returns a handle for cancelling (no callback follows then), never 0. */
+/* Air's own request (consumes body): replied is called exactly once, later; it may ask again but cancel
+ * nothing else; message is NULL when there was an error, which says why. Returns a handle for cancelling (no
+ * callback follows then), never 0. */
 typedef void (*switchboard_replied)(void *context, const struct msg *message, const char *error);
 uint32_t switchboard_request(struct switchboard *board, enum wire_type type, json_t *body,
                              switchboard_replied replied, void *context);

@@ -471,8 +471,9 @@ void workers_stop(struct workers *workers)
 void workers_free(struct workers *workers)
 {
     if (!workers) return;
-    struct worker *w;
-    while ((w = TAILQ_FIRST(&workers->all))) {
+    struct worker *w, *after;
+    for (w = TAILQ_FIRST(&workers->all); w; w = after) {
+        after = TAILQ_NEXT(w, next);
         kill_worker(w, NULL);
         if (w->pid) waitpid(w->pid, NULL, 0);
         if (w->end) switchboard_remove(w->end);
