@@ -6,15 +6,27 @@
 #include "common/json.h"
 #include "common/mem.h"
 
-#define R(role)  (1u << ROLE_##role)
-#define WORKERS  (R(STORE) | R(SCAN) | R(ANALYSE) | R(BRAIN) | R(STUDIO))
-#define KB(n)    ((size_t)(n) << 10)
-#define MB(n)    ((size_t)(n) << 20)
+#define R(role) (1u << ROLE_##role)
+#define WORKERS (R(STORE) | R(SCAN) | R(ANALYSE) | R(BRAIN) | R(STUDIO))
+#define KB(n)   ((size_t)(n) << 10)
+#define MB(n)   ((size_t)(n) << 20)
 
-#define EVENT(t, from, to, max)             {WIRE_##t, #t, from, ROLE_##to, WIRE_EVENT, 0, max, 0, 0}
-#define BINARY(t, from, to, max)            {WIRE_##t, #t, from, ROLE_##to, WIRE_EVENT, 0, max, 0, 1}
-#define REQUEST(t, from, to, answer, ms)    {WIRE_##t, #t, from, ROLE_##to, WIRE_REQUEST, WIRE_##answer, KB(64), ms, 0}
-#define REPLY(t, from, max, binary)         {WIRE_##t, #t, from, ROLE_AIR, WIRE_REPLY, 0, max, 0, binary}
+#define EVENT(t, from, to, max)                                                                              \
+    {                                                                                                        \
+        WIRE_##t, #t, from, ROLE_##to, WIRE_EVENT, 0, max, 0, 0                                              \
+    }
+#define BINARY(t, from, to, max)                                                                             \
+    {                                                                                                        \
+        WIRE_##t, #t, from, ROLE_##to, WIRE_EVENT, 0, max, 0, 1                                              \
+    }
+#define REQUEST(t, from, to, answer, ms)                                                                     \
+    {                                                                                                        \
+        WIRE_##t, #t, from, ROLE_##to, WIRE_REQUEST, WIRE_##answer, KB(64), ms, 0                            \
+    }
+#define REPLY(t, from, max, binary)                                                                          \
+    {                                                                                                        \
+        WIRE_##t, #t, from, ROLE_AIR, WIRE_REPLY, 0, max, 0, binary                                          \
+    }
 
 static const struct wire_row rows[] = {
     EVENT(READY, WORKERS, AIR, KB(1)),
@@ -105,13 +117,15 @@ json_t *wire_body(const struct msg *message, char **cause)
 
 static void put_le(uint8_t *out, uint64_t value, int bytes)
 {
-    for (int i = 0; i < bytes; i++) out[i] = (uint8_t)(value >> (8 * i));
+    for (int i = 0; i < bytes; i++)
+        out[i] = (uint8_t)(value >> (8 * i));
 }
 
 static uint64_t get_le(const uint8_t *in, int bytes)
 {
     uint64_t value = 0;
-    for (int i = 0; i < bytes; i++) value |= (uint64_t)in[i] << (8 * i);
+    for (int i = 0; i < bytes; i++)
+        value |= (uint64_t)in[i] << (8 * i);
     return value;
 }
 

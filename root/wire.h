@@ -30,7 +30,8 @@ enum wire_type {
 
     /* scan -> store */
     WIRE_FOUND = 20, /* {"root","generation","files":[{"path","size","mtime_ns"}...]} at most 200 files */
-    WIRE_SCANNED,    /* {"root","generation","files","error"?}: one walk is complete; what was not found is gone */
+    WIRE_SCANNED, /* {"root","generation","files","error"?}: one walk is complete; what was not found is gone
+                   */
 
     /* analyse <-> store; air notes the track of a JOB_IS passing to a worker, kills one that overruns
        its deadline and reports it lost */
@@ -45,15 +46,16 @@ enum wire_type {
     WIRE_PROGRESS = 60,
 
     /* brain <-> store */
-    WIRE_POOL = 80, /* request: {"after": track id or 0}: playable analysed tracks in id order */
-    WIRE_POOL_IS,   /* reply: {"tracks":[summary...], "last": bool}; a summary is track_to_json without
-                       beats, downbeats, sections and fingerprint */
+    WIRE_POOL = 80,   /* request: {"after": track id or 0}: playable analysed tracks in id order */
+    WIRE_POOL_IS,     /* reply: {"tracks":[summary...], "last": bool}; a summary is track_to_json without
+                         beats, downbeats, sections and fingerprint */
     WIRE_TRACK_READY, /* store -> brain: one summary, newly analysed or changed */
     WIRE_TRACK_GONE,  /* store -> brain: {"track"} */
     WIRE_HISTORY,     /* request brain|studio -> store: {"limit"}: latest plays first */
     WIRE_HISTORY_IS,  /* reply: {"plays":[{"track","position","wall_s"}...]} */
 
-    WIRE_REPOOL = 90, /* store -> brain: {}: it began anew, what it told before may be lost: ask for all again */
+    WIRE_REPOOL =
+        90, /* store -> brain: {}: it began anew, what it told before may be lost: ask for all again */
 
     /* studio <-> brain, store, air */
     WIRE_NEXT = 100, /* request to brain: {"after": track or null, "planned":[track...] oldest first,
@@ -72,9 +74,9 @@ enum wire_type {
     WIRE_FRAMES,     /* studio -> air, binary: struct wire_frames head, then the frames */
     WIRE_MARK,       /* studio -> air: {"branch","position","kind","body":{...}}; sent before the frames it
                         points at */
-    WIRE_FORK,       /* studio -> air: {"branch","position"}: what was announced can't be played on from there (a
-                        file failed). Air answers with RETRACT, skip false, at position or, where that has come
-                        too near, at the first place that may still change; not when branch is an old one */
+    WIRE_FORK, /* studio -> air: {"branch","position"}: what was announced can't be played on from there (a
+                  file failed). Air answers with RETRACT, skip false, at position or, where that has come
+                  too near, at the first place that may still change; not when branch is an old one */
     /* air -> store: the segment on air (its mark) with "wall_s": goes to the history */
     WIRE_AIRED = 120,
     WIRE_ART_GET, /* request air -> store: {"track"} */

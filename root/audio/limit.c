@@ -22,8 +22,8 @@
 #include "root/audio/sinc.h"
 
 #define PHASES   8
-#define TAPS     160        /* per phase: flat to 21.5 kHz */
-#define REACH    (TAPS / 2) /* samples after n that the peaks at n..n+1 are made of */
+#define TAPS     160 /* per phase: flat to 21.5 kHz */
+#define REACH    80  /* TAPS / 2: samples after n that the peaks at n..n+1 are made of */
 #define BLOCK    64
 #define MEAN     143        /* each of three means spans MEAN + 1 samples */
 #define RISE     (3 * MEAN) /* samples from the first effect of a peak to the peak */
@@ -33,6 +33,7 @@
 #define SLOPE    142       /* a sample: 36 dB/s */
 #define NEED_MAX (8 * ONE_LOG2)
 
+_Static_assert(TAPS == 2 * REACH, "the kernel lies around the sample");
 _Static_assert(RISE + REACH + 1 <= LIMIT_AHEAD, "the look-ahead must fit the latency");
 _Static_assert(RELEASE + HOLD + RISE + TAPS + 2 <= LIMIT_MEMORY, "the memory must be as promised");
 
@@ -106,7 +107,7 @@ static void kernel_make(struct limiter *l)
     for (int p = 0; p < PHASES; p++) {
         double sum = 0, absolute = 0, h[TAPS];
         for (int k = 0; k < TAPS; k++) {
-            h[k] = sinc_kaiser(k - (REACH - 1) - (double)p / PHASES, REACH, beta);
+            h[k] = sinc_kaiser((double)k - (REACH - 1) - (double)p / PHASES, REACH, beta);
             sum += h[k];
         }
         for (int k = 0; k < TAPS; k++) {

@@ -13,10 +13,12 @@
 #include "root/audio/sinc.h"
 
 #define RESAMPLE_LIMIT 0.005
-#define TAPS           48 /* of the resampler: flat to 20 kHz */
+#define HALF           24         /* of the taps */
+#define TAPS           (2 * HALF) /* of the resampler: flat to 20 kHz */
 #define PHASES         512
 #define CHUNK          4096
 #define WINDOW         2048 /* of R2 at 44.1 kHz */
+#define HOP            256  /* its step through the input when that is sped up */
 
 int stretch_is_resampling(const struct stretch_point *map, size_t points)
 {
@@ -27,7 +29,7 @@ int stretch_is_resampling(const struct stretch_point *map, size_t points)
     return 1;
 }
 
-/* Kaiser-windowed sinc (80 dB); row p interpolates p / PHASES after the sample at TAPS / 2 - 1. One row more
+/* Kaiser-windowed sinc (80 dB); row p interpolates p / PHASES after the sample at HALF - 1. One row more
  * than PHASES, for interpolation between rows. */
 static float *kernel_new(void)
 {
@@ -35,8 +37,8 @@ static float *kernel_new(void)
     float *kernel = xmalloc((PHASES + 1) * TAPS * sizeof *kernel);
     for (int p = 0; p <= PHASES; p++) {
         for (int k = 0; k < TAPS; k++) {
-            double t = k - (TAPS / 2 - 1) - (double)p / PHASES;
-            kernel[p * TAPS + k] = (float)sinc_kaiser(t, TAPS / 2.0, beta);
+            double t = k - (HALF - 1) - (double)p / PHASES;
+            kernel[p * TAPS + k] = (float)sinc_kaiser(t, HALF, beta);
         }
     }
     return kernel;
@@ -46,7 +48,7 @@ static float *kernel_new(void)
 static void interpolate(const float *kernel, const float *in, size_t in_samples, double position, float *out)
 {
     double whole = floor(position), phase = (position - whole) * PHASES;
-    long first = (long)whole - (TAPS / 2 - 1);
+    long first = (long)whole - (HALF - 1);
     int row = (int)phase;
     float part = (float)(phase - row), sum[PCM_CHANNELS] = {0};
     const float *h = kernel + row * TAPS;
@@ -103,7 +105,7 @@ struct key_frames {
 /* What R2 steps through its input by, offline. */
 static double hop_of(double ratio)
 {
-    return ratio < 1 ? WINDOW / 8 : floor(floor(WINDOW / 6.0) / ratio);
+    return ratio < 1 ? HOP : floor(floor(WINDOW / 6.0) / ratio);
 }
 
 /* Adds a key frame at the hop that `in` lies in, as far from the map point as in the input. */

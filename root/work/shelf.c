@@ -100,6 +100,11 @@ static struct entry *fetch(struct shelf *shelf, int64_t id, struct track *out, c
     return entry;
 }
 
+static int has_other(const struct entry *entry, const char *hash)
+{
+    return hash && entry->hash && strcmp(hash, entry->hash) != 0;
+}
+
 static int copy_of(const struct entry *entry, char **cause)
 {
     int fd = fcntl(entry->fd, F_DUPFD_CLOEXEC, 0);
@@ -128,7 +133,10 @@ int shelf_open(void *context, int64_t id, const char *hash, char **cause)
 {
     struct shelf *shelf = context;
     struct entry *entry = find(shelf, id);
-    if (entry && hash && entry->hash && strcmp(hash, entry->hash) != 0) entry = NULL;
+    if (entry && has_other(entry, hash)) {
+        entry_clear(entry);
+        entry = NULL;
+    }
     for (int i = 0; !entry; i++) {
         struct track track;
         char *why = NULL;
@@ -142,7 +150,6 @@ int shelf_open(void *context, int64_t id, const char *hash, char **cause)
         free(why);
         if (!entry) poll(NULL, 0, PAUSE_MS);
     }
-    if (hash && entry->hash && strcmp(hash, entry->hash) != 0)
-        return cause_set(cause, "the file is no longer the one that was planned");
+    if (has_other(entry, hash)) return cause_set(cause, "the file is no longer the one that was planned");
     return copy_of(entry, cause);
 }
