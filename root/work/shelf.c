@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -10,13 +11,14 @@
 #include "common/mem.h"
 #include "root/audio/decode.h"
 
-#define ENTRIES  16
-#define TRIES    12 /* to get a file that is needed now */
-#define PAUSE_MS 300
+#define HASH_BYTES 72 /* of its hexadecimal text, with room */
+#define ENTRIES    16
+#define TRIES      12 /* to get a file that is needed now */
+#define PAUSE_MS   300
 
 struct entry {
-    int64_t id; /* 0: free */
-    char *hash; /* of the content as the store knows it; NULL unknown */
+    int64_t id;            /* 0: free */
+    char hash[HASH_BYTES]; /* of the content as the store knows it; "" unknown */
     int fd;
     uint64_t used;
 };
@@ -37,7 +39,6 @@ struct shelf *shelf_new(struct work *work)
 static void entry_clear(struct entry *entry)
 {
     if (entry->id) close(entry->fd);
-    free(entry->hash);
     *entry = (struct entry){0};
 }
 
@@ -74,8 +75,8 @@ static struct entry *put(struct shelf *shelf, const struct track *track, int fd)
         }
     }
     entry_clear(entry);
-    *entry = (struct entry){
-        .id = track->id, .hash = track->hash ? xstrdup(track->hash) : NULL, .fd = fd, .used = ++shelf->uses};
+    *entry = (struct entry){.id = track->id, .fd = fd, .used = ++shelf->uses};
+    snprintf(entry->hash, sizeof entry->hash, "%s", track->hash ? track->hash : "");
     return entry;
 }
 
@@ -102,7 +103,7 @@ static struct entry *fetch(struct shelf *shelf, int64_t id, struct track *out, c
 
 static int has_other(const struct entry *entry, const char *hash)
 {
-    return hash && entry->hash && strcmp(hash, entry->hash) != 0;
+    return hash && *entry->hash && strcmp(hash, entry->hash) != 0;
 }
 
 static int copy_of(const struct entry *entry, char **cause)
