@@ -109,6 +109,7 @@ def station(crate, analysed, scratch, token):
     state = os.path.join(scratch, "station")
     shutil.copytree(analysed, state)
     root = harness.Root(crate, state, bitrate=192, relay_token_file=token, lead=60)
+    harness.wait_for(lambda: root.stats()["position"] > 160, "four seconds have aired: a burst is whole", 15)
     yield root
     assert root.alive(), root.log()[-3000:]
     assert root.stop() == 0

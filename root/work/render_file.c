@@ -117,14 +117,13 @@ static void put_be32(uint8_t *out, uint64_t value)
  * without LAME's extension, since no sample is to be cut off). */
 static int write_mp3_info(const struct render_file *file, const uint8_t *first_frame, FILE *out)
 {
-    enum { HEAD = 4, SIDE = 32, FRAMES_AND_BYTES = 3 };
+    enum { HEAD = 4, SIDE = 32, FRAMES_ONLY = 1 }; /* a byte count makes readers of pipes complain */
     uint8_t info[MP3_FRAME_MAX_BYTES] = {0}, *tag = info + HEAD + SIDE;
     size_t len = mp3_frame_bytes(file->kbps, 0); /* frame 0 has no padding */
     memcpy(info, first_frame, HEAD);
     memcpy(tag, "Info", 4);
-    put_be32(tag + 4, FRAMES_AND_BYTES);
+    put_be32(tag + 4, FRAMES_ONLY);
     put_be32(tag + 8, file->frames);
-    put_be32(tag + 12, len + mp3_frame_offset(file->kbps, file->frames));
     return fwrite(info, 1, len, out) == len ? 0 : -1;
 }
 

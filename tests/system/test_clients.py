@@ -20,7 +20,6 @@ COMMANDS = {
 def played(station, station_relay):
     """All clients at once, as listeners come: {(client, node): (status, output)}."""
     results = {}
-    harness.wait_for(lambda: station.stats()["position"] > 200, "some seconds have aired: the burst is whole", 15)
 
     def play(client, node, url):
         command, _ = COMMANDS[client]

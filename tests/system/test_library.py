@@ -81,8 +81,8 @@ def test_hostile_files_are_skipped_with_a_reason(crate, scratch, start):
     import sqlite3
     database = glob.glob(f"{root.state}/library*.db")[0]
     with sqlite3.connect(f"file:{database}?mode=ro", uri=True) as db:
-        reasons = db.execute("SELECT path, reason FROM tracks WHERE state = 'failed'").fetchall()
-    assert len(reasons) == bad and all(reason for _, reason in reasons), reasons
+        reasons = db.execute("SELECT path, reason FROM tracks WHERE reason IS NOT NULL").fetchall()
+    assert len(reasons) == bad and all(reasons), reasons
     with Listener(root.url) as one:
         assert len(one.read(50000)) == 50000
 
