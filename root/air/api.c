@@ -333,7 +333,6 @@ static void art_replied(void *context, const struct msg *message, const char *er
         return;
     }
     http_add_header(request, "Cache-Control", "public, max-age=3600");
-    http_add_header(request, "X-Content-Type-Options", "nosniff");
     http_reply(request, 200, (const char *)message->body, end + 1,
                message->len - (size_t)(end + 1 - message->body));
 }

@@ -69,7 +69,6 @@ static void on_page(void *context, struct http_request *request)
     http_add_header(request, "Cache-Control",
                     "no-cache"); /* kept, but asked about: an upgrade shows at once */
     http_add_header(request, "Content-Security-Policy", POLICY);
-    http_add_header(request, "X-Content-Type-Options", "nosniff");
     http_add_header(request, "Referrer-Policy", "no-referrer");
     const char *known = http_header(request, "if-none-match");
     if (known && strstr(known, tag))

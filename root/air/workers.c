@@ -87,6 +87,12 @@ static double drain_limit_s(const struct worker *worker)
     return worker->place->role == ROLE_STUDIO ? STUDIO_LIMIT_S : DRAIN_LIMIT_S;
 }
 
+/* Such as only read leave nothing half done: a station that stops waits for no track and no slow disk. */
+static int may_be_cut_off(const struct worker *worker)
+{
+    return worker->place->role == ROLE_ANALYSE || worker->place->role == ROLE_SCAN;
+}
+
 static void kill_worker(struct worker *worker, const char *why)
 {
     if (why) worker->why_killed = why;
@@ -291,7 +297,9 @@ static void on_lost(void *context, struct switch_end *end, const char *cause)
 static void log_death(const struct worker *w, int status)
 {
     const char *role = role_name(w->place->role);
-    if (WIFSIGNALED(status))
+    if (w->place->workers->stopping && may_be_cut_off(w))
+        log_debug("workers", "%s (process %d) was cut off", role, (int)w->pid);
+    else if (WIFSIGNALED(status))
         log_warn("workers", "%s (process %d) ended by signal %d%s%s", role, (int)w->pid, WTERMSIG(status),
                  w->why_killed ? ": " : "", w->why_killed ? w->why_killed : "");
     else if (WEXITSTATUS(status))
@@ -461,7 +469,10 @@ void workers_stop(struct workers *workers)
     struct worker *w;
     TAILQ_FOREACH(w, &workers->all, next)
     {
-        if (w->end) switchboard_tell(w->end, WIRE_QUIT, json_object());
+        if (may_be_cut_off(w))
+            kill_worker(w, NULL);
+        else if (w->end)
+            switchboard_tell(w->end, WIRE_QUIT, json_object());
         w->life = w->life == LIFE_ENDED ? LIFE_ENDED : LIFE_DRAINING;
     }
     workers->stop_limit = evtimer_new(workers->base, on_stop_limit, workers);

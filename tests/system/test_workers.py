@@ -117,6 +117,16 @@ def test_stops_cleanly(start):
     harness.wait_for(lambda: not any(os.path.exists(f"/proc/{p}") for p in pids), "no worker is left behind", 5)
 
 
+def test_stops_at_once_in_mid_analysis(start, scratch):
+    root = start.root(state=os.path.join(scratch, "unheard"), wait=False)
+    root.wait_up()
+    harness.wait_for(lambda: any(w.get("job") for w in root.stats()["workers"]), "a track is under analysis", 10)
+    begun = time.monotonic()
+    assert root.stop() == 0
+    assert time.monotonic() - begun < 1 * harness.SLOW, root.log()[-2000:]
+    assert "WARN" not in root.log(), root.log()[-2000:]
+
+
 def test_one_root_per_state(start):
     root = start.root()
     second = harness.Root(root.process.args[2], root.state, wait=False)
