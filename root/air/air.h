@@ -44,7 +44,7 @@ struct air {
     int64_t progress_logged_ns, started_ns, started_wall_ns;
     uint64_t redirects, refused, reports, reports_refused;
     uint64_t links_started;
-    int port, stopping, had_music, was_starved;
+    int port, stopping, had_music;
 };
 
 /* Runs the station until it is told to stop: the process's exit code. */

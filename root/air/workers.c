@@ -408,8 +408,9 @@ static void on_watch(evutil_socket_t fd, short what, void *arg)
     if (!settled || same_stamp(&now, &workers->running)) return;
     workers->running = now;
     log_info("workers", "%s has changed: every worker is replaced", workers->path);
-    for (int role = ROLE_STORE; role < ROLE_COUNT; role++)
-        workers_swap(workers, (enum role)role, NULL);
+    for (int role = ROLE_STORE; role < ROLE_COUNT; role++) {
+        if (role != ROLE_SCAN) workers_swap(workers, (enum role)role, NULL); /* it follows the store */
+    }
 }
 
 /* The whole */
