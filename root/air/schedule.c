@@ -13,6 +13,7 @@
 #define SKIP_MIN_S     5.0  /* nothing nearer to the air than this is ever retracted */
 #define START_PAST_S   10.0 /* of segments before the air that a new studio is told: it primes with them */
 #define KIND_MAX_BYTES 31
+#define BARREN_MAX     4 /* studios that died in a row without a frame: then what was planned is given up */
 
 /* Invariants: every frame in the ring lay below the credit given when it came; aired_below only grows; a
  * pending skip belongs to the ring's present branch. */
@@ -24,6 +25,9 @@ struct schedule {
     int skip_pending;     /* no segment of the new branch has come yet */
     int64_t planned;      /* the track told to the brain last */
     uint64_t frames;
+    uint64_t frames_at_start; /* `frames` when the present studio took over */
+    int plan_given_up;        /* no segment may be told to a studio until a new one is announced */
+    unsigned barren;          /* studios that died since the last frame, though they had credit */
 };
 
 static uint64_t frames_of(double seconds)
@@ -104,15 +108,38 @@ static int retract(struct schedule *s, uint64_t position, int skip, char **cause
     return 0;
 }
 
+/* What the plan holds seems to kill whoever renders it, and the music must not stop for that: the next studio
+ * begins anew at the head and is told of no segment. */
+static void give_up_plan(struct schedule *s)
+{
+    struct ring *ring = s->conf.ring;
+    char *cause = NULL;
+    s->barren = 0;
+    if (ring_retract(ring, ring_branch(ring) + 1, ring_head(ring), &cause)) {
+        log_error("schedule", "the plan can't be given up: %s", cause);
+        free(cause);
+        return;
+    }
+    log_error("schedule", "%d studios died without a frame: the programme begins anew at %llu, branch %u",
+              BARREN_MAX, (unsigned long long)ring_head(ring), ring_branch(ring));
+    s->skip_pending = 0;
+    s->planned = 0;
+    s->plan_given_up = 1;
+    s->conf.changed(s->conf.context);
+}
+
 void schedule_studio_up(struct schedule *s)
 {
     struct ring *ring = s->conf.ring;
+    if (s->barren >= BARREN_MAX) give_up_plan(s);
     uint64_t next = ring_head(ring), past = frames_of(START_PAST_S), from = air_of(s);
     if (from > next) from = next;
     json_t *segments = json_array();
     /* from the air on, as a skip fades out what plays there */
-    schedule_segments(ring, from > past ? from - past : 0, UINT64_MAX, collect_body, segments);
+    if (!s->plan_given_up)
+        schedule_segments(ring, from > past ? from - past : 0, UINT64_MAX, collect_body, segments);
     s->studio = 1;
+    s->frames_at_start = s->frames;
     s->credit = next;
     s->conf.tell(s->conf.context, ROLE_STUDIO, WIRE_START,
                  json_pack("{s:I,s:I,s:o}", "branch", (json_int_t)ring_branch(ring), "next", (json_int_t)next,
@@ -123,9 +150,11 @@ void schedule_studio_up(struct schedule *s)
     give_credit(s);
 }
 
-void schedule_studio_down(struct schedule *schedule)
+void schedule_studio_down(struct schedule *s)
 {
-    schedule->studio = 0;
+    int could_send = s->studio && ring_head(s->conf.ring) < s->credit;
+    if (s->frames == s->frames_at_start && could_send) s->barren++;
+    s->studio = 0;
 }
 
 /* What it sends */
@@ -149,6 +178,7 @@ int schedule_frames(struct schedule *s, const struct msg *message, char **cause)
                          (unsigned long long)position + count, (unsigned long long)s->credit);
     if (ring_append(ring, branch, position, count, bytes, len, cause)) return -1;
     s->frames += count;
+    s->barren = 0;
     s->conf.changed(s->conf.context);
     return 0;
 }
@@ -162,6 +192,7 @@ static int64_t last_track(const json_t *segment)
 static void note_segment(struct schedule *s, const json_t *segment)
 {
     s->skip_pending = 0;
+    s->plan_given_up = 0;
     int64_t track = last_track(segment);
     if (!track || track == s->planned) return;
     s->planned = track;

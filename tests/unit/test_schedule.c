@@ -97,7 +97,7 @@ static int set_up(void **state)
 {
     (void)state;
     clock_fake(&boot_ns, &wall_ns);
-    log_set_level(LOG_LEVEL_ERROR);
+    log_set_level(LOG_LEVEL_ERROR); /* one test logs an error on purpose */
     char *cause = NULL;
     struct ring_conf conf = {.kbps = KBPS, .past_s = 30, .lead_s = LEAD_S + 10};
     assert_int_equal(ring_open(&ring, &conf, &cause), 0);
@@ -334,6 +334,36 @@ static void a_skip_survives_the_studio(void **state)
     assert_null(told(WIRE_RETRACT, 0)); /* it has been acted on */
 }
 
+static void a_plan_that_kills_studios_is_given_up(void **state)
+{
+    (void)state;
+    schedule_studio_up(schedule);
+    send_segment(0, 0, 5000, 1);
+    fill(0, 300);
+    schedule_studio_down(schedule); /* after frames: an accident */
+    for (int i = 0; i < 4; i++) {
+        forget();
+        schedule_studio_up(schedule);
+        assert_int_equal(number(told(WIRE_START, 0), "branch"), 0);
+        assert_int_equal(json_array_size(json_object_get(told(WIRE_START, 0), "segments")), 1);
+        schedule_studio_down(schedule);
+    }
+    forget();
+    schedule_studio_up(schedule);
+    assert_int_equal(number(told(WIRE_START, 0), "branch"), 1);
+    assert_int_equal(number(told(WIRE_START, 0), "next"), 300);
+    assert_int_equal(json_array_size(json_object_get(told(WIRE_START, 0), "segments")), 0);
+    assert_null(told(WIRE_RETRACT, 0));
+    assert_int_equal(send_segment(1, 300, 900, 2), 0);
+    fill(1, 400);
+    schedule_studio_down(schedule);
+    forget();
+    schedule_studio_up(schedule);
+    assert_int_equal(number(told(WIRE_START, 0), "branch"), 1);
+    /* the cut one is told again too, since a studio may fade it out */
+    assert_int_equal(json_array_size(json_object_get(told(WIRE_START, 0), "segments")), 2);
+}
+
 static int collect(void *context, const struct schedule_segment *s)
 {
     json_array_append_new(context, schedule_public(s));
@@ -438,6 +468,7 @@ int main(void)
         TEST(a_skip_starts_a_branch_ahead_of_the_air),
         TEST(a_file_that_fails_forks_where_the_studio_says),
         TEST(a_skip_survives_the_studio),
+        TEST(a_plan_that_kills_studios_is_given_up),
         TEST(segments_are_shown_as_they_stand),
         TEST(what_aired_is_reported_once_and_in_order),
         TEST(malformed_marks_are_refused),
