@@ -441,8 +441,9 @@ static void malformed_marks_are_refused(void **state)
         "{\"branch\":0,\"position\":0,\"kind\":\"a name that is longer than any\",\"body\":[]}",
         "{\"branch\":7,\"position\":0,\"kind\":\"title\",\"body\":{}}",
         "{\"branch\":0,\"position\":0,\"kind\":\"segment\",\"body\":{}}",
-        "{\"branch\":0,\"position\":0,\"kind\":\"segment\",\"body\":{\"start_sample\":5,\"end_sample\":5,"
-        "\"tracks\":[]}}",
+        /* one string */
+        ("{\"branch\":0,\"position\":0,\"kind\":\"segment\","
+         "\"body\":{\"start_sample\":5,\"end_sample\":5,\"tracks\":[]}}"),
     };
     schedule_studio_up(schedule);
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
