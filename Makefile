@@ -142,7 +142,7 @@ SANITIZERS := address,undefined
 check-asan:
 	$(MAKE) SAN=$(SANITIZERS) BUILD=build-asan OPT=-O1 tests-build
 	ASAN_OPTIONS=detect_leaks=1:abort_on_error=1 UBSAN_OPTIONS=print_stacktrace=1 FOREVER_TEST_SLOW=3 \
-	BUILD=build-asan ./tests/suite unit system
+	BUILD=build-asan ./tests/suite unit programs
 check-clang:
 	$(MAKE) CC=clang BUILD=build-clang tests-build
 	BUILD=build-clang ./tests/suite unit

@@ -12,6 +12,17 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import harness  # noqa: E402
 
 
+# The files that take longest begin first, so that none is left over at the end.
+LONG = ["test_stream.py", "test_cli.py", "test_workers.py", "test_relay.py", "test_library.py"]
+
+
+def pytest_collection_modifyitems(items):
+    def rank(item):
+        name = os.path.basename(str(item.fspath))
+        return LONG.index(name) if name in LONG else len(LONG)
+    items.sort(key=rank)  # stable: the order within a file stays
+
+
 @pytest.fixture(scope="session")
 def shared():
     """A folder that all test processes of one run share: tests/suite makes it, or the first of them does."""

@@ -14,7 +14,7 @@ def minute(station):
     return harness.Recorder(station.url)
 
 
-def test_headers(station):
+def test_headers(station, minute):  # the minute begins with the first test
     with Listener(station.url) as one:
         assert one.status == 200
         assert one.headers["content-type"] == "audio/mpeg"
