@@ -5,8 +5,9 @@
  * FOREVER_RELAY_LIMIT), then the file given by --config (or its environment form), then the default. The file
  * is INI (inih) with one section named as the table says, or none; an unknown section or key is an error
  * that names file, line and the nearest known name. Every table gets, without listing them: --config FILE,
- * --check-config, --print-config, --print-manual, --print-example, --help, --version. Both `--name value` and `--name=value` work; a boolean
- * takes no value on the command line (--name, --no-name) and yes/no/true/false/on/off/1/0 elsewhere.
+ * --check-config, --print-config, --print-manual, --print-example, --help, --version. Both `--name value` and
+ * `--name=value` work; a boolean takes no value on the command line (--name, --no-name) and
+ * yes/no/true/false/on/off/1/0 elsewhere.
  *
  * Errors are one line that names the place ("station.conf:12: bitrate", "--bitrate",
  * "FOREVER_BITRATE"), the value and the allowed range, and carry a sysexits code: EX_USAGE (64) for the
@@ -38,18 +39,18 @@ struct conf_option {
     const char *def;     /* as text; NULL: 0, NULL or empty */
     double min, max;     /* CONF_INT and CONF_REAL, both inclusive */
     const char *choices; /* CONF_CHOICE */
-    const char *unit;    /* the value's name in help: "KBITS", "SECONDS", "N", "ADDR:PORT", "DIR"; a number's is also
-                            its unit, in small letters, "N" being none */
-    const char *help;    /* one sentence, lower case, no full stop */
+    const char *unit; /* the value's name in help: "KBITS", "SECONDS", "N", "ADDR:PORT", "DIR"; a number's is
+                         also its unit, in small letters, "N" being none */
+    const char *help; /* one sentence, lower case, no full stop */
     /* more than a range can say: 0, or -1 with an owned *cause ("must ..."); NULL when not needed */
     int (*check)(const char *text, char **cause);
 };
 
 struct conf_table {
-    const char *program; /* "forever-root" */
-    const char *section; /* "root" */
-    const char *prefix;  /* "FOREVER" */
-    const char *summary; /* one line for --help */
+    const char *program;  /* "forever-root" */
+    const char *section;  /* "root" */
+    const char *prefix;   /* "FOREVER" */
+    const char *summary;  /* one line for --help */
     const char *synopsis; /* extra usage lines, may be NULL */
     const struct conf_option *options;
     size_t count;

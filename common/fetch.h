@@ -23,8 +23,8 @@ struct fetch_conf {
     int (*on_status)(void *context, int status);
     /* Bytes of a 200 as they come; return 0 to go on, -1 to stop. NULL: collect. */
     int (*on_bytes)(void *context, const void *bytes, size_t len);
-    /* The end, exactly once unless cancelled: status 0 when there was no answer; error NULL when all was well;
-     * body is what was collected. The fetch is gone afterwards. */
+    /* The end, exactly once unless cancelled: status 0 when there was no answer; error NULL when all was
+     * well; body is what was collected. The fetch is gone afterwards. */
     void (*on_end)(void *context, int status, const char *error, const void *body, size_t len);
     void *context;
 };
