@@ -32,26 +32,35 @@ static void send_art(struct work *work, int64_t track, const struct examine_art 
     free(body);
 }
 
+static void fail(struct work *work, int64_t id, const char *path, const char *reason)
+{
+    log_debug("analyse", "track %lld %s: %s", (long long)id, path, reason);
+    work_send(work, WIRE_FAILED, 0,
+              json_pack("{s:I,s:o}", "track", (json_int_t)id, "reason", json_text_lossy(reason)), -1);
+}
+
 static void do_job(struct work *work, int64_t id, const char *path, int fd)
 {
     struct track track;
     struct examine_art art;
     char *cause = NULL;
     if (examine_file(fd, path, &track, &art, &cause)) {
-        log_info("analyse", "track %lld %s: %s", (long long)id, path, cause);
-        work_send(work, WIRE_FAILED, 0, json_pack("{s:I,s:s}", "track", (json_int_t)id, "reason", cause), -1);
+        fail(work, id, path, cause);
         free(cause);
+        return;
+    }
+    if (examine_judge(&track, &cause)) {
+        fail(work, id, path, cause);
+        free(cause);
+        examine_art_free(&art);
+        track_free(&track);
         return;
     }
     if (art.bytes) send_art(work, id, &art);
     json_t *body = json_pack("{s:I,s:s,s:o,s:o}", "track", (json_int_t)id, "hash", track.hash, "tags",
                              tags_to_json(&track.tags), "features", features_to_json(&track.features));
-    if (work_send(work, WIRE_FEATURES, 0, body, -1) && !work->quit) {
-        work_send(
-            work, WIRE_FAILED, 0,
-            json_pack("{s:I,s:s}", "track", (json_int_t)id, "reason", "its analysis is too large to keep"),
-            -1);
-    }
+    if (work_send(work, WIRE_FEATURES, 0, body, -1) && !work->quit)
+        fail(work, id, path, "its analysis is too large to keep");
     examine_art_free(&art);
     track_free(&track);
 }
@@ -72,7 +81,9 @@ static int next_job(struct work *work)
     if (found) {
         int fd = reply.fd;
         reply.fd = -1;
-        do_job(work, json_integer_value(id), path, fd);
+        char *file = path_from_text(path);
+        do_job(work, json_integer_value(id), file, fd);
+        free(file);
     }
     work_message_free(&reply);
     return found;

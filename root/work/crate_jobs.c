@@ -84,7 +84,8 @@ static int examine(const struct crate_job *job, int out)
     char *cause = NULL;
     int fd = open(job->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0) cause_set(&cause, "it can't be opened: %s", strerror(errno));
-    if (fd < 0 || examine_file(fd, job->path, &track, &art, &cause) < 0) {
+    if (fd < 0 || examine_file(fd, job->path, &track, &art, &cause) < 0 ||
+        examine_judge(&track, &cause) < 0) {
         return write_block(out, "", 0) < 0 || write_block(out, cause, strlen(cause)) < 0 ||
                        write_block(out, "", 0) < 0
                    ? 1

@@ -14,6 +14,7 @@
 
 #define READ_BYTES   (256u << 10)
 #define READ_SAMPLES 8192
+#define SHORTEST_S   2 /* the studio can't plan as fast as shorter ones play */
 
 /* SHA-256 of the file's bytes, in hex; reads by position, so the descriptor's own stays where it is. */
 static char *hash_file(int fd, char **cause)
@@ -136,6 +137,13 @@ failed:
     if (art) examine_art_free(art);
     track_free(out);
     return -1;
+}
+
+int examine_judge(const struct track *track, char **cause)
+{
+    const struct features *f = &track->features;
+    if (f->music_end_s - f->music_start_s >= SHORTEST_S) return 0;
+    return cause_set(cause, "it holds less than %d s of music", SHORTEST_S);
 }
 
 void examine_art_free(struct examine_art *art)

@@ -17,6 +17,8 @@ struct examine_art {
  * unset in out). out is initialised here, art may be NULL. 0, or -1 with an owned *cause; out is then empty.
  */
 int examine_file(int fd, const char *path, struct track *out, struct examine_art *art, char **cause);
+/* Whether the mix can use it: 0, or -1 with an owned *cause. */
+int examine_judge(const struct track *track, char **cause);
 void examine_art_free(struct examine_art *art);
 
 #endif

@@ -43,6 +43,11 @@ static void put_le(uint8_t *out, uint32_t value, int bytes)
         out[i] = (uint8_t)(value >> (8 * i));
 }
 
+static int cause_unwritten(const char *path, char **cause)
+{
+    return cause_set(cause, "%s can't be written: %s", path, strerror(errno));
+}
+
 static int write_wav_head(FILE *out, uint64_t samples)
 {
     uint8_t head[WAV_HEAD] = "RIFF....WAVEfmt ....................data";
@@ -94,7 +99,7 @@ static int write_wav(const struct render_file *file, struct programme *programme
             break;
         }
         to_16_bits(pcm, bytes, values, &dither);
-        if (fwrite(bytes, 2, values, out) != values) result = -1;
+        if (fwrite(bytes, 2, values, out) != values) result = cause_unwritten(file->path, cause);
         done += count;
         if (master_position(master) > LIMIT_AHEAD)
             programme_release(programme, master_position(master) - LIMIT_AHEAD);
@@ -142,7 +147,7 @@ static int write_mp3(const struct render_file *file, struct programme *programme
             break;
         }
         if (done == 0) result = write_mp3_info(file, bytes, out);
-        if (fwrite(bytes, 1, len, out) != len) result = -1;
+        if (fwrite(bytes, 1, len, out) != len) result = cause_unwritten(file->path, cause);
         done += count;
         /* all before the next frame's samples has been read */
         programme_release(programme, output_next(output) * FRAME);
@@ -163,7 +168,7 @@ int render_file_write(const struct render_file *file, struct programme *programm
     if (out) {
         result = ends_in(file->path, ".wav") ? write_wav(file, programme, out, bad_track, &reason)
                                              : write_mp3(file, programme, out, bad_track, &reason);
-        if (fclose(out) != 0 && !reason) result = -1;
+        if (fclose(out) != 0 && !reason) result = cause_unwritten(file->path, &reason);
     }
     if (result == 0) result = rename(part, file->path);
     if (result < 0) {

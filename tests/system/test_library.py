@@ -54,6 +54,7 @@ def hostile(folder, crate):
         "cut.wav": wav[:30], "playlist.m3u8.mp3": b"#EXTM3U\nfile:///etc/passwd\nhttp://127.0.0.1:1/x.mp3\n",
         "concat.mp3": b"ffconcat version 1.0\nfile /etc/passwd\n", "random.ogg": os.urandom(65536),
         "lies.wav": wav[:40] + b"\xff\xff\xff\xff" + wav[44:200],
+        "jingle.wav": wav[:40000],
     }
     for name, data in files.items():
         with open(os.path.join(folder, name), "wb") as f:
