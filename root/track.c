@@ -335,7 +335,7 @@ static void take_sections(struct features *out, const json_t *object, const char
         if (!ordered || !isfinite(s->start_s) || !isfinite(s->end_s) || strlen(label) >= sizeof s->label) {
             reject(wrong, "sections");
         } else {
-            strcpy(s->label, label);
+            memcpy(s->label, label, strlen(label) + 1);
         }
     }
 }
