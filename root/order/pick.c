@@ -23,7 +23,9 @@ struct pool {
     double timbre_sum[TIMBRE_DIMS], timbre_squares[TIMBRE_DIMS];
 };
 
-/* From strict to none. A spacing of a share of the pool outranks the artist, down to half of the pool. */
+/* From strict to none. A spacing of a share of the pool outranks the artist, down to half of the pool; but
+ * the
+ * few other tracks do not come again early to part those of an artist who made two thirds of the pool. */
 static const struct rule {
     double spacing; /* share of the pool that must have been played since */
     int artist;     /* last tracks that must be of other artists */
@@ -251,6 +253,16 @@ static json_t *explain(const struct choice *c, const struct ranked *best, size_t
     return why;
 }
 
+/* 1 when the last track's artist made more than two thirds of the pool. */
+static int artist_prevails(const struct choice *c)
+{
+    if (!c->last || !c->last->artist) return 0;
+    size_t own = 0;
+    for (size_t i = 0; i < c->pool->count; i++)
+        own += c->pool->items[i].artist == c->last->artist;
+    return own * 3 > c->pool->count * 2;
+}
+
 int64_t order_pick(const struct pool *pool, int64_t after, const int64_t *recent, size_t recent_count,
                    const int64_t *avoid, size_t avoid_count, uint64_t seed, json_t **why)
 {
@@ -260,8 +272,10 @@ int64_t order_pick(const struct pool *pool, int64_t after, const int64_t *recent
     c.ages = xcalloc(pool->count, sizeof *c.ages);
     c.plays = xcalloc(pool->count, sizeof *c.plays);
     gather(&c, after, recent, recent_count, avoid, avoid_count, seed);
+    int prevails = artist_prevails(&c);
     int64_t id = 0;
     for (size_t rule = 0; rule < RULES && !id; rule++) {
+        if (prevails && rules[rule].artist && rules[rule].spacing < rules[0].spacing) continue;
         size_t spacing = spacing_of(pool, &rules[rule]), count = 0, candidates = 0;
         struct ranked best[1 + RUNNERS_UP];
         for (size_t i = 0; i < pool->count; i++) {

@@ -161,6 +161,23 @@ static int repeats(int of_one)
     return count;
 }
 
+/* Where one artist made 19 of 23 tracks, the other four do not come again before most have been played. */
+static void prevailing_artist(void **state)
+{
+    (void)state;
+    enum { PLAYS = 100, POOL = 23 };
+    struct pool *pool = pool_new();
+    for (int i = 1; i <= POOL; i++)
+        put(pool, i, 120, 3, 0.5, i <= 19 ? "One" : "Two");
+    int64_t played[PLAYS];
+    play(pool, 3, played, PLAYS);
+    for (int i = 0; i < PLAYS; i++) {
+        for (int k = i + 1; k < PLAYS && k <= i + 16; k++)
+            assert_int_not_equal(played[i], played[k]);
+    }
+    pool_free(pool);
+}
+
 static void artists(void **state)
 {
     (void)state;
@@ -223,8 +240,9 @@ static void large_pool(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(terms),   cmocka_unit_test(unknown_is_no_match), cmocka_unit_test(spacing),
-        cmocka_unit_test(artists), cmocka_unit_test(small_pools),         cmocka_unit_test(large_pool),
+        cmocka_unit_test(terms),      cmocka_unit_test(unknown_is_no_match), cmocka_unit_test(spacing),
+        cmocka_unit_test(artists),    cmocka_unit_test(prevailing_artist),   cmocka_unit_test(small_pools),
+        cmocka_unit_test(large_pool),
     };
     return cmocka_run_group_tests_name("order", tests, NULL, NULL);
 }
