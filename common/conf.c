@@ -417,10 +417,15 @@ enum conf_result conf_load(const struct conf_table *table, void *dest, int argc,
         conf_free(table, dest);
         return CONF_FAIL;
     }
+    int printing = args.builtin[BUILTIN_PRINT], checking = args.builtin[BUILTIN_CHECK];
+    if (table->finish && (checking || !printing) && table->finish(dest, exit_code, cause)) {
+        conf_free(table, dest);
+        return CONF_FAIL;
+    }
     *exit_code = 0;
-    if (args.builtin[BUILTIN_PRINT]) conf_write_values(table, dest, stdout);
-    if (args.builtin[BUILTIN_CHECK]) printf("%s: the configuration is good\n", table->program);
-    if (!args.builtin[BUILTIN_PRINT] && !args.builtin[BUILTIN_CHECK]) return CONF_RUN;
+    if (printing) conf_write_values(table, dest, stdout);
+    if (checking) printf("%s: the configuration is good\n", table->program);
+    if (!printing && !checking) return CONF_RUN;
     conf_free(table, dest);
     return CONF_DONE;
 }

@@ -54,6 +54,10 @@ struct conf_table {
     const char *synopsis; /* extra usage lines, may be NULL */
     const struct conf_option *options;
     size_t count;
+    /* Judges what the options say together and fills in what is derived of them; NULL when not needed. Called
+     * by conf_load before the program runs and for --check-config. 0, or -1 with *exit_code and *cause; what
+     * it allocated beside the options' own stays the caller's to free. */
+    int (*finish)(void *dest, int *exit_code, char **cause);
 };
 
 enum conf_result {

@@ -152,13 +152,15 @@ int proc_make_dir(const char *path, char **cause)
 int proc_lock_state(const char *dir, char **cause)
 {
     char *path = xasprintf("%s/lock", dir), holder[32] = "";
-    int result = 0, fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    int result = 0, held = 0, fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (fd < 0) {
         result = cause_set(cause, "%s: can't be opened: %s", path, strerror(errno));
     } else if (flock(fd, LOCK_EX | LOCK_NB)) {
         ssize_t n = read(fd, holder, sizeof holder - 1);
         holder[n > 0 ? strcspn(holder, "\n") : 0] = '\0';
-        result = cause_set(cause, "%s: in use by process %s", dir, *holder ? holder : "unknown");
+        result = cause_set(cause, "the state directory %s is in use by process %s", dir,
+                           *holder ? holder : "unknown");
+        held = 1;
         close(fd);
     } else {
         /* the descriptor stays open, and with it the lock, until the process ends */
@@ -169,6 +171,7 @@ int proc_lock_state(const char *dir, char **cause)
         }
     }
     free(path);
+    errno = held ? EWOULDBLOCK : EIO;
     return result;
 }
 

@@ -29,7 +29,7 @@ const char *proc_self_dir(void);
 /* mkdir -p with mode 0700 for what is missing; 0, or -1 with *cause. */
 int proc_make_dir(const char *path, char **cause);
 /* Takes the lock file of a state directory for as long as the process lives: two programs on one state would
- * ruin it. 0, or -1 with *cause naming the holder. */
+ * ruin it. 0, or -1 with *cause; errno is EWOULDBLOCK when another one holds it, which *cause names. */
 int proc_lock_state(const char *dir, char **cause);
 /* Whole small file into fresh memory, NUL-terminated; NULL with *cause when unreadable or over max bytes. */
 char *proc_read_file(const char *path, size_t max, size_t *len, char **cause);

@@ -1,4 +1,5 @@
 /* forever-relay: pulls a station once, however many listen, and nothing while nobody does. */
+#include <errno.h>
 #include <event2/event.h>
 #include <signal.h>
 #include <stdio.h>
@@ -18,11 +19,13 @@
 #include "relay/options.h"
 #include "relay/pull.h"
 
+#define SIGNALS 3
+
 struct relay {
     struct relay_options options;
     char *public_url;
     struct event_base *base;
-    struct event *signals[2];
+    struct event *signals[SIGNALS];
     struct http_server *http;
     struct fetch_client *client;
     struct node *node;
@@ -36,6 +39,10 @@ static void on_signal(evutil_socket_t number, short what, void *context)
 {
     struct relay *r = context;
     (void)what;
+    if (number == SIGHUP) {
+        log_info("relay", "SIGHUP: there is nothing to read again");
+        return;
+    }
     log_info("relay", "stops (signal %d)", (int)number);
     event_base_loopbreak(r->base);
 }
@@ -90,20 +97,28 @@ static int on_healthy(void *context, char *text, size_t size)
     return 0;
 }
 
+/* 0, or -1 with *cause and r->exit_code. */
 static int start(struct relay *r, char **cause)
 {
     const struct relay_options *o = &r->options;
     int port;
     r->base = event_base_new();
+    r->exit_code = EX_OSERR;
     if (!r->base) return cause_set(cause, "no event loop");
-    static const int numbers[2] = {SIGTERM, SIGINT};
-    for (int i = 0; i < 2; i++) {
+    static const int numbers[SIGNALS] = {SIGTERM, SIGINT, SIGHUP};
+    for (int i = 0; i < SIGNALS; i++) {
         r->signals[i] = evsignal_new(r->base, numbers[i], on_signal, r);
         event_add(r->signals[i], NULL);
     }
     signal(SIGPIPE, SIG_IGN);
     proc_raise_fd_limit();
-    if (proc_make_dir(o->state, cause) || proc_lock_state(o->state, cause)) return -1;
+    r->exit_code = EX_CANTCREAT;
+    if (proc_make_dir(o->state, cause)) return -1;
+    if (proc_lock_state(o->state, cause)) {
+        if (errno == EWOULDBLOCK) r->exit_code = EX_TEMPFAIL;
+        return -1;
+    }
+    r->exit_code = EX_UNAVAILABLE;
     r->http = http_server_new(r->base, NULL, "forever-relay/" FOREVER_VERSION);
     if (http_server_listen(r->http, o->host, o->port, &port, cause)) return -1;
     r->public_url = relay_options_public_url(o, port);
@@ -151,6 +166,7 @@ static int start(struct relay *r, char **cause)
     r->metrics = relay_metrics_new(&metrics);
     log_info("relay", "forever-relay %s for %s, listeners at %s/stream.mp3", FOREVER_VERSION, o->root,
              r->public_url);
+    r->exit_code = 0;
     return 0;
 }
 
@@ -163,7 +179,7 @@ static void stop(struct relay *r)
     fetch_client_free(r->client);
     http_server_free(r->http);
     relay_metrics_free(r->metrics);
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < SIGNALS; i++) {
         if (r->signals[i]) event_free(r->signals[i]);
     }
     if (r->base) event_base_free(r->base);
@@ -189,7 +205,6 @@ int main(int argc, char **argv)
     if (start(&r, &cause)) {
         log_error("relay", "%s", cause);
         free(cause);
-        r.exit_code = EX_UNAVAILABLE;
     } else {
         event_base_dispatch(r.base);
     }

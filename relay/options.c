@@ -97,15 +97,6 @@ static const struct conf_option table[] = {
      .help = "what is logged to standard error"},
 };
 
-const struct conf_table relay_options_table = {
-    .program = "forever-relay",
-    .section = "relay",
-    .prefix = "FOREVER_RELAY",
-    .summary = "an edge node that carries a forever station on to any number of listeners",
-    .options = table,
-    .count = sizeof table / sizeof *table,
-};
-
 static char *host_name(void)
 {
     char name[65] = "";
@@ -147,31 +138,42 @@ static void strip_slashes(char *url)
         url[--n] = '\0';
 }
 
+static int finish(void *dest, int *exit_code, char **cause)
+{
+    struct relay_options *o = dest;
+    *exit_code = EX_USAGE;
+    const char *missing = !o->root ? "--root URL" : !o->token_file ? "--token-file FILE" : NULL;
+    if (missing)
+        return cause_set(cause, "%s must be given (also as a line of the file or FOREVER_RELAY_...)",
+                         missing);
+    if (conf_parse_listen(o->listen, o->host, &o->port, cause)) return -1;
+    *exit_code = EX_NOINPUT;
+    if (read_token(o, cause)) return -1;
+    strip_slashes(o->root);
+    strip_slashes(o->public_url);
+    if (!o->state) o->state = default_state();
+    if (!o->name) o->name = host_name();
+    log_level_parse(o->log_level_name, &o->level);
+    return 0;
+}
+
+const struct conf_table relay_options_table = {
+    .program = "forever-relay",
+    .section = "relay",
+    .prefix = "FOREVER_RELAY",
+    .summary = "an edge node that carries a forever station on to any number of listeners",
+    .options = table,
+    .count = sizeof table / sizeof *table,
+    .finish = finish,
+};
+
 enum conf_result relay_options_load(struct relay_options *out, int argc, char **argv, int *exit_code,
                                     char **cause)
 {
     *out = (struct relay_options){0};
     enum conf_result result = conf_load(&relay_options_table, out, argc, argv, exit_code, cause);
-    if (result != CONF_RUN) return result;
-    *exit_code = EX_USAGE;
-    const char *missing = !out->root ? "--root URL" : !out->token_file ? "--token-file FILE" : NULL;
-    if (missing) {
-        cause_set(cause, "%s must be given (also as a line of the file or FOREVER_RELAY_...)", missing);
-        goto failed;
-    }
-    if (conf_parse_listen(out->listen, out->host, &out->port, cause)) goto failed;
-    *exit_code = EX_NOINPUT;
-    if (read_token(out, cause)) goto failed;
-    strip_slashes(out->root);
-    strip_slashes(out->public_url);
-    if (!out->state) out->state = default_state();
-    if (!out->name) out->name = host_name();
-    log_level_parse(out->log_level_name, &out->level);
-    *exit_code = 0;
-    return CONF_RUN;
-failed:
-    relay_options_free(out);
-    return CONF_FAIL;
+    if (result != CONF_RUN) relay_options_free(out);
+    return result;
 }
 
 char *relay_options_public_url(const struct relay_options *o, int port)

@@ -350,7 +350,7 @@ static int set_up(struct air *air, char **cause)
 {
     const struct options *o = air->options;
     if (proc_make_dir(o->state, cause)) return EX_CANTCREAT;
-    if (proc_lock_state(o->state, cause)) return EX_TEMPFAIL;
+    if (proc_lock_state(o->state, cause)) return errno == EWOULDBLOCK ? EX_TEMPFAIL : EX_CANTCREAT;
     if (open_ring(air, cause)) return EX_CANTCREAT;
     make_parts(air);
     if (http_server_listen(air->http, o->host, o->port, &air->port, cause)) return EX_UNAVAILABLE;
@@ -367,7 +367,7 @@ int air_run(const struct options *options)
     air.base = event_base_new();
     int code = set_up(&air, &cause);
     if (code) {
-        log_error("air", "%s%s", code == EX_TEMPFAIL ? "state directory " : "", cause);
+        log_error("air", "%s", cause);
         free(cause);
         free_parts(&air);
         return code;

@@ -158,19 +158,6 @@ static const struct conf_option table[] = {
      .help = "what is logged to standard error"},
 };
 
-const struct conf_table options_table = {
-    .program = "forever-root",
-    .section = "root",
-    .prefix = "FOREVER",
-    .summary = "an endless radio station that mixes a music library by itself",
-    .synopsis = "forever-root ctl [--state DIR] [--json] status | skip | swap ROLE\n"
-                "forever-root analyse --json FILE...\n"
-                "forever-root render --library DIR [--state DIR] --minutes N --seed S --out FILE "
-                "--timeline FILE.json\n",
-    .options = table,
-    .count = sizeof table / sizeof *table,
-};
-
 char *options_default_state(void)
 {
     const char *set = getenv("FOREVER_STATE"), *xdg = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
@@ -230,38 +217,49 @@ static void make_absolute(char **path)
     *path = real;
 }
 
+static int finish(void *dest, int *exit_code, char **cause)
+{
+    struct options *o = dest;
+    *exit_code = EX_USAGE;
+    if (!o->library.count) return cause_set(cause, "no music: give at least one --library DIR");
+    if (conf_parse_listen(o->listen, o->host, &o->port, cause)) return -1;
+    *exit_code = EX_NOINPUT;
+    if (o->relay_token_file && read_token(o, cause)) return -1;
+    if (!o->state) o->state = options_default_state();
+    if (!o->worker) o->worker = options_default_worker();
+    if (access(o->worker, X_OK)) return cause_set(cause, "--worker: %s is no executable", o->worker);
+    for (size_t i = 0; i < o->library.count; i++) {
+        if (check_folder(o->library.items[i], cause)) return -1;
+        make_absolute(&o->library.items[i]);
+    }
+    if (o->public_url) {
+        size_t n = strlen(o->public_url);
+        while (n && o->public_url[n - 1] == '/')
+            o->public_url[--n] = '\0';
+    }
+    o->bitrate = strtol(o->bitrate_text, NULL, 10);
+    log_level_parse(o->log_level, &o->level);
+    return 0;
+}
+
+const struct conf_table options_table = {
+    .program = "forever-root",
+    .section = "root",
+    .prefix = "FOREVER",
+    .summary = "an endless radio station that mixes a music library by itself",
+    .synopsis = "forever-root ctl [--state DIR] [--json] status | skip | swap ROLE\n"
+                "forever-root analyse --json FILE...\n"
+                "forever-root render --library DIR [--state DIR] --minutes N --seed S --out FILE "
+                "--timeline FILE.json\n",
+    .options = table,
+    .count = sizeof table / sizeof *table,
+    .finish = finish,
+};
+
 enum conf_result options_load(struct options *out, int argc, char **argv, int *exit_code, char **cause)
 {
     *out = (struct options){0};
-    enum conf_result result = conf_load(&options_table, out, argc, argv, exit_code, cause);
-    if (result != CONF_RUN) return result;
-    *exit_code = EX_USAGE;
-    if (!out->library.count) {
-        cause_set(cause, "no music: give at least one --library DIR");
-        return CONF_FAIL;
-    }
-    if (conf_parse_listen(out->listen, out->host, &out->port, cause)) return CONF_FAIL;
-    *exit_code = EX_NOINPUT;
-    if (out->relay_token_file && read_token(out, cause)) return CONF_FAIL;
-    if (!out->state) out->state = options_default_state();
-    if (!out->worker) out->worker = options_default_worker();
-    if (access(out->worker, X_OK)) {
-        cause_set(cause, "--worker: %s is no executable", out->worker);
-        return CONF_FAIL;
-    }
-    for (size_t i = 0; i < out->library.count; i++) {
-        if (check_folder(out->library.items[i], cause)) return CONF_FAIL;
-        make_absolute(&out->library.items[i]);
-    }
-    if (out->public_url) {
-        size_t n = strlen(out->public_url);
-        while (n && out->public_url[n - 1] == '/')
-            out->public_url[--n] = '\0';
-    }
-    out->bitrate = strtol(out->bitrate_text, NULL, 10);
-    log_level_parse(out->log_level, &out->level);
-    *exit_code = 0;
-    return CONF_RUN;
+    return conf_load(&options_table, out, argc, argv, exit_code, cause);
 }
 
 void options_free(struct options *options)

@@ -56,6 +56,8 @@ def test_config_file(scratch, crate):
     assert "256" in out and "relay-limit" in out  # the environment comes before the file
     status, out, _ = run(ROOT, "--config", good, "--print-config", "--bitrate", "64", env={"FOREVER_BITRATE": "256"})
     assert "= 64" in out or " 64" in out
+    status, _, err = run(ROOT, "--config", good, "--check-config", "--library", "/no/such/folder")
+    assert status == 66 and "/no/such/folder" in err, err
     bad = write(f"{scratch}/bad.conf", "[root]\nbitrate = 128\nrelay-limmit = 7\n")
     status, _, err = run(ROOT, "--config", bad, "--check-config")
     assert status == 78 and f"{bad}:3" in err and "relay-limmit" in err and "relay-limit" in err, err

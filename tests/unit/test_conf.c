@@ -46,6 +46,7 @@ static const struct conf_table table = {
     "forever-test VERB",
     options,
     sizeof options / sizeof *options,
+    NULL,
 };
 
 static char dir[] = "/tmp/test_conf.XXXXXX", path[64];
