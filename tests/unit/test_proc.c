@@ -187,7 +187,8 @@ static void a_state_has_one_owner(void **state)
     char *cause = NULL, want[128], path[64];
     assert_int_equal(proc_lock_state(dir, &cause), 0);
     assert_int_equal(proc_lock_state(dir, &cause), -1);
-    snprintf(want, sizeof want, "%s: in use by process %ld", dir, (long)getpid());
+    assert_int_equal(errno, EWOULDBLOCK);
+    snprintf(want, sizeof want, "the state directory %s is in use by process %ld", dir, (long)getpid());
     assert_string_equal(cause, want);
     free(cause);
     snprintf(path, sizeof path, "%s/lock", dir);
