@@ -36,7 +36,8 @@ enum wire_type {
     /* analyse <-> store; air notes the track of a JOB_IS passing to a worker, kills one that overruns
        its deadline and reports it lost */
     WIRE_JOB = 40, /* request: {} */
-    WIRE_JOB_IS,   /* reply: {"track","path","size","deadline_s"} + descriptor, or {"none":true} */
+    WIRE_JOB_IS,   /* reply: {"track","path","size","deadline_s","urgent"} + descriptor, or {"none":true};
+                      urgent: the station waits for it, so it is not done at low priority */
     WIRE_FEATURES, /* {"track","hash","tags","features"} */
     WIRE_ART,      /* analyse -> store, binary: i64 track (little endian), mime text, NUL, image bytes */
     WIRE_FAILED,   /* {"track","reason"} */

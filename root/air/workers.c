@@ -124,9 +124,10 @@ static void restart_later(struct place *place)
     place->restarts++;
 }
 
+/* An analyser lowers its priority by itself, once the first music no longer waits for it. */
 static int nice_of(enum role role)
 {
-    return role == ROLE_ANALYSE ? 15 : role == ROLE_SCAN ? 10 : role == ROLE_STUDIO ? 0 : 5;
+    return role == ROLE_SCAN ? 5 : 0;
 }
 
 static void on_limit(evutil_socket_t fd, short what, void *arg)

@@ -4,6 +4,7 @@
  * store remembers the track. */
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "common/json.h"
 #include "common/log.h"
@@ -11,8 +12,9 @@
 #include "root/work/examine.h"
 #include "root/work/work.h"
 
-#define IDLE_MS  500
-#define ART_HEAD 8 /* the track's number, little endian */
+#define IDLE_MS         500
+#define BACKGROUND_NICE 15
+#define ART_HEAD        8 /* the track's number, little endian */
 
 static void send_art(struct work *work, int64_t track, const struct examine_art *art)
 {
@@ -81,6 +83,9 @@ static int next_job(struct work *work)
     if (found) {
         int fd = reply.fd;
         reply.fd = -1;
+        /* for good: priority can be given up, not taken back */
+        if (!json_is_true(json_object_get(reply.body, "urgent")))
+            setpriority(PRIO_PROCESS, 0, BACKGROUND_NICE);
         char *file = path_from_text(path);
         do_job(work, json_integer_value(id), file, fd);
         free(file);

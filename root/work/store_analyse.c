@@ -26,8 +26,8 @@ static void give_job(struct store *s, uint32_t seq, const struct track_file *fil
     double deadline_s = jobs_begin(s->jobs, file->id, st->st_size, store_mtime_ns(st));
     char *path = path_to_text(file->path);
     work_send(s->work, WIRE_JOB_IS, seq,
-              json_pack("{s:I,s:s,s:I,s:f}", "track", (json_int_t)file->id, "path", path, "size",
-                        (json_int_t)st->st_size, "deadline_s", deadline_s),
+              json_pack("{s:I,s:s,s:I,s:f,s:b}", "track", (json_int_t)file->id, "path", path, "size",
+                        (json_int_t)st->st_size, "deadline_s", deadline_s, "urgent", jobs_urgent(s->library)),
               fd);
     free(path);
 }

@@ -10,6 +10,7 @@
 #define VARIED          16        /* tracks taken from all over the library */
 #define QUICK           2         /* of these, the ones that should be soon done */
 #define DRAWS           16        /* looked at for each quick one */
+#define URGENT          3         /* analysed tracks with which the station can begin */
 #define QUICK_BYTES_MIN (1 << 20) /* smaller ones are jingles more often than music */
 #define DEADLINE_S      60
 #define BYTES_PER_S     (512 << 10) /* a slow machine with long compressed files */
@@ -101,6 +102,12 @@ static int64_t draw(struct jobs *j, struct library *l, int64_t pending, int draw
         track_file_free(&file);
     }
     return best;
+}
+
+int jobs_urgent(struct library *l)
+{
+    struct tracks_count n;
+    return !tracks_count(l, &n) && n.analysed < URGENT;
 }
 
 int64_t jobs_choose(struct jobs *j, struct library *l)

@@ -22,6 +22,8 @@ struct jobs *jobs_new(uint64_t seed);
 void jobs_free(struct jobs *jobs);
 /* 0: nothing to do. */
 int64_t jobs_choose(struct jobs *jobs, struct library *library);
+/* 1 while the station has hardly anything to play: the jobs given now are what its first music waits for. */
+int jobs_urgent(struct library *library);
 /* Given out: how long it may take, in seconds. */
 double jobs_begin(struct jobs *jobs, int64_t track, int64_t size, int64_t mtime_ns);
 /* NULL when it is not under way. Valid until the next call. */
