@@ -53,7 +53,8 @@ int http_server_listen(struct http_server *server, const char *host, int port, i
 /* Listening sockets are left to the caller's new process or closed; established requests go on. */
 void http_server_stop(struct http_server *server);
 unsigned http_server_connections(const struct http_server *server);
-/* Called after each finished request (for counters): route path or "" for none, status. */
+/* Called after each finished request (for counters): its route's path (the row's own string) or "" for none,
+ * and the status. */
 void http_server_on_done(struct http_server *server,
                          void (*done)(void *context, const char *route, int status), void *context);
 

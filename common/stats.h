@@ -1,8 +1,8 @@
 /* stats: counters and gauges by number, written as Prometheus text (format 0.0.4).
  *
- * Each program has one table; a metric's value lives in an array indexed by the same enum, so counting is
- * one addition. Values that only exist elsewhere are filled in just before writing (the collect callback).
- * Labelled series are written by the callback with stats_write_labelled. */
+ * A table of rows and an array of values, both indexed by one enum, so that counting is one addition. Values
+ * that only exist elsewhere are filled in just before writing; labelled series are written beside the table
+ * with stats_write_head and stats_write_sample. */
 #ifndef FOREVER_COMMON_STATS_H
 #define FOREVER_COMMON_STATS_H
 #include <stddef.h>

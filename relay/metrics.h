@@ -1,4 +1,4 @@
-/* metrics: /metrics of a relay, Prometheus text with the root's names where both count the same. */
+/* metrics: what a relay counts beside what every node does (common/station_stats.h). */
 #ifndef FOREVER_RELAY_METRICS_H
 #define FOREVER_RELAY_METRICS_H
 #include "common/fetch.h"

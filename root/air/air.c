@@ -325,8 +325,8 @@ static void free_parts(struct air *air)
     /* a reset rather than an end: players then try again, perhaps elsewhere */
     if (air->fanout) fanout_free(air->fanout, 1);
     if (air->link) link_server_free(air->link);
-    metrics_free(air->metrics);
     if (air->http) http_server_free(air->http);
+    metrics_free(air->metrics);
     schedule_free(air->schedule);
     registry_free(air->registry);
     if (air->pacer) pacer_free(air->pacer);

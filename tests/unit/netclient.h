@@ -7,6 +7,7 @@
 #include <netinet/in.h>
 #include <poll.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -107,6 +108,23 @@ static inline int net_until(struct event_base *base, int fd, struct net_bytes *b
         if (b->ended || net_now_ms() > end) return 0;
         poll(NULL, 0, 1);
     }
+}
+
+/* Runs the loop until len bytes or the end came, or the deadline passed. */
+static inline void net_until_len(struct event_base *base, int fd, struct net_bytes *b, size_t len)
+{
+    for (int64_t end = net_now_ms() + NET_DEADLINE_MS; b->len < len && !b->ended && net_now_ms() < end;) {
+        net_turn(base);
+        net_take(fd, b, SIZE_MAX);
+    }
+}
+
+/* The status of the answer that it begins with; 0 when it does not. */
+static inline int net_status(const struct net_bytes *b)
+{
+    int status = 0;
+    if (b->data) sscanf(b->data, "HTTP/1.%*d %d", &status);
+    return status;
 }
 
 #endif
