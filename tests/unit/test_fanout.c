@@ -7,15 +7,14 @@
 
 #include "common/fanout.h"
 #include "common/fanout_icy.h"
-#include "common/log.h"
 #include "common/mp3.h"
 #include "tests/unit/frames.h"
+#include "tests/unit/loop.h"
 #include "tests/unit/netclient.h"
 
 #define KBPS 192
 #define SEED 7
 
-static struct event_base *base;
 static struct ring *ring;
 static struct fanout *fanout;
 static uint64_t air;
@@ -102,15 +101,6 @@ static uint64_t offset(uint64_t frame)
     return mp3_frame_offset(KBPS, frame);
 }
 
-/* Runs until the client holds len bytes. */
-static void until_len(int fd, struct net_bytes *b, size_t len)
-{
-    for (int64_t end = net_now_ms() + NET_DEADLINE_MS; b->len < len && !b->ended && net_now_ms() < end;) {
-        net_turn(base);
-        net_take(fd, b, SIZE_MAX);
-    }
-}
-
 static void assert_frames(const char *data, uint64_t from, uint64_t to)
 {
     size_t len;
@@ -129,17 +119,17 @@ static void test_burst_and_bytes(void **state)
         &(struct fanout_listener_conf){.header = "head\r\n", .header_len = 6, .user_agent = "VLC/3.0"}, 0);
     struct net_bytes b = {0};
     size_t burst = 6 + (size_t)(offset(1000) - offset(first));
-    until_len(fd, &b, burst);
+    net_until_len(base, fd, &b, burst);
     for (int i = 0; i < 40; i++)
         net_turn(base); /* nothing ahead of the air */
     net_take(fd, &b, SIZE_MAX);
     assert_int_equal(b.len, burst);
     air = 1111;
-    until_len(fd, &b, 6 + (size_t)(offset(1090) - offset(first)));
+    net_until_len(base, fd, &b, 6 + (size_t)(offset(1090) - offset(first)));
     assert_true(b.len <= 6 + offset(1111) - offset(first));
     while (air < 1600) {
         air += 22;
-        until_len(fd, &b, 6 + (size_t)(offset(air - 22) - offset(first)));
+        net_until_len(base, fd, &b, 6 + (size_t)(offset(air - 22) - offset(first)));
     }
     assert_memory_equal(b.data, "head\r\n", 6);
     uint64_t got = mp3_frame_at(KBPS, offset(first) + b.len - 6);
@@ -337,7 +327,7 @@ static void test_slow(void **state)
     assert_int_equal(jumped_to, air - 77);
     size_t at = (size_t)(offset(jumped_from) - offset(first));
     uint64_t good = jumped_to;
-    until_len(fd, &b, at + (size_t)(offset(air) - offset(jumped_to)));
+    net_until_len(base, fd, &b, at + (size_t)(offset(air) - offset(jumped_to)));
     while (at + (offset(good) - offset(jumped_to)) < b.len)
         good++;
     assert_frames(b.data + at, jumped_to, good);
@@ -390,7 +380,7 @@ static void test_from(void **state)
     }
     assert_int_equal(fanout_counts(fanout)->skips, 0);
     struct net_bytes b = {0};
-    until_len(fd, &b, (size_t)(offset(1500) - offset(200)));
+    net_until_len(base, fd, &b, (size_t)(offset(1500) - offset(200)));
     assert_frames(b.data, 200, 1500);
     assert_int_equal(fanout_counts(fanout)->skips, 0);
     free(b.data);
@@ -406,7 +396,7 @@ static void test_ring_begins_anew(void **state)
     int fd = add(&(struct fanout_listener_conf){0}, 0);
     struct net_bytes b = {0};
     uint64_t first = fanout_start_position(fanout, 0, 0);
-    until_len(fd, &b, (size_t)(offset(1000) - offset(first)));
+    net_until_len(base, fd, &b, (size_t)(offset(1000) - offset(first)));
     for (int round = 0; round < 2; round++) {
         uint64_t at = round ? 300 : 90000;
         char id[33];
@@ -422,7 +412,7 @@ static void test_ring_begins_anew(void **state)
         fill(at + 400);
         for (int i = 1; i <= 5; i++) {
             air = at + 22 * (unsigned)i;
-            until_len(fd, &b, before + (size_t)(offset(air - 22) - offset(at)));
+            net_until_len(base, fd, &b, before + (size_t)(offset(air - 22) - offset(at)));
         }
         uint64_t to = mp3_frame_at(KBPS, offset(at) + b.len - before);
         assert_true(to >= at + 80);
@@ -510,21 +500,6 @@ static void test_agents(void **state)
     assert_int_equal(fanout_agent_classify(NULL), AGENT_OTHER);
 }
 
-static int setup(void **state)
-{
-    (void)state;
-    log_init("test", LOG_LEVEL_ERROR);
-    base = event_base_new();
-    return base ? 0 : -1;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    event_base_free(base);
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -540,5 +515,5 @@ int main(void)
         cmocka_unit_test(test_gone_before_it_came),
         cmocka_unit_test(test_agents),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, loop_setup, loop_teardown);
 }

@@ -8,12 +8,11 @@
 
 #include "common/http.h"
 #include "common/http_parse.h"
-#include "common/log.h"
+#include "tests/unit/loop.h"
 #include "tests/unit/netclient.h"
 
 #include <event2/buffer.h>
 
-static struct event_base *base;
 static struct http_server *server;
 static int port;
 static struct http_request *held;
@@ -114,11 +113,11 @@ static void stop(void)
 static int ask(const char *request, const char *expect, struct net_bytes *out)
 {
     struct net_bytes local = {0}, *b = out ? out : &local;
-    int fd = net_connect(port, 0), status = 0;
+    int fd = net_connect(port, 0);
     assert_true(fd >= 0);
     net_send(fd, request);
     net_until(base, fd, b, expect, NET_DEADLINE_MS);
-    if (b->data) sscanf(b->data, "HTTP/1.%*d %d", &status);
+    int status = net_status(b);
     close(fd);
     if (!out) free(local.data);
     return status;
@@ -651,21 +650,6 @@ static void test_mutations(void **state)
     assert_in_range(read_ok, 5000, 29000);
 }
 
-static int setup(void **state)
-{
-    (void)state;
-    log_init("test", LOG_LEVEL_ERROR);
-    base = event_base_new();
-    return base ? 0 : -1;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    event_base_free(base);
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -686,5 +670,5 @@ int main(void)
         cmocka_unit_test(test_query),
         cmocka_unit_test(test_mutations),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, loop_setup, loop_teardown);
 }

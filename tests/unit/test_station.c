@@ -6,16 +6,15 @@
 #include <cmocka.h>
 
 #include "common/json.h"
-#include "common/log.h"
 #include "common/mp3.h"
 #include "common/station.h"
 #include "tests/unit/frames.h"
+#include "tests/unit/loop.h"
 #include "tests/unit/netclient.h"
 
 #define KBPS 192
 #define SEED 11
 
-static struct event_base *base;
 static struct ring *ring;
 static struct http_server *http;
 static struct fanout *fanout;
@@ -89,13 +88,6 @@ static void stop(void)
     ring_close(ring);
 }
 
-static int status_of(const struct net_bytes *b)
-{
-    int status = 0;
-    if (b->data) sscanf(b->data, "HTTP/1.%*d %d", &status);
-    return status;
-}
-
 /* Sends a request and reads until expect came, or to the end with NULL. */
 static int ask(const char *request, const char *expect, struct net_bytes *b)
 {
@@ -116,10 +108,7 @@ static size_t body_at(const struct net_bytes *b)
 
 static void await_len(int fd, struct net_bytes *b, size_t len)
 {
-    for (int64_t end = net_now_ms() + NET_DEADLINE_MS; b->len < len && !b->ended && net_now_ms() < end;) {
-        net_turn(base);
-        net_take(fd, b, SIZE_MAX);
-    }
+    net_until_len(base, fd, b, len);
     assert_true(b->len >= len);
 }
 
@@ -230,7 +219,7 @@ static void test_redirect(void **state)
     verdict = STATION_REDIRECT;
     struct net_bytes b;
     close(ask("GET /stream.mp3?a=1&b=%20 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", NULL, &b));
-    assert_int_equal(status_of(&b), 302);
+    assert_int_equal(net_status(&b), 302);
     assert_non_null(strstr(b.data, "Location: http://other.example:8000/stream.mp3?a=1&b=%20\r\n"));
     assert_non_null(strstr(b.data, "Access-Control-Allow-Origin: *\r\n"));
     assert_non_null(strstr(b.data, "Cache-Control: no-store\r\n"));
@@ -242,7 +231,7 @@ static void test_redirect(void **state)
     free(b.data);
     verdict = STATION_FULL;
     close(ask("GET /stream.mp3 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", NULL, &b));
-    assert_int_equal(status_of(&b), 503);
+    assert_int_equal(net_status(&b), 503);
     assert_non_null(strstr(b.data, "Retry-After: 10\r\n"));
     assert_non_null(strstr(b.data, "Access-Control-Allow-Origin: *\r\n"));
     free(b.data);
@@ -273,14 +262,14 @@ static void test_wait(void **state)
     station_wake(station);
     assert_int_equal(station_waiting(station), 0);
     assert_true(net_until(base, fd, &b, "\r\n\r\n", NET_DEADLINE_MS));
-    assert_int_equal(status_of(&b), 200);
+    assert_int_equal(net_status(&b), 200);
     close(fd);
     free(b.data);
     /* the wait has an end */
     verdict = STATION_WAIT;
     int64_t begin = net_now_ms();
     close(ask("GET /stream.mp3 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", NULL, &b));
-    assert_int_equal(status_of(&b), 503);
+    assert_int_equal(net_status(&b), 503);
     assert_non_null(strstr(b.data, "Retry-After: 10\r\n"));
     assert_in_range(net_now_ms() - begin, 180, 1500);
     free(b.data);
@@ -301,7 +290,7 @@ static json_t *get_json(const char *path, int expected)
     snprintf(request, sizeof request,
              "GET %s HTTP/1.1\r\nHost: radio.example:8000\r\nConnection: close\r\n\r\n", path);
     close(ask(request, NULL, &b));
-    assert_int_equal(status_of(&b), expected);
+    assert_int_equal(net_status(&b), expected);
     char *cause = NULL;
     json_t *value = json_parse(b.data + body_at(&b), b.len - body_at(&b), 1 << 16, &cause);
     if (!value) fail_msg("%s", cause);
@@ -357,21 +346,6 @@ static void test_agents(void **state)
     assert_false(station_agent_stays(NULL));
 }
 
-static int setup(void **state)
-{
-    (void)state;
-    log_init("test", LOG_LEVEL_ERROR);
-    base = event_base_new();
-    return base ? 0 : -1;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    event_base_free(base);
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -380,5 +354,5 @@ int main(void)
         cmocka_unit_test(test_wait),   cmocka_unit_test(test_pages),
         cmocka_unit_test(test_agents),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, loop_setup, loop_teardown);
 }
