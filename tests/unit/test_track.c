@@ -108,7 +108,8 @@ static void malformed(void **state)
         "{\"track\":1,\"features\":{\"timbre\":[1,2]}}",
         "{\"track\":1,\"features\":{\"sections\":[{\"start_s\":5,\"end_s\":2,\"label\":\"main\"}]}}",
         "{\"track\":1,\"features\":{\"sections\":[{\"end_s\":2}]}}",
-        "{\"track\":1,\"features\":{\"sections\":[{\"start_s\":1,\"end_s\":2,\"label\":\"a label too long\"}]}}",
+        ("{\"track\":1,\"features\":{\"sections\":[{\"start_s\":1,\"end_s\":2,\"label\":\"a label too "
+         "long\"}]}}"),
         "{\"track\":1,\"features\":{\"sections\":4}}",
         "{\"track\":1,\"features\":{\"version\":-1}}",
         "{\"track\":1,\"features\":{\"energy\":2}}",
