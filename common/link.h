@@ -19,10 +19,11 @@ struct evbuffer;
 
 enum link_type {
     LINK_HELLO = 1, /* JSON {"version":1,"station","name","mount","kbps","branch","position","air_position",
-                       "lead_s","void_from"?}: first record and only there. position: of the first frame that
-                       follows; void_from: the relay must drop its frames from here on before it goes on (0:
-                       its branch is not known here, so all that it has not aired). A position other than
-                       what the relay then wants next: it skips what it has aired, or begins its ring anew */
+                       "lead_s","description"?,"genre"?,"url"?,"void_from"?}: first record and only there.
+                       position: of the first frame that follows; void_from: the relay must drop its frames
+                       from here on before it goes on (0: its branch is not known here, so all that it has not
+                       aired). A position other than what the relay then wants next: it skips what it has
+                       aired, or begins its ring anew */
     LINK_FRAMES,    /* u64 position, u32 branch, u32 count, frames */
     LINK_MARK,      /* u64 position, u32 branch, u32 kind length, kind, JSON; before the frames it points at;
                        one may come again (after HELLO, after BRANCH) */
@@ -69,7 +70,8 @@ int link_decoder_next(struct link_decoder *decoder, struct link_record *out, cha
 /* Server side, the same at the root and at a relay that feeds others. */
 struct link_server;
 struct link_server_conf {
-    const char *name, *mount;
+    const char *name, *description, *genre, *url; /* of the station, for HELLO; NULL: has none */
+    const char *mount;
     double burst_s, fill_rate;
     /* exact air: frame on air and nanoseconds since it began (pacer_on_air); UINT64_MAX while it stands */
     uint64_t (*air)(void *context, uint32_t *ns);

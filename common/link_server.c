@@ -29,6 +29,7 @@
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "common/json.h"
 #include "common/log.h"
 #include "common/mem.h"
 #include "common/mp3.h"
@@ -322,16 +323,24 @@ static uint64_t resume_at(const struct link_server *server, uint32_t branch, uin
     return next < ring_tail(ring) ? burst : next;
 }
 
+static void set_text(json_t *body, const char *key, const char *text)
+{
+    if (text && *text) json_object_set_new(body, key, json_text_lossy(text));
+}
+
 static int greet(struct link *link, uint64_t void_from)
 {
     struct link_server *server = link->server;
     uint64_t air = air_of(server), head = ring_head(server->ring);
     double lead_s = head > air ? (double)(head - air) * MP3_FRAME_SAMPLES / MP3_RATE : 0;
-    json_t *body = json_pack("{s:i,s:s,s:s,s:s,s:i,s:I,s:I,s:I,s:f}", "version", 1, "station", link->station,
-                             "name", server->conf.name ? server->conf.name : "", "mount", server->conf.mount,
-                             "kbps", (int)ring_kbps(server->ring), "branch", (json_int_t)link->branch,
-                             "position", (json_int_t)link->position, "air_position",
+    json_t *body = json_pack("{s:i,s:s,s:o,s:s,s:i,s:I,s:I,s:I,s:f}", "version", 1, "station", link->station,
+                             "name", json_text_lossy(server->conf.name ? server->conf.name : ""), "mount",
+                             server->conf.mount, "kbps", (int)ring_kbps(server->ring), "branch",
+                             (json_int_t)link->branch, "position", (json_int_t)link->position, "air_position",
                              (json_int_t)(air ? air - 1 : 0), "lead_s", lead_s);
+    set_text(body, "description", server->conf.description);
+    set_text(body, "genre", server->conf.genre);
+    set_text(body, "url", server->conf.url);
     if (void_from != UINT64_MAX) json_object_set_new(body, "void_from", json_integer((json_int_t)void_from));
     int rc = link_put_hello(link->out, body);
     json_decref(body);

@@ -85,10 +85,10 @@ static void write_header(const struct station *s, const struct http_request *r, 
     put(h, "X-Forever-Position: %" PRIu64 "\r\n", position);
     put(h, "icy-br: %u\r\nice-audio-info: ice-samplerate=%d;ice-bitrate=%u;ice-channels=2\r\n", kbps,
         MP3_RATE, kbps);
-    put_text(h, "icy-name", s->conf.name);
-    put_text(h, "icy-genre", s->conf.genre);
-    put_text(h, "icy-description", s->conf.description);
-    put_text(h, "icy-url", s->conf.url);
+    put_text(h, "icy-name", s->conf.identity.name);
+    put_text(h, "icy-genre", s->conf.identity.genre);
+    put_text(h, "icy-description", s->conf.identity.description);
+    put_text(h, "icy-url", s->conf.identity.url);
     put(h, "icy-pub: 0\r\n");
     if (icy) put(h, "icy-metaint: %d\r\n", FANOUT_ICY_METAINT);
     put(h, "\r\n");
@@ -266,6 +266,11 @@ void station_wake(struct station *s)
     } while (s->woken_again);
     s->waking = 0;
     arm(s);
+}
+
+void station_set_identity(struct station *s, const struct station_identity *identity)
+{
+    s->conf.identity = *identity;
 }
 
 unsigned station_waiting(const struct station *s)

@@ -22,9 +22,14 @@ enum station_verdict {
                      yet) and admission is asked again at station_wake, until wait_ms is over: then 503 */
 };
 
+/* What the station calls itself: icy-name and so on, NULL and "" left out. One at all nodes. */
+struct station_identity {
+    const char *name, *description, *genre, *url;
+};
+
 struct station_conf {
-    const char *name, *description, *genre, *url; /* icy-name and so on; NULL left out */
-    const char *public_url; /* absolute, without trailing slash; NULL: from the Host header */
+    struct station_identity identity; /* strings borrowed, like the rest */
+    const char *public_url;           /* absolute, without trailing slash; NULL: from the Host header */
     int wait_ms;
     /* Called for each GET and HEAD of the stream (probe set for HEAD: counts nothing). location: at least
      * 1024 bytes. */
@@ -42,6 +47,8 @@ struct station_conf {
 struct station *station_new(struct event_base *base, struct http_server *http, struct ring *ring,
                             struct fanout *fanout, const struct station_conf *conf);
 void station_free(struct station *station);
+/* For those who come from now on. The strings are borrowed. */
+void station_set_identity(struct station *station, const struct station_identity *identity);
 /* Deferred requests look again (music has come, or the answer has changed). */
 void station_wake(struct station *station);
 unsigned station_waiting(const struct station *station);

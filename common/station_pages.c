@@ -22,7 +22,8 @@ char *station_url(const struct station *s, const struct http_request *r, const c
 
 static const char *name_of(const struct station *s)
 {
-    return s->conf.name && *s->conf.name ? s->conf.name : "forever";
+    const char *name = s->conf.identity.name;
+    return name && *name ? name : "forever";
 }
 
 /* A name in a playlist stays on its line. */
@@ -97,17 +98,18 @@ static json_t *source_json(const struct station *s, const struct http_request *r
     set_text(source, "audio_info", info);
     json_object_set_new(source, "bitrate", json_integer(kbps));
     json_object_set_new(source, "channels", json_integer(2));
-    set_text(source, "genre", s->conf.genre && *s->conf.genre ? s->conf.genre : "various");
+    const char *genre = s->conf.identity.genre;
+    set_text(source, "genre", genre && *genre ? genre : "various");
     json_object_set_new(source, "listener_peak", json_integer((json_int_t)s->peak));
     json_object_set_new(source, "listeners", json_integer((json_int_t)fanout_counts(s->fanout)->listening));
     char *url = station_url(s, r, "/stream.mp3");
     set_text(source, "listenurl", url);
     free(url);
     json_object_set_new(source, "samplerate", json_integer(MP3_RATE));
-    set_text(source, "server_description", s->conf.description);
+    set_text(source, "server_description", s->conf.identity.description);
     set_text(source, "server_name", name_of(s));
     set_text(source, "server_type", "audio/mpeg");
-    set_text(source, "server_url", s->conf.url);
+    set_text(source, "server_url", s->conf.identity.url);
     set_moment(source, "stream_start", s->started_wall_ns);
     const json_t *title = station_title(s, station_air(s));
     set_text(source, "artist", json_str_or(title, "artist", NULL, NULL));

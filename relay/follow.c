@@ -13,7 +13,8 @@
 #define STATION_DIGITS 32
 
 struct hello {
-    const char *station, *name;
+    const char *station;
+    struct station_identity identity;
     int64_t version, kbps, branch, position, void_from, air;
     double lead_s;
 };
@@ -23,7 +24,10 @@ static int read_hello(const json_t *body, struct hello *h, char **cause)
     int bad = 0;
     h->version = json_int_or(body, "version", 0, 0, INT32_MAX, &bad);
     h->station = json_str_or(body, "station", "", &bad);
-    h->name = json_str_or(body, "name", "", &bad);
+    h->identity.name = json_str_or(body, "name", NULL, &bad);
+    h->identity.description = json_str_or(body, "description", NULL, &bad);
+    h->identity.genre = json_str_or(body, "genre", NULL, &bad);
+    h->identity.url = json_str_or(body, "url", NULL, &bad);
     h->kbps = json_int_or(body, "kbps", 0, 0, MP3_KBPS_MAX, &bad);
     h->branch = json_int_or(body, "branch", -1, 0, UINT32_MAX, &bad);
     h->position = json_int_or(body, "position", -1, 0, (int64_t)RING_POSITION_MAX, &bad);
@@ -57,7 +61,7 @@ static enum follow_result hello(struct follow *f, const struct link_record *r, c
     f->greeted = 1;
     f->root_lead_s = h.lead_s;
     f->root_air = (uint64_t)h.air;
-    snprintf(f->name, sizeof f->name, "%s", h.name);
+    f->identity = h.identity;
 
     uint32_t branch = (uint32_t)h.branch;
     uint64_t position = (uint64_t)h.position;

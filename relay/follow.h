@@ -10,6 +10,7 @@
 #include "common/link.h"
 #include "common/pacer.h"
 #include "common/ring.h"
+#include "common/station.h"
 
 struct follow {
     /* set by the caller, for each link anew */
@@ -17,14 +18,14 @@ struct follow {
     struct pacer *pacer;
     int asked_from; /* the request said what is held */
     /* by follow_record */
-    int greeted;        /* HELLO has come */
-    int begun_anew;     /* it did not join what was held */
-    unsigned kbps;      /* HELLO's */
-    uint64_t root_air;  /* HELLO's */
-    uint64_t frames;    /* taken */
-    double root_lead_s; /* HELLO's */
-    char name[256];     /* of the station, HELLO's */
-    char command[32];   /* the last one */
+    int greeted;                      /* HELLO has come */
+    int begun_anew;                   /* it did not join what was held */
+    unsigned kbps;                    /* HELLO's */
+    uint64_t root_air;                /* HELLO's */
+    uint64_t frames;                  /* taken */
+    double root_lead_s;               /* HELLO's */
+    char command[32];                 /* the last one */
+    struct station_identity identity; /* HELLO's, valid as long as its record */
 };
 
 enum follow_result {

@@ -28,7 +28,7 @@ struct node {
     struct pacer *pacer;
     struct fanout *fanout;
     struct station *station;
-    char name[256]; /* of the station */
+    char *name, *description, *genre, *url; /* of the station, as the root told last; NULL: none */
     int draining, linked;
     struct fanout_counts before; /* of the parts that were closed */
     uint64_t peak, turned_away, untold;
@@ -137,6 +137,12 @@ static void parts_close(struct node *n)
     n->ring = NULL;
 }
 
+static struct station_identity identity(const struct node *n)
+{
+    return (struct station_identity){
+        .name = n->name, .description = n->description, .genre = n->genre, .url = n->url};
+}
+
 static int parts_open(struct node *n, char **cause)
 {
     /* what is only assumed must not replace what an earlier life has kept: it stays in memory */
@@ -151,7 +157,7 @@ static int parts_open(struct node *n, char **cause)
     const struct fanout_conf fanout = {
         .burst_s = BURST_S, .lag_limit_s = LAG_LIMIT_S, .air = node_air, .context = n};
     n->fanout = fanout_new(n->conf.base, n->ring, &fanout);
-    const struct station_conf station = {.name = n->name,
+    const struct station_conf station = {.identity = identity(n),
                                          .public_url = n->conf.public_url,
                                          .wait_ms = WAIT_MS,
                                          .admit = admit,
@@ -200,6 +206,10 @@ void node_free(struct node *n)
 {
     if (!n) return;
     parts_close(n);
+    free(n->name);
+    free(n->description);
+    free(n->genre);
+    free(n->url);
     free(n);
 }
 
@@ -215,9 +225,20 @@ int node_set_kbps(struct node *n, unsigned kbps, char **cause)
     return 0;
 }
 
-void node_set_name(struct node *n, const char *name)
+static void replace(char **text, const char *by)
 {
-    snprintf(n->name, sizeof n->name, "%s", name);
+    free(*text);
+    *text = by ? xstrdup(by) : NULL;
+}
+
+void node_set_identity(struct node *n, const struct station_identity *to)
+{
+    replace(&n->name, to->name);
+    replace(&n->description, to->description);
+    replace(&n->genre, to->genre);
+    replace(&n->url, to->url);
+    const struct station_identity now = identity(n);
+    station_set_identity(n->station, &now);
 }
 
 void node_set_draining(struct node *n)

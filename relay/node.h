@@ -32,7 +32,7 @@ int node_new(struct node **out, const struct node_conf *conf, char **cause);
 void node_free(struct node *node); /* listeners are cut with a reset */
 /* Goes over to another bit rate (and remembers it); nothing when it is the present one. */
 int node_set_kbps(struct node *node, unsigned kbps, char **cause);
-void node_set_name(struct node *node, const char *station_name);
+void node_set_identity(struct node *node, const struct station_identity *identity); /* copied */
 void node_set_draining(struct node *node);
 int node_draining(const struct node *node);
 

@@ -173,7 +173,7 @@ static int take(struct pull *p, const struct link_record *record)
     }
     if (result != FOLLOW_ON) return -1;
     if (f->greeted && !greeted) {
-        node_set_name(node, f->name);
+        node_set_identity(node, &f->identity);
         p->counts.links++;
         p->counts.resets += (uint64_t)f->begun_anew;
         log_info("link", "%s frame %" PRIu64 " of branch %" PRIu32 ", %u kbit/s",

@@ -119,7 +119,8 @@ def station(crate, analysed, scratch, token):
     """The shared root; tests must leave it as it is."""
     state = os.path.join(scratch, "station")
     shutil.copytree(analysed, state)
-    root = harness.Root(crate, state, bitrate=192, relay_token_file=token, lead=60)
+    root = harness.Root(crate, state, bitrate=192, relay_token_file=token, lead=60,
+                        description="Tests all night, naïvely", genre="mixed")
     harness.wait_for(lambda: root.stats()["position"] > 160, "four seconds have aired: a burst is whole", 15)
     yield root
     assert root.alive(), root.log()[-3000:]

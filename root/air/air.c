@@ -260,8 +260,13 @@ static void make_parts(struct air *air)
     air->fanout = fanout_new(
         air->base, air->ring,
         &(struct fanout_conf){.burst_s = BURST_S, .lag_limit_s = LAG_LIMIT_S, .air = on_air, .context = air});
+    const struct station_identity identity = {
+        .name = o->name, .description = o->description, .genre = o->genre, .url = o->public_url};
     air->link = link_server_new(air->base, air->ring,
-                                &(struct link_server_conf){.name = o->name,
+                                &(struct link_server_conf){.name = identity.name,
+                                                           .description = identity.description,
+                                                           .genre = identity.genre,
+                                                           .url = identity.url,
                                                            .mount = "main",
                                                            .burst_s = BURST_S,
                                                            .fill_rate = LINK_FILL_RATE,
@@ -271,10 +276,7 @@ static void make_parts(struct air *air)
     air->registry = registry_new();
     air->http = http_server_new(air->base, NULL, "forever-root/" FOREVER_VERSION);
     air->station = station_new(air->base, air->http, air->ring, air->fanout,
-                               &(struct station_conf){.name = o->name,
-                                                      .description = o->description,
-                                                      .genre = o->genre,
-                                                      .url = o->public_url,
+                               &(struct station_conf){.identity = identity,
                                                       .public_url = o->public_url,
                                                       .wait_ms = WAIT_MS,
                                                       .admit = relays_admit,

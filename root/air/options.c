@@ -15,9 +15,11 @@
 
 #define TOKEN_MIN_BYTES 16
 #define TOKEN_MAX_BYTES 4096
+#define TEXT_MAX        500 /* fits a line of a response header, and a HELLO of the link */
 
 static int check_text(const char *text, char **cause)
 {
+    if (strlen(text) > TEXT_MAX) return cause_set(cause, "must have at most %d bytes", TEXT_MAX);
     for (const unsigned char *c = (const unsigned char *)text; *c;) {
         size_t n = utf8_len(c);
         if (!n || *c < ' ' || *c == 127) return cause_set(cause, "must be one line of UTF-8 text");
@@ -36,6 +38,7 @@ static int check_listen(const char *text, char **cause)
 static int check_url(const char *text, char **cause)
 {
     size_t head = !strncasecmp(text, "http://", 7) ? 7 : !strncasecmp(text, "https://", 8) ? 8 : 0;
+    if (strlen(text) > TEXT_MAX) return cause_set(cause, "must have at most %d bytes", TEXT_MAX);
     if (!head || !text[head] || strpbrk(text, " \"<>\\?#"))
         return cause_set(cause, "must be an absolute http:// or https:// address without query");
     return 0;

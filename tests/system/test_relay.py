@@ -17,6 +17,15 @@ def test_the_relay_sends_the_roots_bytes(station, station_relay):
     assert da[start - fa:end - fa] == db[start - fb:end - fb]
 
 
+def test_the_relay_presents_itself_as_the_root(station, station_relay):
+    def told(program):
+        with Listener(program.url) as one:
+            return {name: value for name, value in one.headers.items() if name.startswith(("icy-", "ice-"))}
+    at_the_root = told(station)
+    assert at_the_root["icy-description"] == "Tests all night, naïvely" and at_the_root["icy-genre"] == "mixed"
+    assert told(station_relay) == at_the_root
+
+
 def links(root):
     return root.stats()["links"]
 

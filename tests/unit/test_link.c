@@ -299,7 +299,14 @@ static int server_setup(void **state)
     clock_fake(&boot_ns, &wall_ns);
     base = event_base_new();
     ring = open_ring(20, 100);
-    struct link_server_conf conf = {"Forever", "main", 5, 2, air, closed, NULL};
+    struct link_server_conf conf = {.name = "Forever",
+                                    .description = "all night",
+                                    .url = "http://forever.example",
+                                    .mount = "main",
+                                    .burst_s = 5,
+                                    .fill_rate = 2,
+                                    .air = air,
+                                    .closed = closed};
     server = link_server_new(base, ring, &conf);
     closed_count = 0;
     on_air = UINT64_MAX;
@@ -336,6 +343,9 @@ static void relay_hello(struct relay *r, json_t *body)
     assert_int_equal(json_integer_value(json_object_get(body, "version")), 1);
     assert_int_equal(json_integer_value(json_object_get(body, "kbps")), KBPS);
     assert_string_equal(json_string_value(json_object_get(body, "name")), "Forever");
+    assert_string_equal(json_string_value(json_object_get(body, "description")), "all night");
+    assert_string_equal(json_string_value(json_object_get(body, "url")), "http://forever.example");
+    assert_null(json_object_get(body, "genre")); /* has none */
     assert_string_equal(json_string_value(json_object_get(body, "mount")), "main");
     r->hello_position = (uint64_t)json_integer_value(json_object_get(body, "position"));
     r->void_from = from ? (uint64_t)json_integer_value(from) : UINT64_MAX;

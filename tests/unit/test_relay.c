@@ -119,8 +119,13 @@ static const struct http_route root_routes[] = {
 
 static void start_links(void)
 {
-    const struct link_server_conf conf = {
-        .name = "Radio Test", .mount = "main", .burst_s = 4, .fill_rate = 2, .air = root_air};
+    const struct link_server_conf conf = {.name = "Radio Test",
+                                          .description = "a test",
+                                          .url = "http://radio.example",
+                                          .mount = "main",
+                                          .burst_s = 4,
+                                          .fill_rate = 2,
+                                          .air = root_air};
     root.link = link_server_new(base, root.ring, &conf);
 }
 
@@ -384,6 +389,9 @@ static void one_pull_for_many_none_for_nobody(void **state)
     for (int i = 0; i < 20; i++) {
         check_bytes(&many[i]);
         assert_non_null(strstr(many[i].in.data, "icy-name: Radio Test\r\n"));
+        assert_non_null(
+            strstr(many[i].in.data, "icy-description: a test\r\nicy-url: http://radio.example\r\n"));
+        assert_null(strstr(many[i].in.data, "icy-genre"));
     }
     UNTIL(json_integer_value(json_object_get(root.last_report, "listeners")) == 20);
     assert_true(json_is_true(json_object_get(root.last_report, "pulling")));

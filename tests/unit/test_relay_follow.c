@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "common/clock.h"
+#include "common/json.h"
 #include "common/mem.h"
 #include "common/mp3.h"
 #include "relay/follow.h"
@@ -75,6 +76,7 @@ static enum follow_result hello_of(json_t *body)
 {
     const struct link_record r = {.type = LINK_HELLO, .body = body};
     enum follow_result result = take(&r);
+    if (result == FOLLOW_ON) assert_ptr_equal(follow.identity.name, json_str_or(body, "name", NULL, NULL));
     json_decref(body);
     return result;
 }
@@ -135,7 +137,7 @@ static void the_first_link_begins_anew(void **state)
     (void)state;
     assert_int_equal(hello(STATION, 3, 1000, -1), FOLLOW_ON);
     assert_true(follow.begun_anew && follow.kbps == KBPS);
-    assert_string_equal(follow.name, "Radio");
+    assert_true(follow.identity.name && !follow.identity.genre && !follow.identity.url);
     assert_string_equal(ring_station(ring), STATION);
     assert_true(ring_tail(ring) == 1000 && ring_branch(ring) == 3);
     assert_int_equal(frames(3, 1000, 50), FOLLOW_ON);
@@ -157,6 +159,7 @@ static void the_rules_are_kept(void **state)
         "{\"version\":1,\"station\":\"" STATION "\",\"kbps\":128,\"branch\":0,\"position\":\"5\"}",
         "{\"version\":1,\"station\":\"" STATION
         "\",\"kbps\":128,\"branch\":0,\"position\":5,\"void_from\":-2}",
+        "{\"version\":1,\"station\":\"" STATION "\",\"kbps\":128,\"branch\":0,\"position\":5,\"genre\":[]}",
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         assert_int_equal(hello_of(json_loads(bad[i], 0, NULL)), FOLLOW_BROKEN);

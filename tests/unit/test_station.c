@@ -70,13 +70,12 @@ static void start(void)
     if (http_server_listen(http, "127.0.0.1", 0, &port, &cause)) fail_msg("%s", cause);
     struct fanout_conf fc = {.burst_s = 2, .lag_limit_s = 15, .air = get_air};
     fanout = fanout_new(base, ring, &fc);
-    conf = (struct station_conf){.name = "Night\r\nX-Evil: 1",
-                                 .genre = "mixed",
-                                 .url = "http://forever.example/",
-                                 .wait_ms = 200,
-                                 .admit = admit,
-                                 .healthy = healthy,
-                                 .air = get_air};
+    conf = (struct station_conf){
+        .identity = {.name = "Night\r\nX-Evil: 1", .genre = "mixed", .url = "http://forever.example/"},
+        .wait_ms = 200,
+        .admit = admit,
+        .healthy = healthy,
+        .air = get_air};
     station = station_new(base, http, ring, fanout, &conf);
 }
 
