@@ -8,12 +8,15 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/clock.h"
 #include "common/mem.h"
 #include "root/audio/decode.h"
 
 #define HASH_BYTES 72 /* of its hexadecimal text, with room */
 #define ENTRIES    16
-#define TRIES      12 /* to get a file that is needed now */
+#define TRIES      12 /* to get a file that is needed now; an answer that came at once counts for REFUSED */
+#define REFUSED    5  /* so a file that is gone costs little time, a store that is away more */
+#define AT_ONCE_NS (CLOCK_NS_PER_S / 2)
 #define PAUSE_MS   300
 
 struct entry {
@@ -138,13 +141,15 @@ int shelf_open(void *context, int64_t id, const char *hash, char **cause)
         entry_clear(entry);
         entry = NULL;
     }
-    for (int i = 0; !entry; i++) {
+    for (int tries = 0; !entry;) {
         struct track track;
         char *why = NULL;
+        int64_t asked_ns = clock_boot_ns();
         track_init(&track);
         entry = fetch(shelf, id, &track, &why);
         track_free(&track);
-        if (!entry && (i == TRIES || shelf->work->quit)) {
+        tries += clock_boot_ns() - asked_ns < AT_ONCE_NS ? REFUSED : 1;
+        if (!entry && (tries >= TRIES || shelf->work->quit)) {
             *cause = why;
             return -1;
         }

@@ -214,7 +214,8 @@ static void on_unplayable(struct store *s, const json_t *body)
     int64_t id = store_body_track(body);
     struct track_file file;
     if (tracks_get(s->library, id, &file) <= 0) return;
-    if (file.state == TRACK_ANALYSED)
+    /* one that is gone may come back as good as it was */
+    if (file.state == TRACK_ANALYSED && file.present)
         store_set_failed(s, id, json_str_or(body, "reason", "it can't be decoded", NULL));
     track_file_free(&file);
 }

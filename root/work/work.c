@@ -14,6 +14,7 @@
 #define CONFIG_WAIT_MS 30000
 /* Air answers every request in time, if only with an error: this is for an air that hangs. */
 #define REQUEST_GRACE_MS 2000
+#define QUIT_GRACE_MS    500 /* for the reply under way when it is time to end */
 
 struct work_pending {
     struct work_message message;
@@ -183,11 +184,16 @@ int work_request(struct work *work, enum wire_type type, json_t *body, struct wo
 {
     const struct wire_row *row = wire_find(type);
     uint32_t seq = next_seq(work);
+    int quitting = 0;
     *out = (struct work_message){.fd = -1};
     if (work_send(work, type, seq, body, -1)) return cause_set(cause, "%s: %s", row->name, strerror(errno));
     int64_t end_ns = clock_boot_ns() + (int64_t)(row->deadline_ms + REQUEST_GRACE_MS) * 1000000;
     for (;;) {
-        int64_t rest_ms = (end_ns - clock_boot_ns()) / 1000000;
+        int64_t now_ns = clock_boot_ns(), last_ns = now_ns + QUIT_GRACE_MS * INT64_C(1000000);
+        /* who stops as well, with the station, answers no more */
+        if (work->quit && !quitting) end_ns = last_ns < end_ns ? last_ns : end_ns;
+        quitting = work->quit;
+        int64_t rest_ms = (end_ns - now_ns) / 1000000;
         int got = rest_ms > 0 ? take(work, out, (int)rest_ms) : 0;
         if (got < 0) return cause_set(cause, "%s: the channel closed", row->name);
         if (got == 0) return cause_set(cause, "%s: no answer within %d ms", row->name, row->deadline_ms);

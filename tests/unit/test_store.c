@@ -184,6 +184,13 @@ static void failures(void **state)
     assert_int_equal(job("a2"), a);
     send_features(a, "aa", 120);
     assert_int_equal(pool_size(), 1);
+    /* a file that is away is no bad file */
+    scan(names + 1, 1);
+    end_expect(&store, WIRE_TRACK_GONE);
+    end_tell(&store, WIRE_UNPLAYABLE, json_pack("{s:I,s:s}", "track", (json_int_t)a, "reason", "gone"));
+    scan(names, 2);
+    end_expect(&store, WIRE_TRACK_READY);
+    assert_int_equal(pool_size(), 1);
     end_tell(&store, WIRE_UNPLAYABLE, json_pack("{s:I,s:s}", "track", (json_int_t)a, "reason", "broken"));
     end_expect(&store, WIRE_TRACK_GONE);
     assert_int_equal(pool_size(), 0);
