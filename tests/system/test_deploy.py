@@ -55,6 +55,9 @@ def test_run_plays_a_folder_and_stops(crate, scratch):
                     return one.status == 200 and len(one.read(24000)) == 24000
             except OSError:
                 return False
+            except AssertionError as error:  # what the programs had to say about it
+                with open(log_path, encoding="utf-8", errors="replace") as f:
+                    raise AssertionError(f"{error}\n{f.read()[-3000:]}") from None
         harness.wait_for(heard, "music", 10)
         assert time.monotonic() - begin < 10 * harness.SLOW
         harness.wait_for(lambda: [r for r in harness.request(url, "/api/stats").json()["relays"] if r["healthy"]],
