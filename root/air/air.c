@@ -16,16 +16,20 @@
 #include "root/air/ctl.h"
 #include "root/track.h"
 
-#define PAST_S          600.0 /* kept behind the air: what /api/segments shows, and for resumes */
-#define START_LEAD_S    1.5   /* held ahead before the first frame airs */
-#define BURST_S         4.0
-#define LAG_LIMIT_S     20.0
-#define LINK_FILL_RATE  2.0
-#define WAIT_MS         20000 /* a listener waits for the first music this long */
-#define TICK_MS         250
-#define STUDIO_SILENT_S 45 /* with credit and no word from it: it hangs */
-#define PROGRESS_LOG_S  10
-#define SPARE_FDS       256
+#define PAST_S         600.0 /* kept behind the air: what /api/segments shows, and for resumes */
+#define START_LEAD_S   1.5   /* held ahead before the first frame airs */
+#define BURST_S        4.0
+#define LAG_LIMIT_S    20.0
+#define LINK_FILL_RATE 2.0
+#define WAIT_MS        20000 /* a listener waits for the first music this long */
+#define TICK_MS        250
+/* With credit and no word from it for this share of the lead, the studio hangs. The least leaves it time to
+ * find its place in a long file. */
+#define STUDIO_SILENT_SHARE 0.5
+#define STUDIO_SILENT_MIN_S 12
+#define STUDIO_SILENT_MAX_S 45
+#define PROGRESS_LOG_S      10
+#define SPARE_FDS           256
 
 uint64_t air_position(const struct air *air)
 {
@@ -179,7 +183,10 @@ static void watch_studio(struct air *air)
 {
     struct switch_end *end = switchboard_serving(workers_switchboard(air->workers), ROLE_STUDIO);
     if (!end || ring_head(air->ring) >= schedule_credit(air->schedule)) return;
-    if (clock_boot_ns() - switch_end_heard_ns(end) > STUDIO_SILENT_S * CLOCK_NS_PER_S)
+    double limit_s = air->options->lead * STUDIO_SILENT_SHARE;
+    if (limit_s < STUDIO_SILENT_MIN_S) limit_s = STUDIO_SILENT_MIN_S;
+    if (limit_s > STUDIO_SILENT_MAX_S) limit_s = STUDIO_SILENT_MAX_S;
+    if ((double)(clock_boot_ns() - switch_end_heard_ns(end)) > limit_s * CLOCK_NS_PER_S)
         workers_fail(air->workers, ROLE_STUDIO, "it is silent");
 }
 

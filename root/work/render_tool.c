@@ -5,6 +5,7 @@
  * on the library alone: same folders, same seed, same bytes. */
 #include <errno.h>
 #include <fcntl.h>
+#include <libgen.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -255,6 +256,16 @@ static json_t *transition_json(const struct render *r, const json_t *segment)
 }
 
 /* Transitions are those that the result holds as a whole. */
+/* Told before the rendering, not after it. */
+static int timeline_check(const char *path, char **cause)
+{
+    char *copy = xstrdup(path);
+    const char *folder = dirname(copy);
+    int result = access(folder, W_OK) ? cause_set(cause, "%s: %s", folder, strerror(errno)) : 0;
+    free(copy);
+    return result;
+}
+
 static int write_timeline(const struct render *r, char **cause)
 {
     if (!r->options.timeline) return 0;
@@ -308,6 +319,9 @@ static int run(struct render *r)
     if (!o->out) return fail(EX_USAGE, "--out: a file name is needed, ending in .wav or .mp3", NULL);
     if (render_file_check(o->out, o->minutes, (unsigned)o->bitrate, &cause) < 0) {
         return fail(EX_USAGE, "--out: ", cause);
+    }
+    if (o->timeline && timeline_check(o->timeline, &cause) < 0) {
+        return fail(EX_CANTCREAT, "--timeline: ", cause);
     }
     r->frames = (uint64_t)llround(o->minutes * 60 * PCM_RATE / FRAME);
     r->samples = r->frames * FRAME;

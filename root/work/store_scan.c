@@ -103,6 +103,7 @@ void store_on_scanned(struct store *s, const json_t *body)
     if (tracks_count(s->library, &count)) return;
     log_info("store", "%s: %zu files found, %zu gone; %lld analysed, %lld to do, %lld failed", walk->root,
              walk->count, gone, (long long)count.analysed, (long long)count.pending, (long long)count.failed);
+    if (!count.total) log_warn("store", "%s: no music there yet; it is watched", walk->root);
     walk->count = 0;
     s->progress_due = 1;
 }

@@ -161,3 +161,6 @@ def test_render_says_what_is_wrong(scratch):
     status, _, err = run(ROOT, "render", "--library", scratch, "--minutes", "-1", "--seed", "1", "--out", f"{scratch}/x.wav",
                          "--timeline", f"{scratch}/x.json")
     assert status == 64 and "--minutes" in err
+    status, _, err = run(ROOT, "render", "--library", scratch, "--minutes", "1", "--seed", "1", "--out", f"{scratch}/x.wav",
+                         "--timeline", "/no/such/x.json")
+    assert status == 73 and "--timeline" in err and "/no/such" in err
