@@ -33,10 +33,28 @@ def wait_for(condition, what, deadline_s=10.0):
         time.sleep(0.02)
 
 
+def port_numbers():
+    """Ports to listen at: below the range the system takes the clients' own from, a stretch of it for each test
+    process, so that nobody else is given one between the choice and the use."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]) % 8
+    first, count = 12000 + worker * 2500, 2500
+    at = os.getpid() * 7 % count
+    while True:
+        yield first + at
+        at = (at + 2) % count
+
+
+PORTS = port_numbers()
+
+
 def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    """A port that is free, with the next one."""
+    while True:
+        port = next(PORTS)
+        with contextlib.suppress(OSError), socket.socket() as a, socket.socket() as b:
+            a.bind(("127.0.0.1", port))
+            b.bind(("127.0.0.1", port + 1))
+            return port
 
 
 # --- MP3 frames by number -------------------------------------------------------------------------------
