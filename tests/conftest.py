@@ -93,7 +93,8 @@ def fresh_state(analysed, scratch):
 def start(crate, fresh_state, token):
     """start.root(**options), start.relay(root, **options): stopped after the test, newest first."""
     class Start:
-        running = []
+        def __init__(self):
+            self.running = []
 
         def root(self, library=None, state=None, **options):
             options.setdefault("relay_token_file", token)
@@ -107,7 +108,6 @@ def start(crate, fresh_state, token):
             return program
 
     starter = Start()
-    starter.running = []
     yield starter
     for program in reversed(starter.running):
         if program.alive():

@@ -474,11 +474,6 @@ struct switch_end *switchboard_serving(const struct switchboard *board, enum rol
     return board->serving[role];
 }
 
-enum role switch_end_role(const struct switch_end *end)
-{
-    return end->role;
-}
-
 void *switch_end_tag(const struct switch_end *end)
 {
     return end->tag;

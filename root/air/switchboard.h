@@ -46,7 +46,6 @@ void switchboard_remove(struct switch_end *end);
 /* From now on this end serves its role; what waited for the role is sent. NULL end: nobody does. */
 void switchboard_serve(struct switchboard *board, enum role role, struct switch_end *end);
 struct switch_end *switchboard_serving(const struct switchboard *board, enum role role);
-enum role switch_end_role(const struct switch_end *end);
 void *switch_end_tag(const struct switch_end *end);
 int64_t switch_end_heard_ns(const struct switch_end *end); /* CLOCK_BOOTTIME of its last message */
 

@@ -81,21 +81,15 @@ int features_load(struct library *l, int64_t id, struct track *out)
     return result;
 }
 
-/* Of equal contents the lowest id is played. */
-#define PLAYABLE                                                                                             \
-    " FROM tracks t JOIN features f ON f.track = t.id"                                                       \
-    " WHERE t.present = 1 AND t.state = 1 AND t.id > ? AND NOT EXISTS (SELECT 1 FROM tracks o"               \
-    " WHERE o.hash = t.hash AND o.id < t.id AND o.present = 1 AND o.state = 1) ORDER BY t.id LIMIT ?"
-
-int64_t features_next_playable(struct library *l, int64_t after)
-{
-    return db_int(l, 0, "SELECT t.id" PLAYABLE, "ii", after, INT64_C(1));
-}
-
 int features_pool(struct library *l, int64_t after, int limit, json_t *array)
 {
-    sqlite3_stmt *q =
-        db_query(l, "SELECT t.id, t.path, t.hash, f.tags, f.summary" PLAYABLE, "ii", after, (int64_t)limit);
+    /* of equal contents the lowest id is played */
+    sqlite3_stmt *q = db_query(
+        l,
+        "SELECT t.id, t.path, t.hash, f.tags, f.summary FROM tracks t JOIN features f ON f.track = t.id"
+        " WHERE t.present = 1 AND t.state = 1 AND t.id > ? AND NOT EXISTS (SELECT 1 FROM tracks o"
+        " WHERE o.hash = t.hash AND o.id < t.id AND o.present = 1 AND o.state = 1) ORDER BY t.id LIMIT ?",
+        "ii", after, (int64_t)limit);
     int count = 0, got;
     while ((got = db_step(l, q)) > 0) {
         json_array_append_new(array, row_json(q));

@@ -12,11 +12,8 @@ struct library;
 int features_store(struct library *library, const struct track *track);
 /* The whole track: 1 with *out (track_free); 0: not known or never analysed; -1. */
 int features_load(struct library *library, int64_t id, struct track *out);
-/* The playable tracks (present, analysed, each content once) in id order, the first above `after`; 0: none.
- */
-int64_t features_next_playable(struct library *library, int64_t after);
-/* Appends up to `limit` summaries (track_summary_to_json) of playable tracks above `after` to array: how
- * many, or -1. */
+/* Appends up to `limit` summaries (track_summary_to_json) of playable tracks (present, analysed, each content
+ * once) above `after` to array, in id order: how many, or -1. */
 int features_pool(struct library *library, int64_t after, int limit, json_t *array);
 /* One summary, playable or not; NULL when never analysed. */
 json_t *features_summary(struct library *library, int64_t id);

@@ -52,11 +52,6 @@ uint64_t master_position(const struct master *m)
     return due > m->first ? due : m->first;
 }
 
-double master_reduction_db(const struct master *m)
-{
-    return limiter_reduction_db(m->limiter);
-}
-
 /* The programme with silence before its start, and after its end when it has one. */
 static int programme_part(struct master *m, uint64_t from, float *out, size_t samples, int64_t *bad_track,
                           char **cause)

@@ -34,7 +34,6 @@ void master_free(struct master *master);
  * then of no more use, as part of its input was lost. */
 int master_read(struct master *master, float *out, size_t samples, int64_t *bad_track, char **cause);
 uint64_t master_position(const struct master *master); /* of the next sample that master_read gives */
-double master_reduction_db(const struct master *master);
 
 struct output;
 /* NULL with *cause when the bit rate is none of MPEG-1 Layer III's. */

@@ -1,6 +1,6 @@
 """The stream as a client sees it: headers, bytes, titles, what other paths say."""
-import json
 import subprocess
+import time
 
 import pytest
 
@@ -36,7 +36,6 @@ def test_headers(station, minute):  # the minute begins with the first test
 def test_burst_comes_at_once(station):
     with Listener(station.url) as one:
         one.read(3 * 24000)  # three of the four seconds a new listener gets at once
-        import time
         assert time.monotonic() - one.begin < 1.0 * harness.SLOW
 
 
@@ -125,7 +124,7 @@ def test_now_and_segments(station):
     for before, after in zip(segments, segments[1:]):
         assert before["end_sample"] == after["start_sample"]
     assert all("plan" not in s for s in segments)
-    assert {"play"} < {s["technique"] for s in segments} | {"blend"}
+    assert "play" in {s["technique"] for s in segments}
 
 
 def test_status_json(station):
@@ -171,4 +170,3 @@ def test_stats_are_documented_json(station):
         text = f.read()
     for key in stats:
         assert f"`{key}`" in text or f'"{key}"' in text, f"/api/stats gives {key!r}, docs/API.md does not name it"
-    json.dumps(stats)

@@ -49,6 +49,16 @@ static int64_t found(struct library *l, const char *path, int64_t size, int64_t 
     return id;
 }
 
+/* The first track of the pool above `after`; 0: none. */
+static int64_t next_playable(struct library *l, int64_t after)
+{
+    json_t *pool = json_array();
+    assert_true(features_pool(l, after, 1, pool) >= 0);
+    int64_t id = json_integer_value(json_object_get(json_array_get(pool, 0), "track"));
+    json_decref(pool);
+    return id;
+}
+
 static void analysed(struct library *l, int64_t id, const char *hash, int version)
 {
     struct track t;
@@ -101,11 +111,11 @@ static void files(void **state)
     /* gone and back, with what is known of it */
     analysed(l, a, "aa", ANALYSIS_VERSION);
     assert_int_equal(tracks_set_gone(l, a), 0);
-    assert_int_equal(features_next_playable(l, 0), 0);
+    assert_int_equal(next_playable(l, 0), 0);
     assert_int_equal(found(l, "/m/a\xff.mp3", 10, 1, TRACKS_BACK), a);
-    assert_int_equal(features_next_playable(l, 0), a);
+    assert_int_equal(next_playable(l, 0), a);
     assert_int_equal(found(l, "/m/a\xff.mp3", 10, 2, TRACKS_CHANGED), a);
-    assert_int_equal(features_next_playable(l, 0), 0);
+    assert_int_equal(next_playable(l, 0), 0);
 
     /* lost with its worker: once more, then never */
     assert_int_equal(tracks_set_lost(l, b, "crashed", 2), TRACK_NEW);
@@ -164,8 +174,8 @@ static void features(void **state)
     assert_int_equal(tracks_played_of(l, "same"), ids[0]);
     assert_int_equal(tracks_next_of(l, "same", ids[0]), ids[2]);
     assert_int_equal(tracks_set_gone(l, ids[0]), 0);
-    assert_int_equal(features_next_playable(l, 0), ids[1]);
-    assert_int_equal(features_next_playable(l, ids[1]), ids[2]);
+    assert_int_equal(next_playable(l, 0), ids[1]);
+    assert_int_equal(next_playable(l, ids[1]), ids[2]);
     assert_int_equal(tracks_next_outdated(l, 0), ids[1]);
     /* an older analysis that can't be renewed goes on serving, and is not tried for ever */
     assert_int_equal(tracks_set_lost(l, ids[1], "hung", 2), TRACK_ANALYSED);
