@@ -27,13 +27,21 @@ void features_init(struct features *f)
         .tempo_bpm = NAN,
         .tempo_confidence = NAN,
         .key = -1,
+        .phrase_bar = -1,
+        .phrase16_bar = -1,
+        .phrase_confidence = NAN,
         .key_confidence = NAN,
+        .key_scores = {NAN},
         .loudness_lufs = NAN,
         .loudness_range_lu = NAN,
         .loud_part_lufs = NAN,
         .true_peak_dbtp = NAN,
         .energy = NAN,
         .danceability = NAN,
+        .fade_in_s = NAN,
+        .fade_out_s = NAN,
+        .onset_density = NAN,
+        .vocal = NAN,
     };
     for (int i = 0; i < TIMBRE_DIMS; i++)
         f->timbre[i] = NAN;
@@ -44,6 +52,9 @@ void features_free(struct features *f)
     free(f->beats_s);
     free(f->downbeats_s);
     free(f->sections);
+    free(f->regions);
+    free(f->bars);
+    free(f->loudness_curve);
     free(f->fingerprint);
     features_init(f);
 }

@@ -17,9 +17,30 @@ struct tags {
 };
 
 struct section {
-    double start_s, end_s;
-    char label[16]; /* intro, main, breakdown, drop, outro */
+    double start_s, end_s; /* on downbeats where there are any */
+    char label[16];        /* intro, main, breakdown, drop, outro */
 };
+
+/* A stretch of beats at one tempo: beat i of it lies at start_s + i * period_s. */
+struct region {
+    size_t first_beat, beats; /* indices into beats_s; regions follow each other without a hole */
+    double start_s, period_s;
+};
+
+/* One bar, from its downbeat to the next; as small integers, since a track has hundreds. */
+struct bar {
+    uint8_t chroma[12];      /* C first; the strongest of the track's bars is 255 */
+    uint8_t bass_chroma[12]; /* likewise, of what lies below about 260 Hz */
+    uint8_t loudness;        /* BS.1770, in steps of BAR_LU down from 0 LUFS */
+    uint8_t low, mid,
+        high;       /* RMS of the bands of the mix (below 200 Hz, to 2.5 kHz, above), same steps, dBFS */
+    uint8_t vocal;  /* likelihood of a voice, 255 certain */
+    uint8_t onsets; /* in it */
+};
+#define BAR_LU 0.25
+
+#define LOUDNESS_STEP_S 1.0 /* of the loudness curve */
+#define COLOURS_MAX     5
 
 struct features {
     int version; /* ANALYSIS_VERSION that made it */
@@ -30,14 +51,31 @@ struct features {
     size_t beat_count;
     double *downbeats_s; /* a subset of the beats */
     size_t downbeat_count;
-    int metre;             /* beats per bar, 0 unknown */
-    int key;               /* 0..11 C..B major, 12..23 C..B minor, -1 unknown */
-    double key_confidence; /* 0..1 */
+    int metre;              /* beats per bar, 0 unknown */
+    struct region *regions; /* one where a constant tempo fits; none without beats */
+    size_t region_count;
+    struct bar *bars;         /* one a downbeat, the last one to the end of the music or a bar long */
+    size_t bar_count;         /* downbeat_count, or 0 */
+    int phrase_bar;           /* phrases of 8 bars begin at bars phrase_bar + 8 i; 0..7, -1 unknown */
+    int phrase16_bar;         /* those of 16 bars; phrase_bar or phrase_bar + 8, -1 unknown */
+    double phrase_confidence; /* 0..1 */
+    int key;                  /* 0..11 C..B major, 12..23 C..B minor, -1 unknown */
+    double key_confidence;    /* 0..1 */
+    float key_scores[24];     /* of every key, the best 1, uncorrelated 0; first NAN when unknown */
     double loudness_lufs, loudness_range_lu, loud_part_lufs, true_peak_dbtp;
+    uint8_t *loudness_curve; /* short-term (3 s) loudness around i * LOUDNESS_STEP_S, in steps of BAR_LU down
+                                from 0 LUFS, 255 silence */
+    size_t loudness_count;
+    double fade_in_s,
+        fade_out_s; /* where the fade-in ends and where the fade-out begins; NAN: there is none */
     double energy, danceability; /* 0..1 */
+    double onset_density;        /* per second */
+    double vocal;                /* 0..1: share of the music in which a voice is likely */
     float timbre[TIMBRE_DIMS];   /* first is NAN when unknown */
     struct section *sections;
     size_t section_count;
+    uint32_t colours[COLOURS_MAX]; /* of the cover, 0xRRGGBB, the most prominent first */
+    size_t colour_count;
     char *fingerprint; /* chromaprint, compressed text; NULL unknown */
 };
 #define TEMPO_TRUSTED 0.5
