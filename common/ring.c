@@ -160,6 +160,16 @@ int ring_fork_after(const struct ring *ring, uint32_t branch, uint64_t position,
     return 0;
 }
 
+uint32_t ring_branch_at(const struct ring *ring, uint64_t position)
+{
+    const struct ring_file *file = &ring->file;
+    for (uint32_t i = file->state.fork_end; i != file->state.fork_first; i--) {
+        const struct ring_fork *fork = &file->forks[(i - 1) % RING_FORKS];
+        if (fork->position <= position) return fork->branch;
+    }
+    return file->state.branch_oldest;
+}
+
 /* --- changing --- */
 
 void ring_reset(struct ring *ring, const char *station, uint32_t branch, uint64_t position)

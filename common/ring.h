@@ -81,6 +81,8 @@ uint64_t ring_byte_head(const struct ring *ring);
 /* Where a node that holds (branch, position) parts from the present branch: the position from which its
  * frames are void, UINT64_MAX when all it has is good, and -1 when the branch is not known. Sets *out. */
 int ring_fork_after(const struct ring *ring, uint32_t branch, uint64_t position, uint64_t *out);
+/* The branch in which the frame at position was made (or will be, at and after head). */
+uint32_t ring_branch_at(const struct ring *ring, uint64_t position);
 
 struct ring_mark {
     uint64_t serial; /* counts up, never reused: a reader remembers the last one seen */

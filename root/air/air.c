@@ -63,6 +63,13 @@ static uint64_t on_air_exact(void *context, uint32_t *ns)
     return pacer_on_air(((struct air *)context)->pacer, ns);
 }
 
+static int hls_mount(void *context, size_t index, struct hls_mount *out)
+{
+    if (index) return 0;
+    *out = (struct hls_mount){.name = "stream", .ring = ((struct air *)context)->ring};
+    return 1;
+}
+
 static void on_link_closed(void *context, void *peer)
 {
     (void)context, (void)peer;
@@ -290,6 +297,8 @@ static void make_parts(struct air *air)
                                                       .healthy = on_healthy,
                                                       .air = on_air,
                                                       .context = air});
+    air->hls =
+        hls_new(air->http, &(struct hls_conf){.mount = hls_mount, .air = on_air_exact, .context = air});
     air->schedule = schedule_new(&(struct schedule_conf){.ring = air->ring,
                                                          .lead_s = o->lead,
                                                          .aired_from = reported,
@@ -331,6 +340,7 @@ static void free_parts(struct air *air)
         if (air->signals[i]) event_free(air->signals[i]);
     }
     if (air->station) station_free(air->station);
+    hls_free(air->hls);
     /* a reset rather than an end: players then try again, perhaps elsewhere */
     if (air->fanout) fanout_free(air->fanout, 1);
     if (air->link) link_server_free(air->link);

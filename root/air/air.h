@@ -8,6 +8,7 @@
 #include <jansson.h>
 
 #include "common/fanout.h"
+#include "common/hls.h"
 #include "common/http.h"
 #include "common/link.h"
 #include "common/pacer.h"
@@ -34,6 +35,7 @@ struct air {
     struct link_server *link;
     struct http_server *http;
     struct station *station;
+    struct hls *hls;
     struct workers *workers;
     struct schedule *schedule;
     struct registry *registry;

@@ -13,6 +13,9 @@ enum metric {
     M_REDIRECTS,
     M_STARVED,
     M_FRAMES,
+    M_HLS_PLAYLISTS,
+    M_HLS_SEGMENTS,
+    M_HLS_BYTES,
     M_RELAYS_HEALTHY,
     M_REPORTS,
     M_REPORTS_REFUSED,
@@ -28,6 +31,10 @@ static const struct stats_row rows[M_COUNT] = {
     [M_REDIRECTS] = {"forever_redirects_total", STATS_COUNTER, "Listeners sent to relays."},
     [M_STARVED] = {"forever_starved", STATS_GAUGE, "1 while the air stands still for want of frames."},
     [M_FRAMES] = {"forever_frames_total", STATS_COUNTER, "Frames received from the studio."},
+    [M_HLS_PLAYLISTS] = {"forever_hls_playlists_total", STATS_COUNTER, "HLS playlists served."},
+    [M_HLS_SEGMENTS] = {"forever_hls_segments_total", STATS_COUNTER,
+                        "HLS segments served: behind a cache, each once."},
+    [M_HLS_BYTES] = {"forever_hls_bytes_total", STATS_COUNTER, "Bytes of HLS segments served."},
     [M_RELAYS_HEALTHY] = {"forever_relays_healthy", STATS_GAUGE, "Relays whose last report is fresh."},
     [M_REPORTS] = {"forever_relay_reports_total", STATS_COUNTER, "Reports taken from relays."},
     [M_REPORTS_REFUSED] = {"forever_relay_reports_refused_total", STATS_COUNTER,
@@ -67,6 +74,9 @@ static void values(void *context, double *v)
     v[M_REDIRECTS] = (double)air->redirects;
     v[M_STARVED] = pacer_starved(air->pacer);
     v[M_FRAMES] = (double)schedule_frames_received(air->schedule);
+    v[M_HLS_PLAYLISTS] = (double)hls_counts(air->hls)->playlists;
+    v[M_HLS_SEGMENTS] = (double)hls_counts(air->hls)->segments;
+    v[M_HLS_BYTES] = (double)hls_counts(air->hls)->segment_bytes;
     v[M_RELAYS_HEALTHY] = relays.healthy;
     v[M_REPORTS] = (double)air->reports;
     v[M_REPORTS_REFUSED] = (double)air->reports_refused;
