@@ -1,7 +1,4 @@
-/* Cohorts go by frames, not by time: there are as many cohorts as a flight has frames, and cohort n mod count
- * has its turn when frame n is due. So each turn of a listener finds exactly one flight, whatever the timer's
- * jitter, and no two frames' turns fall together. A new listener gets its burst at once and joins the
- * smallest cohort; its first turn is a shorter flight, every later one a full flight.
+/* Coming and going of listeners, and what their sockets say. Turns are in fanout_wheel.c.
  *
  * Sockets are registered once, edge-triggered for everything: the kernel raises EPOLLOUT only after a send
  * that found the buffer full, so watching for it costs nothing until then. */
@@ -19,13 +16,12 @@
 #include "common/mem.h"
 #include "common/mp3.h"
 
-#define CHUNK_SLOTS     256u
 #define EVENTS_PER_WAIT 256
 #define WAITS_PER_TURN  8 /* of the loop, so that a storm does not starve other events */
 #define READ_PIECE      (64u << 10)
 #define READS_PER_EVENT 4
 
-const char *const fanout_end_names[FANOUT_END_COUNT] = {"client", "slow", "error", "shutdown"};
+const char *const fanout_end_names[FANOUT_END_COUNT] = {"client", "slow", "error", "shutdown", "lost"};
 
 static uint32_t frames_of(double seconds)
 {
@@ -46,16 +42,19 @@ uint64_t fanout_start_position(const struct fanout *f, int has_from, uint64_t fr
     return start > tail ? start : tail;
 }
 
-/* Slots and lists */
-
-static struct listener *slot(const struct fanout *f, uint32_t index)
+uint64_t fanout_start_byte(const struct fanout *f, uint64_t byte)
 {
-    return &f->chunks[index / CHUNK_SLOTS][index % CHUNK_SLOTS];
+    uint64_t air = fanout_air(f), tail = ring_byte_tail(f->ring);
+    if (byte < tail) return tail;
+    if (byte > mp3_frame_offset(f->kbps, air + f->ahead_frames)) return mp3_frame_offset(f->kbps, air);
+    return byte;
 }
+
+/* Slots */
 
 static int grow(struct fanout *f)
 {
-    struct listener *chunk = calloc(CHUNK_SLOTS, sizeof *chunk);
+    struct listener *chunk = calloc(FANOUT_CHUNK_SLOTS, sizeof *chunk);
     struct listener **chunks = chunk ? realloc(f->chunks, (f->chunk_count + 1) * sizeof(void *)) : NULL;
     if (!chunks) {
         free(chunk);
@@ -63,8 +62,8 @@ static int grow(struct fanout *f)
     }
     f->chunks = chunks;
     f->chunks[f->chunk_count] = chunk;
-    uint32_t base = f->chunk_count++ * CHUNK_SLOTS;
-    for (uint32_t i = CHUNK_SLOTS; i-- > 0;) {
+    uint32_t base = f->chunk_count++ * FANOUT_CHUNK_SLOTS;
+    for (uint32_t i = FANOUT_CHUNK_SLOTS; i-- > 0;) {
         chunk[i].fd = -1;
         chunk[i].next = f->free_slot;
         f->free_slot = base + i;
@@ -72,41 +71,29 @@ static int grow(struct fanout *f)
     return 0;
 }
 
-static void join_cohort(struct fanout *f, struct listener *l, uint32_t index)
+uint32_t fanout_of_handle(const struct fanout *f, uint64_t handle)
 {
-    uint32_t best = 0;
-    for (uint32_t c = 1; c < f->cohort_count; c++) {
-        if (f->cohort_sizes[c] < f->cohort_sizes[best]) best = c;
-    }
-    l->cohort = (uint8_t)best;
-    l->previous = FANOUT_NONE;
-    l->next = f->cohorts[best];
-    if (l->next != FANOUT_NONE) slot(f, l->next)->previous = index;
-    f->cohorts[best] = index;
-    f->cohort_sizes[best]++;
+    uint32_t index = (uint32_t)handle;
+    const struct listener *l = fanout_slot(f, index);
+    return l->fd < 0 || l->generation != (uint32_t)(handle >> 32) ? FANOUT_NONE : index;
 }
 
-static void leave_cohort(struct fanout *f, struct listener *l)
+void fanout_end_listener(struct fanout *f, uint32_t index, enum fanout_end why, int reset)
 {
-    if (l->next != FANOUT_NONE) slot(f, l->next)->previous = l->previous;
-    if (l->previous != FANOUT_NONE)
-        slot(f, l->previous)->next = l->next;
-    else
-        f->cohorts[l->cohort] = l->next;
-    f->cohort_sizes[l->cohort]--;
-}
-
-static void end(struct fanout *f, uint32_t index, enum fanout_end why, int reset)
-{
-    struct listener *l = slot(f, index);
-    double seconds = (double)(clock_boot_ns() - l->opened_ns) / CLOCK_NS_PER_S;
-    uint64_t bytes = l->bytes;
-    if (reset) {
+    struct listener *l = fanout_slot(f, index);
+    const struct fanout_ended ended = {.why = why,
+                                       .bytes = l->bytes,
+                                       .seconds = (double)(clock_boot_ns() - l->opened_ns) / CLOCK_NS_PER_S,
+                                       .client = l->client,
+                                       .tag = l->tag};
+    if (reset && !l->resumable) { /* those have it already */
         struct linger now = {.l_onoff = 1, .l_linger = 0};
         setsockopt(l->fd, SOL_SOCKET, SO_LINGER, &now, sizeof now);
     }
+    if (l->transport) l->transport->free(l->transport_self, reset || l->resumable);
     close(l->fd); /* also takes it out of the epoll: nobody else holds the file */
-    leave_cohort(f, l);
+    fanout_wheel_leave(f, index);
+    if (l->client) fanout_clients_remove(f, index);
     free(l->pending);
     f->counts.agents[l->agent]--;
     uint32_t generation = l->generation + 1;
@@ -118,31 +105,8 @@ static void end(struct fanout *f, uint32_t index, enum fanout_end why, int reset
     f->counts.closed++;
     f->counts.ended[why]++;
     f->counts.listening--;
-    f->counts.seconds += seconds;
-    if (f->counts.listening == 0) event_del(f->tick);
-    if (f->conf.ended) f->conf.ended(f->conf.context, why, bytes, seconds);
-}
-
-/* Turns */
-
-static void judge_lag(struct fanout *f, uint32_t index, uint64_t frame)
-{
-    struct listener *l = slot(f, index);
-    uint64_t at = mp3_frame_at(f->kbps, l->cursor), lag = frame > at ? frame - at : 0;
-    if (lag <= (uint64_t)f->limit_frames + l->excused_lag_frames) return;
-    if (l->skipped) {
-        end(f, index, FANOUT_SLOW, 1);
-        return;
-    }
-    l->skipped = 1;
-    l->excused_lag_frames = (uint32_t)lag; /* time to let go of the frame under way */
-    if (l->cursor < ring_byte_tail(f->ring)) {
-        fanout_relocate(f, l);
-    } else {
-        uint64_t boundary = mp3_frame_offset(f->kbps, at);
-        l->skip_at = boundary == l->cursor ? l->cursor : mp3_frame_offset(f->kbps, at + 1);
-    }
-    f->counts.skips++;
+    f->counts.seconds += ended.seconds;
+    if (f->ended) f->ended(f->ended_context, &ended);
 }
 
 /* A reset is how many players leave; what the network or the system did is an error. */
@@ -151,52 +115,11 @@ static enum fanout_end reason(int error)
     return error == 0 || error == ECONNRESET || error == EPIPE ? FANOUT_CLIENT : FANOUT_ERROR;
 }
 
-static void send_or_end(struct fanout *f, uint32_t index)
+void fanout_send_or_end(struct fanout *f, uint32_t index)
 {
-    if (fanout_send(f, slot(f, index)) == FANOUT_FAILED) end(f, index, reason(errno), 1);
-}
-
-static void take_turn(struct fanout *f, uint32_t index, uint64_t frame)
-{
-    struct listener *l = slot(f, index);
-    uint64_t to = mp3_frame_offset(f->kbps, frame);
-    if (l->broken) {
-        end(f, index, FANOUT_CLIENT, 1);
-        return;
-    }
-    /* further on than the air: the ring began anew at an earlier place */
-    if (l->cursor > mp3_frame_offset(f->kbps, frame + MP3_PERIOD_FRAMES)) {
-        f->counts.skips++;
-        fanout_relocate(f, l);
-    }
-    if (to > l->target) l->target = to;
-    if (l->blocked)
-        judge_lag(f, index, frame);
-    else
-        send_or_end(f, index);
-}
-
-static void turn(struct fanout *f, uint64_t frame)
-{
-    for (uint32_t i = f->cohorts[frame % f->cohort_count], next; i != FANOUT_NONE; i = next) {
-        next = slot(f, i)->next;
-        take_turn(f, i, frame);
-    }
-}
-
-static void on_tick(evutil_socket_t fd, short what, void *context)
-{
-    (void)fd;
-    (void)what;
-    struct fanout *f = context;
-    uint64_t air = fanout_air(f), from = f->aired + 1;
-    if (air == f->aired) return;
-    /* after a pause of the loop, or a ring that began anew, every cohort has one turn */
-    if (air < f->aired || air - f->aired > f->cohort_count)
-        from = air >= f->cohort_count ? air - f->cohort_count + 1 : 0;
-    for (uint64_t frame = from; frame <= air; frame++)
-        turn(f, frame);
-    f->aired = air;
+    enum fanout_sent sent = fanout_send(f, fanout_slot(f, index));
+    if (sent == FANOUT_FAILED) fanout_end_listener(f, index, reason(errno), 1);
+    if (sent == FANOUT_GONE) fanout_end_listener(f, index, FANOUT_LOST, 1);
 }
 
 /* Events of the sockets */
@@ -214,20 +137,22 @@ static int drain(int fd)
 
 static void on_socket(struct fanout *f, const struct epoll_event *e)
 {
-    uint32_t index = (uint32_t)e->data.u64;
-    struct listener *l = slot(f, index);
-    if (l->fd < 0 || l->generation != (uint32_t)(e->data.u64 >> 32)) return;
+    uint32_t index = fanout_of_handle(f, e->data.u64);
+    if (index == FANOUT_NONE) return;
+    struct listener *l = fanout_slot(f, index);
     /* a player that closes only its sending half and listens on is not known: this is an end */
-    if ((e->events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) || ((e->events & EPOLLIN) && drain(l->fd))) {
+    if ((e->events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) ||
+        ((e->events & EPOLLIN) &&
+         (l->transport ? l->transport->drain(l->transport_self, l->fd) : drain(l->fd)))) {
         int error = 0;
         socklen_t len = sizeof error;
         getsockopt(l->fd, SOL_SOCKET, SO_ERROR, &error, &len);
-        end(f, index, reason(error), 0);
+        fanout_end_listener(f, index, reason(error), 0);
         return;
     }
     if ((e->events & EPOLLOUT) && l->blocked) {
         l->blocked = 0;
-        send_or_end(f, index);
+        fanout_send_or_end(f, index);
     }
 }
 
@@ -255,16 +180,21 @@ struct fanout *fanout_new(struct event_base *base, struct ring *ring, const stru
     f->kbps = ring_kbps(ring);
     f->burst_frames = frames_of(conf->burst_s);
     f->limit_frames = frames_of(conf->lag_limit_s);
+    f->ahead_frames = (uint32_t)mp3_ns_to_frame(FANOUT_AHEAD_NS);
     f->cohort_count = (uint32_t)mp3_frame_at(f->kbps, FANOUT_FLIGHT_BYTES);
     if (f->cohort_count > FANOUT_FLIGHT_FRAMES) f->cohort_count = FANOUT_FLIGHT_FRAMES;
-    for (uint32_t c = 0; c < FANOUT_FLIGHT_FRAMES; c++)
-        f->cohorts[c] = FANOUT_NONE;
     f->free_slot = FANOUT_NONE;
     f->epoll = epoll_create1(EPOLL_CLOEXEC);
     f->ready = f->epoll < 0 ? NULL : event_new(base, f->epoll, EV_READ | EV_PERSIST, on_ready, f);
-    f->tick = event_new(base, -1, EV_PERSIST, on_tick, f);
-    if (!f->ready || !f->tick || event_add(f->ready, NULL)) abort(); /* at the start of a program */
+    if (!f->ready || fanout_wheel_init(f) || event_add(f->ready, NULL)) abort(); /* at a program's start */
     return f;
+}
+
+void fanout_on_ended(struct fanout *f, void (*ended)(void *context, const struct fanout_ended *ended),
+                     void *context)
+{
+    f->ended = ended;
+    f->ended_context = context;
 }
 
 void fanout_free(struct fanout *f, int abort_sockets)
@@ -272,67 +202,91 @@ void fanout_free(struct fanout *f, int abort_sockets)
     if (!f) return;
     for (uint32_t c = 0; c < f->cohort_count; c++) {
         while (f->cohorts[c] != FANOUT_NONE)
-            end(f, f->cohorts[c], FANOUT_SHUTDOWN, abort_sockets);
+            fanout_end_listener(f, f->cohorts[c], FANOUT_SHUTDOWN, abort_sockets);
     }
     for (uint32_t i = 0; i < f->chunk_count; i++)
         free(f->chunks[i]);
     free(f->chunks);
+    free(f->clients);
     event_free(f->ready);
-    event_free(f->tick);
+    fanout_wheel_free(f);
     close(f->epoll);
     free(f);
 }
 
-static void start_ticking(struct fanout *f)
-{
-    const struct timeval frame = {0, (suseconds_t)(MP3_FRAME_SAMPLES * INT64_C(1000000) / MP3_RATE)};
-    f->aired = fanout_air(f);
-    event_add(f->tick, &frame);
-}
-
-static int refuse(int fd, uint8_t *header)
+static int refuse(int fd, const struct fanout_listener_conf *conf, uint8_t *header)
 {
     int saved = errno;
     free(header);
+    if (conf->transport) conf->transport->free(conf->transport_self, 1);
     close(fd);
     errno = saved;
     return -1;
 }
 
+/* Where it begins, and the first flight of what lies between there and the air. */
+static void place(struct fanout *f, struct listener *l, const struct fanout_listener_conf *conf)
+{
+    uint64_t air = fanout_air(f), start = fanout_start_position(f, conf->has_from, conf->from);
+    uint64_t first = mp3_frame_offset(f->kbps, start), due = mp3_frame_offset(f->kbps, air);
+    if (conf->has_byte) {
+        first = fanout_start_byte(f, conf->byte);
+        start = mp3_frame_at(f->kbps, first);
+    }
+    uint64_t flight = conf->header_len < FANOUT_FLIGHT_BYTES ? FANOUT_FLIGHT_BYTES - conf->header_len : 0;
+    l->first = l->cursor = first;
+    l->asked = conf->has_byte ? conf->byte : first;
+    l->target = due > first + flight ? first + flight : due > first ? due : first;
+    l->bursting = l->target < due;
+    l->skip_at = FANOUT_NOWHERE;
+    l->excused_lag_frames = air > start ? (uint32_t)(air - start) : 0;
+}
+
+static void fill_in(struct listener *l, int fd, const struct fanout_listener_conf *conf, uint8_t *header)
+{
+    if (conf->header_len) memcpy(header, conf->header, conf->header_len);
+    l->fd = fd;
+    l->opened_ns = clock_boot_ns();
+    l->pending = header;
+    l->pending_len = (uint32_t)conf->header_len;
+    l->pending_uncounted = conf->header_len > 0;
+    l->resumable = conf->resumable != 0;
+    l->chunked = conf->chunked != 0;
+    l->icy = conf->icy && !l->resumable && !l->chunked;
+    l->icy_left = FANOUT_ICY_METAINT;
+    l->agent = (uint8_t)fanout_agent_classify(conf->user_agent);
+    l->client = conf->client;
+    l->tag = conf->tag;
+    l->transport = conf->transport;
+    l->transport_self = conf->transport_self;
+}
+
 int fanout_add(struct fanout *f, int fd, const struct fanout_listener_conf *conf)
 {
     uint8_t *header = conf->header_len ? malloc(conf->header_len) : NULL;
-    if ((conf->header_len && !header) || (f->free_slot == FANOUT_NONE && grow(f))) {
+    if ((conf->header_len && !header) || (f->free_slot == FANOUT_NONE && grow(f)) ||
+        (conf->client && fanout_clients_room(f))) {
         errno = ENOMEM;
-        return refuse(fd, header);
+        return refuse(fd, conf, header);
     }
     uint32_t index = f->free_slot;
-    struct listener *l = slot(f, index);
+    struct listener *l = fanout_slot(f, index);
     struct epoll_event e = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET,
-                            .data.u64 = (uint64_t)l->generation << 32 | index};
-    if (epoll_ctl(f->epoll, EPOLL_CTL_ADD, fd, &e)) return refuse(fd, header);
-    fanout_socket_setup(f, fd);
+                            .data.u64 = fanout_handle(f, index)};
+    if (epoll_ctl(f->epoll, EPOLL_CTL_ADD, fd, &e)) return refuse(fd, conf, header);
     f->free_slot = l->next;
-    if (conf->header_len) memcpy(header, conf->header, conf->header_len);
-    uint64_t air = fanout_air(f), start = fanout_start_position(f, conf->has_from, conf->from);
-    l->fd = fd;
-    l->opened_ns = clock_boot_ns();
-    l->cursor = mp3_frame_offset(f->kbps, start);
-    l->target = mp3_frame_offset(f->kbps, air);
-    l->skip_at = FANOUT_NOWHERE;
-    l->excused_lag_frames = air > start ? (uint32_t)(air - start) : 0;
-    l->pending = header;
-    l->pending_len = (uint32_t)conf->header_len;
-    l->pending_is_header = conf->header_len > 0;
-    l->icy = conf->icy != 0;
-    l->icy_left = FANOUT_ICY_METAINT;
-    l->agent = (uint8_t)fanout_agent_classify(conf->user_agent);
-    join_cohort(f, l, index);
+    fill_in(l, fd, conf, header);
+    place(f, l, conf);
+    fanout_socket_setup(f, fd, l->resumable);
+    if (l->client) fanout_clients_add(f, index);
     f->counts.opened++;
     f->counts.agents[l->agent]++;
-    if (f->counts.listening++ == 0) start_ticking(f);
+    f->counts.listening++;
+    fanout_wheel_join(f, index);
     /* a socket that is dead already is reported from the loop */
-    if (fanout_send(f, l) == FANOUT_FAILED) l->broken = 1;
+    enum fanout_sent sent = fanout_send(f, l);
+    if (sent == FANOUT_FAILED || sent == FANOUT_GONE) l->broken = 1;
+    if (l->bursting) fanout_wheel_burst(f, index);
     return 0;
 }
 

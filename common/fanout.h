@@ -7,6 +7,11 @@
  * the position it is sent with. A listener more than lag_limit_s behind the air is moved to a clean frame
  * boundary at the burst position once, and dropped the second time.
  *
+ * A resumable listener counts bytes: when its connection breaks it asks for the rest, at this node or another
+ * (`from=`, then Range). So it gets exactly the stream, without metadata, is never skipped, and whatever ends
+ * it from our side is a reset, never a clean end: too slow, no longer in the ring, the node stops, even a
+ * process that dies (SO_LINGER 0 is set from the start).
+ *
  * All sockets sit in one epoll of the fan-out's own (edge-triggered, EPOLLRDHUP), which is one event of the
  * loop. User memory per listener <= 256 bytes. */
 #ifndef FOREVER_COMMON_FANOUT_H
@@ -17,15 +22,17 @@
 #include "common/ring.h"
 
 struct event_base;
+struct iovec;
 struct fanout;
 
 #define FANOUT_ICY_METAINT 16000
 
 enum fanout_end {                /* why a listener ended */
                   FANOUT_CLIENT, /* it went */
-                  FANOUT_SLOW,   /* too far behind, twice */
+                  FANOUT_SLOW,   /* too far behind: twice, or once when resumable */
                   FANOUT_ERROR,  /* the socket failed */
                   FANOUT_SHUTDOWN,
+                  FANOUT_LOST, /* resumable, and its place is no longer in the ring */
                   FANOUT_END_COUNT
 };
 extern const char *const fanout_end_names[FANOUT_END_COUNT];
@@ -47,37 +54,89 @@ struct fanout_conf {
     double lag_limit_s; /* behind the air */
     /* the frame on air now (the first one not yet to be sent) */
     uint64_t (*air)(void *context);
-    /* called when a listener ended, from the loop, never from within fanout_add */
-    void (*ended)(void *context, enum fanout_end why, uint64_t bytes, double seconds);
+    /* ns until air is `frame` (0 or less: it is); INT64_MAX while the air stands. NULL: guessed from the
+     * length of frames, at more wake-ups. */
+    int64_t (*until)(void *context, uint64_t frame);
     void *context;
+};
+
+/* What is told of a listener that ended, for an access log. */
+struct fanout_ended {
+    enum fanout_end why;
+    uint64_t bytes; /* of the body: audio and metadata, without response header and chunk framing */
+    double seconds;
+    uint64_t client;
+    void *tag; /* as given to fanout_add; the callee's again */
 };
 
 /* Counters since the start: opened - closed = listening, to the unit. */
 struct fanout_counts {
     uint64_t opened, closed, ended[FANOUT_END_COUNT];
     uint64_t bytes; /* accepted by the kernel, metadata included, response headers not */
-    uint64_t writes, short_writes, skips;
+    uint64_t writes, short_writes, skips, turns;
     uint64_t listening, agents[AGENT_COUNT]; /* now */
     double seconds;                          /* listened, of ended listeners */
 };
 
 struct fanout *fanout_new(struct event_base *base, struct ring *ring, const struct fanout_conf *conf);
+/* Called for each listener that ended: from the loop or from fanout_free, never from within fanout_add. The
+ * context must live until fanout_free is over. */
+void fanout_on_ended(struct fanout *fanout, void (*ended)(void *context, const struct fanout_ended *ended),
+                     void *context);
 /* Ends every listener. abort_sockets: with a reset (SO_LINGER 0), so that players resume elsewhere instead of
- * believing in the end of the stream. */
+ * believing in the end of the stream. Resumable ones are reset in any case. */
 void fanout_free(struct fanout *fanout, int abort_sockets);
 
+/* The way to the network of a listener whose bytes do not go out plain (TLS). The fan-out watches the socket;
+ * self is asked to write and to read. */
+struct fanout_transport {
+    /* As sendmsg without blocking: how many bytes of the pieces it has taken over, or -1 with errno (EAGAIN:
+     * none). What it takes it has sent or keeps: the next call brings what follows, whatever that is then.
+     * Sets *full when the socket said EAGAIN: it is called again when that is writable, with count 0 when
+     * nothing else is to be sent. */
+    ssize_t (*write)(void *self, int fd, const struct iovec *pieces, int count, int *full);
+    /* The peer sent something: reads and forgets it. 1 when the peer has ended. */
+    int (*drain)(void *self, int fd);
+    /* The listener ended; its socket is closed (or, with reset, cut) after this. */
+    void (*free)(void *self, int reset);
+};
+
 struct fanout_listener_conf {
-    int icy;                /* splice metadata */
+    int icy;                /* splice metadata; not for resumable ones */
     const char *user_agent; /* read during the call only; NULL fine */
     int has_from;           /* start at `from` (clamped to what is held and aired) instead of the burst */
     uint64_t from;
+    int has_byte; /* instead: start at fanout_start_byte of this byte, in mid-frame if need be */
+    uint64_t byte;
+    int resumable;
+    int chunked;     /* HTTP/1.1 chunks, one a write; not with icy. The header says so, it is the caller's. */
+    uint64_t client; /* 0: none; fanout_find knows it by this */
+    void *tag;       /* handed back when it ended; on failure of fanout_add the caller keeps it */
+    const struct fanout_transport *transport; /* NULL: plain */
+    void *transport_self;
     const char *header; /* response header, sent first */
     size_t header_len;
 };
-/* Takes over the socket (closes it on failure). 0, or -1 with errno (ENOMEM, socket errors). */
+/* Takes over the socket and the transport (ends both on failure). 0, or -1 with errno (ENOMEM, socket
+ * errors). */
 int fanout_add(struct fanout *fanout, int fd, const struct fanout_listener_conf *conf);
 /* The position a listener added now would start at. */
 uint64_t fanout_start_position(const struct fanout *fanout, int has_from, uint64_t from);
+/* The byte a listener that asks for `byte` would start at: that one when it is held and aired, or is ahead of
+ * the air by at most what two nodes' clocks differ (it then waits for it), else the nearest frame's first. */
+uint64_t fanout_start_byte(const struct fanout *fanout, uint64_t byte);
+
+/* Where a listener is, in bytes of the endless stream (mp3_frame_at makes frames of them). */
+struct fanout_place {
+    uint64_t asked_byte;    /* what it asked for: conf.byte, or first_byte */
+    uint64_t first_byte;    /* what it got first */
+    uint64_t sent_byte;     /* the next one it will be sent */
+    uint64_t received_byte; /* what its system has acknowledged, to a few bytes */
+    uint64_t heard_byte;    /* played without a pause since the first byte, at most received_byte */
+    double seconds;         /* since it came */
+};
+/* The newest listener of that client id: 1, or 0 when there is none. */
+int fanout_find(const struct fanout *fanout, uint64_t client, struct fanout_place *out);
 const struct fanout_counts *fanout_counts(const struct fanout *fanout);
 size_t fanout_bytes_per_listener(void);
 

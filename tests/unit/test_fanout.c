@@ -19,7 +19,8 @@ static struct ring *ring;
 static struct fanout *fanout;
 static uint64_t air;
 static unsigned ended[FANOUT_END_COUNT], in_add;
-static uint64_t ended_bytes;
+static uint64_t ended_bytes, ended_client;
+static void *ended_tag;
 
 static uint64_t get_air(void *context)
 {
@@ -27,13 +28,22 @@ static uint64_t get_air(void *context)
     return air;
 }
 
-static void on_ended(void *context, enum fanout_end why, uint64_t bytes, double seconds)
+/* Time is what the test says, so the wheel looks often. */
+static int64_t get_until(void *context, uint64_t frame)
+{
+    (void)context;
+    return frame <= air ? 0 : 1000000;
+}
+
+static void on_ended(void *context, const struct fanout_ended *e)
 {
     (void)context;
     assert_false(in_add);
-    assert_true(seconds >= 0);
-    ended[why]++;
-    ended_bytes += bytes;
+    assert_true(e->seconds >= 0);
+    ended[e->why]++;
+    ended_bytes += e->bytes;
+    ended_client = e->client;
+    ended_tag = e->tag;
 }
 
 /* Frames up to `head` lie in the ring; `now` is on air. */
@@ -58,8 +68,9 @@ static void start(double burst_s, double lag_limit_s, uint64_t now, uint64_t hea
     air = now;
     fill(head);
     struct fanout_conf fc = {
-        .burst_s = burst_s, .lag_limit_s = lag_limit_s, .air = get_air, .ended = on_ended};
+        .burst_s = burst_s, .lag_limit_s = lag_limit_s, .air = get_air, .until = get_until};
     fanout = fanout_new(base, ring, &fc);
+    fanout_on_ended(fanout, on_ended, NULL);
     memset(ended, 0, sizeof ended);
     ended_bytes = 0;
 }
@@ -148,6 +159,13 @@ static void test_burst_and_bytes(void **state)
     stop(0);
 }
 
+static void until_writes(uint64_t count)
+{
+    for (int64_t end = net_now_ms() + NET_DEADLINE_MS;
+         fanout_counts(fanout)->writes < count && net_now_ms() < end;)
+        net_turn(base);
+}
+
 /* One write per listener and flight, the flights spread over the frames. */
 static void test_writes(void **state)
 {
@@ -157,22 +175,28 @@ static void test_writes(void **state)
     int fds[N];
     for (int i = 0; i < N; i++)
         fds[i] = add(&(struct fanout_listener_conf){0}, 0);
+    assert_int_equal(fanout_counts(fanout)->writes, N); /* a first flight of each, the rest in turn */
+    uint64_t first = offset(1000) - offset(fanout_start_position(fanout, 0, 0));
+    assert_true(fanout_counts(fanout)->bytes <= N * UINT64_C(14000) && first > 14000);
+    until_writes(UINT64_C(2) * N);
+    assert_int_equal(fanout_counts(fanout)->bytes, N * first);
     uint64_t before = fanout_counts(fanout)->writes, bytes = fanout_counts(fanout)->bytes;
-    assert_int_equal(before, N);
-    air += 1; /* two of 44 are in the cohort of each frame */
-    for (int64_t end = net_now_ms() + 1000; fanout_counts(fanout)->writes == before && net_now_ms() < end;)
-        net_turn(base);
-    assert_int_equal(fanout_counts(fanout)->writes, before + 2);
-    air += 21;
-    for (int64_t end = net_now_ms() + 1000; fanout_counts(fanout)->writes < before + N && net_now_ms() < end;)
-        net_turn(base);
-    before = fanout_counts(fanout)->writes;
+    unsigned turns[3] = {0};
+    for (int i = 0; i < 22; i++) { /* two cohorts of 16 and one of 12 */
+        air++;
+        for (uint64_t t = fanout_counts(fanout)->turns; fanout_counts(fanout)->turns < t + 2;)
+            net_turn(base);
+        uint64_t now = fanout_counts(fanout)->writes;
+        if (now > before) turns[now - before == 12 ? 2 : now - before == 16 ? 1 : 0]++;
+        before = now;
+    }
+    assert_int_equal(turns[0], 0);
+    assert_int_equal(turns[1], 2);
+    assert_int_equal(turns[2], 1);
     bytes = fanout_counts(fanout)->bytes;
     for (int round = 1; round <= 4; round++) {
         air += 22;
-        for (int64_t end = net_now_ms() + 1000;
-             fanout_counts(fanout)->writes < before + N && net_now_ms() < end;)
-            net_turn(base);
+        until_writes(before + N);
         assert_int_equal(fanout_counts(fanout)->writes, before + N);
         uint64_t each = (fanout_counts(fanout)->bytes - bytes) / N;
         assert_in_range(each, 13700, 14000);
