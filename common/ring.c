@@ -19,6 +19,7 @@
 struct ring {
     struct ring_file file;
     struct ring_marks marks;
+    struct ring *marks_of; /* NULL: its own */
     uint64_t byte_tail, byte_head;
     int lost;
 };
@@ -26,6 +27,11 @@ struct ring {
 static struct ring_state *state_of(struct ring *ring)
 {
     return &ring->file.state;
+}
+
+static const struct ring_marks *marks_read(const struct ring *ring)
+{
+    return ring->marks_of ? &ring->marks_of->marks : &ring->marks;
 }
 
 /* Publishes the state and what follows from it. */
@@ -66,11 +72,13 @@ int ring_open(struct ring **out, const struct ring_conf *conf, char **cause)
     /* one block more: the tail moves by whole blocks */
     uint64_t blocks = ring_file_blocks(conf->kbps, (uint64_t)frames + 1 + MP3_PERIOD_FRAMES);
     struct ring *ring = xcalloc(1, sizeof *ring);
-    if (ring_load(&ring->file, conf->path, conf->kbps, blocks, &ring->lost, cause)) {
+    ring->marks_of = conf->marks_of;
+    if (ring_load(&ring->file, conf->path, conf->kbps, blocks, conf->resting ? RING_RESTS : 0, &ring->lost,
+                  cause)) {
         free(ring);
         return -1;
     }
-    ring_marks_open(&ring->marks, conf->path, mark_holds, ring);
+    ring_marks_open(&ring->marks, conf->marks_of ? NULL : conf->path, mark_holds, ring);
     struct ring_state *state = state_of(ring);
     if (ring->marks.count && ring->marks.by_serial[ring->marks.count - 1]->serial >= state->serial_next)
         state->serial_next = ring->marks.by_serial[ring->marks.count - 1]->serial + 1;
@@ -188,6 +196,49 @@ void ring_reset(struct ring *ring, const char *station, uint32_t branch, uint64_
     ring_marks_clear(&ring->marks);
 }
 
+void ring_rest(struct ring *ring)
+{
+    struct ring_state *state = state_of(ring);
+    if (state->flags & RING_RESTS) return;
+    state->tail = state->floor = state->head;
+    state->partial_crc = 0;
+    state->flags |= RING_RESTS;
+    publish(ring); /* nothing is held any more: then its room may go */
+    ring_file_punch(&ring->file);
+    ring_marks_evict(&ring->marks, state->tail);
+}
+
+int ring_resting(const struct ring *ring)
+{
+    return (ring->file.state.flags & RING_RESTS) != 0;
+}
+
+int ring_rouse(struct ring *ring, char **cause)
+{
+    if (!ring_resting(ring)) return 0;
+    if (ring_file_fill(&ring->file, cause)) return -1;
+    state_of(ring)->flags &= ~(uint32_t)RING_RESTS;
+    publish(ring);
+    return 0;
+}
+
+int ring_align(struct ring *ring, const struct ring *lead)
+{
+    struct ring_state *state = state_of(ring);
+    uint64_t fork = UINT64_MAX;
+    int lost = strcmp(ring_station(ring), ring_station(lead)) != 0 ||
+               ring_fork_after(lead, state->branch, state->head, &fork);
+    if (!lost && fork < state->floor) lost = 1;
+    if (lost) {
+        ring_reset(ring, ring_station(lead), ring_branch(lead), state->head);
+        return 1;
+    }
+    if (state->branch != ring_branch(lead))
+        return ring_retract(ring, ring_branch(lead), fork < state->head ? fork : state->head, NULL) ? 1 : 0;
+    ring_set_floor(ring, ring_floor(lead));
+    return 0;
+}
+
 /* Counts bytes [from, to) of the stream into the checksums of their blocks. */
 static void checksum(struct ring_file *file, uint64_t from, uint64_t to)
 {
@@ -211,6 +262,7 @@ int ring_append(struct ring *ring, uint32_t branch, uint64_t position, unsigned 
                          "frames of branch %" PRIu32 " position %" PRIu64 ", expected %" PRIu32 " %" PRIu64,
                          branch, position, state->branch, state->head);
     if (position + count > RING_POSITION_MAX) return cause_set(cause, "the end of all positions");
+    if (ring_resting(ring)) return cause_set(cause, "frames for a ring at rest");
     if (mp3_frames_check(ring->file.kbps, position, count, bytes, len, cause)) return -1;
     if (count == 0) return 0;
     uint64_t blocks = (position + count - 1) / MP3_PERIOD_FRAMES + 1;
@@ -294,6 +346,7 @@ int ring_mark_add(struct ring *ring, uint32_t branch, uint64_t position, const c
 {
     struct ring_state *state = state_of(ring);
     uint64_t fork;
+    if (ring->marks_of) return cause_set(cause, "this ring's marks are another's");
     if (!kind_valid(kind)) return cause_set(cause, "a mark's kind can't be \"%.40s\"", kind);
     if (!json_is_object(body)) return cause_set(cause, "a mark's body must be an object");
     if (position > RING_POSITION_MAX) return cause_set(cause, "a mark at position %" PRIu64, position);
@@ -314,28 +367,31 @@ int ring_mark_add(struct ring *ring, uint32_t branch, uint64_t position, const c
 
 const struct ring_mark *ring_mark(const struct ring *ring, size_t index)
 {
-    return index < ring->marks.count ? ring->marks.by_position[index] : NULL;
+    const struct ring_marks *marks = marks_read(ring);
+    return index < marks->count ? marks->by_position[index] : NULL;
 }
 
 const struct ring_mark *ring_mark_at(const struct ring *ring, const char *kind, uint64_t position)
 {
-    for (size_t i = ring_marks_upto(&ring->marks, position); i-- > 0;) {
-        if (strcmp(ring->marks.by_position[i]->kind, kind) == 0) return ring->marks.by_position[i];
+    const struct ring_marks *marks = marks_read(ring);
+    for (size_t i = ring_marks_upto(marks, position); i-- > 0;) {
+        if (strcmp(marks->by_position[i]->kind, kind) == 0) return marks->by_position[i];
     }
     return NULL;
 }
 
 const struct ring_mark *ring_mark_since(const struct ring *ring, uint64_t after)
 {
-    size_t low = 0, high = ring->marks.count;
+    const struct ring_marks *marks = marks_read(ring);
+    size_t low = 0, high = marks->count;
     while (low < high) {
         size_t mid = low + (high - low) / 2;
-        if (ring->marks.by_serial[mid]->serial <= after)
+        if (marks->by_serial[mid]->serial <= after)
             low = mid + 1;
         else
             high = mid;
     }
-    return low < ring->marks.count ? ring->marks.by_serial[low] : NULL;
+    return low < marks->count ? marks->by_serial[low] : NULL;
 }
 
 /* --- the pacer's memory --- */

@@ -32,6 +32,10 @@ struct ring_conf {
     unsigned kbps;
     double past_s; /* kept behind the air */
     double lead_s; /* held ahead of it */
+    /* The ring whose marks are also this one's: the same programme at another bit rate. It outlives this one,
+     * which keeps no marks of its own (its mark functions read those; none can be added). NULL: its own. */
+    struct ring *marks_of;
+    int resting; /* a fresh file begins at rest: see ring_rest */
 };
 
 /* Opens, or makes afresh when there is none, or when bit rate or version differ (the old one is renamed
@@ -58,6 +62,13 @@ int ring_lost(const struct ring *ring);
  * Marks, forks and anchor go; the floor is position (at most RING_POSITION_MAX). */
 void ring_reset(struct ring *ring, const char *station, uint32_t branch, uint64_t position);
 
+/* Gives up all frames and their room, on disk and in memory; the file, its size and the mapping stay. */
+void ring_rest(struct ring *ring);
+int ring_resting(const struct ring *ring);
+/* Takes the room back, before the first frame: 0, or -1 with *cause when the disk is full. Nothing when it
+ * does not rest. */
+int ring_rouse(struct ring *ring, char **cause);
+
 /* Appends frames at head; position and branch must be head's own and the bytes must pass mp3_frames_check.
  * Old frames go as needed, but none at or after floor: then -1 (the sender ignored its credit). 0, or -1
  * with *cause; on failure nothing has changed. */
@@ -83,6 +94,11 @@ uint64_t ring_byte_head(const struct ring *ring);
 int ring_fork_after(const struct ring *ring, uint32_t branch, uint64_t position, uint64_t *out);
 /* The branch in which the frame at position was made (or will be, at and after head). */
 uint32_t ring_branch_at(const struct ring *ring, uint64_t position);
+
+/* Brings a ring at another bit rate into line with the one that leads (same programme, same positions): takes
+ * over its branch, dropping what lies after the fork, and its floor. 0; 1 when what it held is of no use
+ * (another station, an unknown branch) and it was emptied: it must be reset before frames can come. */
+int ring_align(struct ring *ring, const struct ring *lead);
 
 struct ring_mark {
     uint64_t serial; /* counts up, never reused: a reader remembers the last one seen */

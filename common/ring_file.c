@@ -113,7 +113,10 @@ int ring_file_create(struct ring_file *file, const char *path, unsigned kbps, ui
                     : memfd_create("ring", MFD_CLOEXEC);
     if (file->fd < 0) return cause_set(cause, "can't make %s: %s", path ? path : "a ring", strerror(errno));
     /* all of it now: a full disk must be an error here, not a SIGBUS on the air */
-    int error = posix_fallocate(file->fd, 0, (off_t)(file->head_bytes + file->data_bytes));
+    size_t whole = file->head_bytes + file->data_bytes;
+    int rests = (state->flags & RING_RESTS) != 0;
+    int error = posix_fallocate(file->fd, 0, (off_t)(rests ? file->head_bytes : whole));
+    if (!error && rests && ftruncate(file->fd, (off_t)whole)) error = errno;
     if (error) {
         cause_set(cause, "no room for %s: %s", path ? path : "a ring", strerror(error));
         goto fail;
@@ -226,6 +229,20 @@ void ring_file_commit(struct ring_file *file)
     atomic_thread_fence(memory_order_seq_cst); /* the data first */
     memcpy(file->head + STATE_AT + (state->sequence & 1) * STATE_STEP, state, sizeof *state);
     atomic_thread_fence(memory_order_seq_cst); /* what follows may overwrite what no longer counts */
+}
+
+void ring_file_punch(struct ring_file *file)
+{
+    /* where the file system can't, the file keeps its size: no more than that is lost */
+    fallocate(file->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)file->head_bytes,
+              (off_t)file->data_bytes);
+    madvise(file->data, 2 * file->data_bytes, MADV_DONTNEED);
+}
+
+int ring_file_fill(struct ring_file *file, char **cause)
+{
+    int error = posix_fallocate(file->fd, (off_t)file->head_bytes, (off_t)file->data_bytes);
+    return error ? cause_set(cause, "no room for a ring: %s", strerror(error)) : 0;
 }
 
 int ring_file_sync(struct ring_file *file, char **cause)

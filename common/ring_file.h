@@ -26,7 +26,7 @@
 #define RING_FORKS      256
 #define RING_BOOT_BYTES 40
 
-enum { RING_HAS_ANCHOR = 1, RING_CLEAN = 2 };
+enum { RING_HAS_ANCHOR = 1, RING_CLEAN = 2, RING_RESTS = 4 };
 
 struct ring_state {
     uint64_t sequence;
@@ -63,7 +63,8 @@ struct ring_file {
     struct ring_fork *forks;
 };
 
-/* Makes a file (in memory when path is NULL) with that state as its first; 0, or -1 with *cause. */
+/* Makes a file (in memory when path is NULL) with that state as its first; 0, or -1 with *cause. With
+ * RING_RESTS in its flags the data has no room yet. */
 int ring_file_create(struct ring_file *file, const char *path, unsigned kbps, uint64_t blocks,
                      const struct ring_state *state, char **cause);
 /* 0; 1 when there is no such file; 2 with *cause when it can't be used as a ring of kbps; -1 with *cause when
@@ -71,6 +72,9 @@ int ring_file_create(struct ring_file *file, const char *path, unsigned kbps, ui
 int ring_file_open(struct ring_file *file, const char *path, unsigned kbps, char **cause);
 void ring_file_close(struct ring_file *file);
 void ring_file_commit(struct ring_file *file);
+/* Gives the data's room back (what is read there then is zero), and takes it again: 0, or -1 with *cause. */
+void ring_file_punch(struct ring_file *file);
+int ring_file_fill(struct ring_file *file, char **cause);
 /* To the disk, before a rename. */
 int ring_file_sync(struct ring_file *file, char **cause);
 

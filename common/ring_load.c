@@ -136,10 +136,12 @@ static int set_aside(const char *path, char **cause)
     return rc;
 }
 
-static int file_fresh(struct ring_file *file, const char *path, unsigned kbps, uint64_t blocks, char **cause)
+static int file_fresh(struct ring_file *file, const char *path, unsigned kbps, uint64_t blocks,
+                      uint32_t flags, char **cause)
 {
     struct ring_state state;
     state_fresh(&state);
+    state.flags = flags;
     if (!path) return ring_file_create(file, NULL, kbps, blocks, &state, cause);
     char *beside = xasprintf("%s.new", path);
     int rc = ring_file_create(file, beside, kbps, blocks, &state, cause);
@@ -148,8 +150,8 @@ static int file_fresh(struct ring_file *file, const char *path, unsigned kbps, u
     return rc;
 }
 
-int ring_load(struct ring_file *file, const char *path, unsigned kbps, uint64_t blocks, int *lost,
-              char **cause)
+int ring_load(struct ring_file *file, const char *path, unsigned kbps, uint64_t blocks, uint32_t flags,
+              int *lost, char **cause)
 {
     char *why = NULL;
     *lost = 0;
@@ -166,7 +168,7 @@ int ring_load(struct ring_file *file, const char *path, unsigned kbps, uint64_t 
         free(why);
         if (set_aside(path, cause)) return -1;
     }
-    if (rc > 0) return file_fresh(file, path, kbps, blocks, cause);
+    if (rc > 0) return file_fresh(file, path, kbps, blocks, flags, cause);
     *lost = verify(file);
     if (!(file->state.flags & RING_CLEAN) && strcmp(file->state.boot, clock_boot_id())) {
         *lost = 1; /* the machine went down: later states may not have reached the disk */

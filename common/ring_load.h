@@ -4,8 +4,9 @@
 #define FOREVER_COMMON_RING_LOAD_H
 #include "common/ring_file.h"
 
-/* path NULL: in memory. *lost: see ring_lost. 0, or -1 with *cause. The state is not yet published. */
-int ring_load(struct ring_file *file, const char *path, unsigned kbps, uint64_t blocks, int *lost,
-              char **cause);
+/* path NULL: in memory. flags: of a fresh file's state. *lost: see ring_lost. 0, or -1 with *cause. The state
+ * is not yet published. */
+int ring_load(struct ring_file *file, const char *path, unsigned kbps, uint64_t blocks, uint32_t flags,
+              int *lost, char **cause);
 
 #endif

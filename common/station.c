@@ -283,14 +283,41 @@ uint64_t station_peak(const struct station *s)
     return s->peak;
 }
 
-static const struct http_route routes[] = {
+/* The main mount's routes stand for those of every mount. */
+#define MOUNT_ROUTES 3
+static const struct http_route stream_routes[MOUNT_ROUTES] = {
     {HTTP_GET | HTTP_HEAD, "/stream.mp3", on_stream, 1,
      "the stream; ICY metadata on request, ?from=FRAME resumes"},
     {HTTP_GET, "/stream.m3u", station_on_m3u, 1, "playlist with the stream's address"},
     {HTTP_GET, "/stream.pls", station_on_pls, 1, "the same, as PLS"},
+};
+static const struct http_route main_routes[] = {
     {HTTP_GET, "/status-json.xsl", station_on_status, 1, "what Icecast says about its mounts"},
     {HTTP_GET, "/health", station_on_health, 1, "200 when the node is well, else 503 with the reason"},
 };
+
+/* Counters keep a route's path for as long as the program runs, so those of a mount are never freed. */
+static const struct http_route *routes_of(const char *mount)
+{
+    static struct named {
+        struct named *next;
+        char *mount;
+        struct http_route routes[MOUNT_ROUTES];
+    } * known;
+    if (!strcmp(mount, "stream")) return stream_routes;
+    struct named *n = known;
+    while (n && strcmp(n->mount, mount))
+        n = n->next;
+    if (n) return n->routes;
+    n = xcalloc(1, sizeof *n);
+    n->mount = xstrdup(mount);
+    memcpy(n->routes, stream_routes, sizeof n->routes);
+    for (int i = 0; i < MOUNT_ROUTES; i++)
+        n->routes[i].path = xasprintf("/%s%s", mount, strrchr(stream_routes[i].path, '.'));
+    n->next = known;
+    known = n;
+    return n->routes;
+}
 
 struct station *station_new(struct event_base *base, struct http_server *http, struct ring *ring,
                             struct fanout *fanout, const struct station_conf *conf)
@@ -303,14 +330,25 @@ struct station *station_new(struct event_base *base, struct http_server *http, s
     s->started_wall_ns = clock_wall_ns();
     STAILQ_INIT(&s->waiters);
     s->timeout = evtimer_new(base, on_timeout, s);
-    http_server_routes(http, routes, sizeof routes / sizeof *routes, s);
+    s->mount = conf->mount ? conf->mount : "stream";
+    s->routes = routes_of(s->mount);
+    LIST_INIT(&s->further);
+    http_server_routes(http, s->routes, MOUNT_ROUTES, s);
+    if (conf->main)
+        LIST_INSERT_HEAD(&conf->main->further, s, sibling);
+    else
+        http_server_routes(http, main_routes, sizeof main_routes / sizeof *main_routes, s);
     return s;
 }
 
 void station_free(struct station *s)
 {
     if (!s) return;
-    http_server_unroute(s->http, routes, s);
+    http_server_unroute(s->http, s->routes, s);
+    if (s->conf.main)
+        LIST_REMOVE(s, sibling);
+    else
+        http_server_unroute(s->http, main_routes, s);
     struct station_waiter *w;
     while ((w = STAILQ_FIRST(&s->waiters))) {
         struct http_request *r = w->request;

@@ -1,5 +1,6 @@
-/* station: the listener's side of a node, the same at the root and at a relay: /stream.mp3, /stream.m3u,
- * /stream.pls, /status-json.xsl, /health, over one ring, its pacer's air and the fan-out.
+/* station: the listener's side of a mount of a node, the same at the root and at a relay: /NAME.mp3,
+ * /NAME.m3u and /NAME.pls over one ring, its pacer's air and the fan-out. The main mount, /stream.mp3, also
+ * brings /status-json.xsl, which shows all mounts, and /health.
  *
  * The program decides who is let in (admission) and what a node calls itself; everything a player sees is
  * here, so that no client can tell the nodes apart. */
@@ -30,6 +31,8 @@ struct station_identity {
 struct station_conf {
     struct station_identity identity; /* strings borrowed, like the rest */
     const char *public_url;           /* absolute, without trailing slash; NULL: from the Host header */
+    const char *mount;                /* NULL: "stream" */
+    struct station *main; /* outlives this one, which is a further mount; NULL: this is the main one */
     int wait_ms;
     /* Called for each GET and HEAD of the stream (probe set for HEAD: counts nothing). location: at least
      * 1024 bytes. */

@@ -27,11 +27,17 @@ struct station {
     int waking, woken_again;
     uint64_t peak;
     int64_t started_wall_ns;
+    const char *mount;
+    const struct http_route *routes; /* of the mount */
+    LIST_HEAD(, station) further;    /* the main one's: the other mounts */
+    LIST_ENTRY(station) sibling;
 };
 
 uint64_t station_air(const struct station *station);
 /* Absolute URL of a path of this node, in fresh memory; relative when nobody knows a host. */
 char *station_url(const struct station *station, const struct http_request *request, const char *path);
+/* The same of the stream itself. */
+char *station_stream_url(const struct station *station, const struct http_request *request);
 
 void station_on_m3u(void *context, struct http_request *request);
 void station_on_pls(void *context, struct http_request *request);

@@ -20,6 +20,13 @@ char *station_url(const struct station *s, const struct http_request *r, const c
     return xasprintf("%s://%s%s", scheme && !strcasecmp(scheme, "https") ? "https" : "http", host, path);
 }
 
+char *station_stream_url(const struct station *s, const struct http_request *r)
+{
+    char path[64];
+    snprintf(path, sizeof path, "/%s.mp3", s->mount);
+    return station_url(s, r, path);
+}
+
 static const char *name_of(const struct station *s)
 {
     const char *name = s->conf.identity.name;
@@ -39,7 +46,7 @@ static char *one_line(const char *text)
 void station_on_m3u(void *context, struct http_request *r)
 {
     const struct station *s = context;
-    char *url = station_url(s, r, "/stream.mp3"), *name = one_line(name_of(s));
+    char *url = station_stream_url(s, r), *name = one_line(name_of(s));
     char *text = xasprintf("#EXTM3U\n#EXTINF:-1,%s\n%s\n", name, url);
     http_add_header(r, "Cache-Control", "no-cache");
     http_reply(r, 200, "audio/x-mpegurl", text, strlen(text));
@@ -51,7 +58,7 @@ void station_on_m3u(void *context, struct http_request *r)
 void station_on_pls(void *context, struct http_request *r)
 {
     const struct station *s = context;
-    char *url = station_url(s, r, "/stream.mp3"), *name = one_line(name_of(s));
+    char *url = station_stream_url(s, r), *name = one_line(name_of(s));
     char *text =
         xasprintf("[playlist]\nNumberOfEntries=1\nFile1=%s\nTitle1=%s\nLength1=-1\nVersion=2\n", url, name);
     http_add_header(r, "Cache-Control", "no-cache");
@@ -102,7 +109,7 @@ static json_t *source_json(const struct station *s, const struct http_request *r
     set_text(source, "genre", genre && *genre ? genre : "various");
     json_object_set_new(source, "listener_peak", json_integer((json_int_t)s->peak));
     json_object_set_new(source, "listeners", json_integer((json_int_t)fanout_counts(s->fanout)->listening));
-    char *url = station_url(s, r, "/stream.mp3");
+    char *url = station_stream_url(s, r);
     set_text(source, "listenurl", url);
     free(url);
     json_object_set_new(source, "samplerate", json_integer(MP3_RATE));
@@ -131,7 +138,17 @@ void station_on_status(void *context, struct http_request *r)
     set_text(icestats, "location", "Earth");
     set_text(icestats, "server_id", "forever " FOREVER_VERSION);
     set_moment(icestats, "server_start", s->started_wall_ns);
-    json_object_set_new(icestats, "source", source_json(s, r));
+    /* as Icecast does: an object while there is one mount, else a list */
+    json_t *source = source_json(s, r);
+    const struct station *further;
+    if (!LIST_EMPTY(&s->further)) {
+        json_t *list = json_array();
+        json_array_append_new(list, source);
+        LIST_FOREACH(further, &s->further, sibling)
+        json_array_insert_new(list, 1, source_json(further, r));
+        source = list;
+    }
+    json_object_set_new(icestats, "source", source);
     json_object_set_new(root, "icestats", icestats);
     free(host);
     free(url);

@@ -258,7 +258,7 @@ static void closed(void *context, void *peer)
 
 static struct ring *open_ring(double past_s, double lead_s)
 {
-    struct ring_conf conf = {NULL, KBPS, past_s, lead_s};
+    struct ring_conf conf = {.kbps = KBPS, .past_s = past_s, .lead_s = lead_s};
     struct ring *out = NULL;
     assert_int_equal(ring_open(&out, &conf, NULL), 0);
     return out;

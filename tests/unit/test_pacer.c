@@ -58,7 +58,7 @@ static void wait_ns(int64_t ns)
 
 static struct ring *open_ring(const char *where, double past_s, double lead_s)
 {
-    struct ring_conf conf = {where, KBPS, past_s, lead_s};
+    struct ring_conf conf = {.path = where, .kbps = KBPS, .past_s = past_s, .lead_s = lead_s};
     struct ring *ring = NULL;
     assert_int_equal(ring_open(&ring, &conf, NULL), 0);
     return ring;

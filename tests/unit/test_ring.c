@@ -50,7 +50,7 @@ static int teardown(void **state)
 
 static struct ring *open_ring(const char *where, double past_s, double lead_s)
 {
-    struct ring_conf conf = {where, KBPS, past_s, lead_s};
+    struct ring_conf conf = {.path = where, .kbps = KBPS, .past_s = past_s, .lead_s = lead_s};
     struct ring *ring = NULL;
     char *cause = NULL;
     if (ring_open(&ring, &conf, &cause)) fail_msg("%s", cause);
@@ -492,7 +492,7 @@ static void test_other_files(void **state)
     }
 
     /* another bit rate: the old one is kept beside */
-    struct ring_conf conf = {path, 128, 5, 5};
+    struct ring_conf conf = {.path = path, .kbps = 128, .past_s = 5, .lead_s = 5};
     assert_int_equal(ring_open(&ring, &conf, NULL), 0);
     assert_int_equal(ring_head(ring), 0);
     assert_null(ring_mark(ring, 0));
@@ -510,12 +510,12 @@ static void test_other_files(void **state)
     ring = open_ring(path, 5, 5);
     assert_int_equal(ring_head(ring), 0);
     ring_close(ring);
-    conf = (struct ring_conf){"/nonexistent/ring", KBPS, 5, 5};
+    conf = (struct ring_conf){.path = "/nonexistent/ring", .kbps = KBPS, .past_s = 5, .lead_s = 5};
     char *cause = NULL;
     assert_int_equal(ring_open(&ring, &conf, &cause), -1);
     assert_non_null(strstr(cause, "/nonexistent/ring"));
     free(cause);
-    conf = (struct ring_conf){NULL, 100, 5, 5};
+    conf = (struct ring_conf){.kbps = 100, .past_s = 5, .lead_s = 5};
     assert_int_equal(ring_open(&ring, &conf, NULL), -1);
 }
 
@@ -745,6 +745,89 @@ static void test_kill(void **state)
     munmap(j, sizeof *j);
 }
 
+static uint64_t room_of(const char *where)
+{
+    struct stat st;
+    assert_int_equal(stat(where, &st), 0);
+    return (uint64_t)st.st_blocks * 512;
+}
+
+/* A ring at rest has no room of its own, remembers that over a restart, and takes frames once it is roused.
+ */
+static void test_rest(void **state)
+{
+    (void)state;
+    const struct ring_conf conf = {.path = path, .kbps = KBPS, .past_s = 30, .lead_s = 30, .resting = 1};
+    struct ring *ring = NULL;
+    char *cause = NULL;
+    assert_int_equal(ring_open(&ring, &conf, &cause), 0);
+    assert_true(ring_resting(ring));
+    assert_in_range(room_of(path), 1, 64 << 10);
+    assert_int_equal(append(ring, 1, 5), -1);
+    assert_int_equal(ring_rouse(ring, &cause), 0);
+    ring_reset(ring, ring_station(ring), 3, 98);
+    assert_int_equal(append(ring, 60, 5), 0);
+    assert_frames(ring, 98, 158, 5);
+    assert_in_range(room_of(path), 480 << 10, 2 << 20); /* 60 s of 64 kbit/s */
+    ring_close(ring);
+    assert_int_equal(ring_open(&ring, &conf, &cause), 0); /* what was awake is not put to rest */
+    assert_false(ring_resting(ring));
+    assert_frames(ring, 98, 158, 5);
+    ring_rest(ring);
+    assert_in_range(room_of(path), 1, 64 << 10);
+    assert_int_equal(ring_head(ring), 158);
+    assert_int_equal(ring_tail(ring), 158);
+    assert_null(ring_bytes(ring, mp3_frame_offset(KBPS, 157), mp3_frame_offset(KBPS, 158)));
+    ring_close(ring);
+    assert_int_equal(ring_open(&ring, &conf, &cause), 0);
+    assert_true(ring_resting(ring));
+    assert_int_equal(ring_rouse(ring, &cause), 0);
+    assert_int_equal(append(ring, 100, 6), 0);
+    assert_frames(ring, 158, 258, 6);
+    ring_close(ring);
+}
+
+/* A ring at another bit rate has the marks of the one that leads, and its forks. */
+static void test_align(void **state)
+{
+    (void)state;
+    struct ring *lead = open_ring(NULL, 30, 30), *ring = NULL;
+    const struct ring_conf conf = {.kbps = KBPS, .past_s = 30, .lead_s = 30, .marks_of = lead};
+    char *cause = NULL;
+    assert_int_equal(ring_open(&ring, &conf, &cause), 0);
+    assert_int_equal(ring_align(ring, lead), 1); /* another station */
+    assert_string_equal(ring_station(ring), ring_station(lead));
+    ring_reset(ring, ring_station(lead), ring_branch(lead), 0);
+    assert_int_equal(append(lead, 200, 1), 0);
+    assert_int_equal(append(ring, 150, 2), 0);
+    assert_int_equal(mark(lead, 120, "title", 7), 0);
+    assert_int_equal(number_of(ring_mark_at(ring, "title", 130)), 7);
+    assert_int_equal(number_of(ring_mark(ring, 0)), 7);
+    assert_int_equal(number_of(ring_mark_since(ring, 0)), 7);
+    assert_int_equal(mark(ring, 130, "title", 8), -1);
+    ring_set_floor(lead, 60);
+    assert_int_equal(ring_align(ring, lead), 0);
+    assert_int_equal(ring_floor(ring), 60);
+    assert_int_equal(ring_retract(lead, 1, 180, &cause), 0); /* beyond what the other has */
+    assert_int_equal(ring_align(ring, lead), 0);
+    assert_int_equal(ring_branch(ring), 1);
+    assert_int_equal(ring_head(ring), 150);
+    assert_int_equal(ring_retract(lead, 2, 100, &cause), 0);
+    assert_int_equal(ring_align(ring, lead), 0);
+    assert_int_equal(ring_branch(ring), 2);
+    assert_int_equal(ring_head(ring), 100);
+    assert_null(ring_mark(ring, 0)); /* gone with the old future */
+    assert_frames(ring, 0, 100, 2);
+    assert_int_equal(append(ring, 20, 3), 0);
+    assert_int_equal(append(lead, 40, 3), 0);
+    ring_reset(lead, ring_station(lead), 9, 5000);
+    assert_int_equal(ring_align(ring, lead), 1); /* an unknown branch */
+    assert_int_equal(ring_tail(ring), ring_head(ring));
+    assert_int_equal(ring_branch(ring), 9);
+    ring_close(ring);
+    ring_close(lead);
+}
+
 int main(void)
 {
 #define CASE(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -756,6 +839,7 @@ int main(void)
         CASE(test_torn_marks),  CASE(test_damaged_blocks),
         CASE(test_other_files), CASE(test_state_copies),
         CASE(test_other_boot),  CASE(test_kill),
+        CASE(test_rest),        CASE(test_align),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -334,6 +334,38 @@ static void test_pages(void **state)
     stop();
 }
 
+/* A further mount has pages of its own and stands beside the main one in what Icecast's clients read. */
+static void test_further_mount(void **state)
+{
+    (void)state;
+    start();
+    struct station_conf low = conf;
+    low.mount = "low";
+    low.main = station;
+    struct station *further = station_new(base, http, ring, fanout, &low);
+    struct net_bytes b;
+    close(ask("GET /low.m3u HTTP/1.1\r\nHost: r\r\nConnection: close\r\n\r\n", NULL, &b));
+    assert_non_null(strstr(b.data, "\nhttp://r/low.mp3\n"));
+    free(b.data);
+    int fd = ask("GET /low.mp3 HTTP/1.1\r\nHost: r\r\n\r\n", "\r\n\r\n", &b);
+    assert_memory_equal(b.data, "HTTP/1.1 200 OK\r\n", 17);
+    free(b.data);
+    json_t *value = get_json("/status-json.xsl", 200);
+    json_t *list = json_object_get(json_object_get(value, "icestats"), "source");
+    assert_int_equal(json_array_size(list), 2);
+    assert_string_equal(json_str_or(json_array_get(list, 0), "listenurl", "", NULL),
+                        "http://radio.example:8000/stream.mp3");
+    assert_string_equal(json_str_or(json_array_get(list, 1), "listenurl", "", NULL),
+                        "http://radio.example:8000/low.mp3");
+    json_decref(value);
+    close(fd);
+    station_free(further);
+    close(ask("GET /low.m3u HTTP/1.1\r\nHost: r\r\nConnection: close\r\n\r\n", NULL, &b));
+    assert_memory_equal(b.data, "HTTP/1.1 404 ", 13);
+    free(b.data);
+    stop();
+}
+
 static void test_agents(void **state)
 {
     (void)state;
@@ -351,7 +383,7 @@ int main(void)
         cmocka_unit_test(test_stream), cmocka_unit_test(test_head_is_the_same),
         cmocka_unit_test(test_from),   cmocka_unit_test(test_redirect),
         cmocka_unit_test(test_wait),   cmocka_unit_test(test_pages),
-        cmocka_unit_test(test_agents),
+        cmocka_unit_test(test_agents), cmocka_unit_test(test_further_mount),
     };
     return cmocka_run_group_tests(tests, loop_setup, loop_teardown);
 }

@@ -1,0 +1,99 @@
+/* mount: the operator's list and the list that nodes tell each other. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "common/mount.h"
+
+static void expect(const char *text, const char *name, unsigned kbps, int always)
+{
+    struct mount_spec spec;
+    char *cause = NULL;
+    if (mount_spec_parse(text, &spec, &cause)) fail_msg("%s: %s", text, cause);
+    assert_string_equal(spec.name, name);
+    assert_int_equal(spec.kbps, kbps);
+    assert_int_equal(spec.always, always);
+}
+
+static void refuse(const char *text, const char *why)
+{
+    struct mount_spec spec;
+    char *cause = NULL;
+    assert_int_equal(mount_spec_parse(text, &spec, &cause), -1);
+    if (!strstr(cause, why)) fail_msg("%s: %s", text, cause);
+    free(cause);
+}
+
+static void test_parse(void **state)
+{
+    (void)state;
+    expect("low:64", "low", 64, 0);
+    expect("high-q_1:320:always", "high-q_1", 320, 1);
+    expect("abcdefghijklmnopqrstuvwxyz01234:128", "abcdefghijklmnopqrstuvwxyz01234", 128, 0);
+    refuse("abcdefghijklmnopqrstuvwxyz012345:128", "1 to 31 letters");
+    refuse("low", "NAME:KBITS");
+    refuse(":64", "1 to 31 letters");
+    refuse("Low:64", "no name of a mount");
+    refuse("a/b:64", "no name of a mount");
+    refuse("low:65", "64, 80, 96");
+    refuse("low:32", "64, 80, 96");
+    refuse("low:", "64, 80, 96");
+    refuse("low:-64", "64, 80, 96");
+    refuse("low:99999999999999999999", "64, 80, 96");
+    refuse("low:64:now", ":always");
+    refuse("low:64k", ":always");
+}
+
+static void test_lists(void **state)
+{
+    (void)state;
+    struct mount_spec list[MOUNTS_MAX] = {{"stream", 192, 1}, {"low", 64, 0}}, back[MOUNTS_MAX];
+    char *cause = NULL;
+    json_t *json = mount_specs_json(list, 2);
+    assert_int_equal(mount_specs_read(json, back, &cause), 2);
+    assert_string_equal(back[1].name, "low");
+    assert_int_equal(back[1].kbps, 64);
+    assert_int_equal(back[0].always, 1);
+    assert_int_equal(back[1].always, 0);
+    assert_int_equal(mount_spec_find(back, 2, "low"), 1);
+    assert_int_equal(mount_spec_find(back, 2, "none"), -1);
+    json_decref(json);
+    static const char *const bad[] = {
+        "[]",
+        "{}",
+        "[{\"name\":\"low\",\"kbps\":64}]",
+        "[{\"name\":\"stream\",\"kbps\":63}]",
+        "[{\"name\":\"stream\",\"kbps\":64},{\"name\":\"stream\",\"kbps\":64}]",
+        "[{\"name\":\"stream\",\"kbps\":64},{\"name\":\"../x\",\"kbps\":64}]",
+        "[{\"name\":\"stream\",\"kbps\":\"64\"}]",
+        "[7]",
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        json = json_loads(bad[i], 0, NULL);
+        cause = NULL;
+        if (mount_specs_read(json, back, &cause) != -1 || !cause) fail_msg("taken: %s", bad[i]);
+        free(cause);
+        json_decref(json);
+    }
+    json = json_array();
+    for (int i = 0; i <= MOUNTS_MAX; i++) {
+        char name[16] = "stream";
+        if (i) snprintf(name, sizeof name, "m%d", i);
+        json_array_append_new(json, json_pack("{s:s,s:i}", "name", name, "kbps", 64));
+    }
+    assert_int_equal(mount_specs_read(json, back, NULL), -1);
+    json_array_remove(json, MOUNTS_MAX);
+    assert_int_equal(mount_specs_read(json, back, NULL), MOUNTS_MAX);
+    json_decref(json);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_parse), cmocka_unit_test(test_lists)};
+    return cmocka_run_group_tests_name("mount", tests, NULL, NULL);
+}
