@@ -135,8 +135,7 @@ static void take_beats(const struct analysis *analysis, struct features *f)
     const struct series *rows = chroma_rows(analysis->chroma), *bass = chroma_bass_rows(analysis->chroma);
     novelty_normalise(curves);
     struct series novelty = novelty_sum(curves), harmony = novelty_harmony(rows);
-    struct beats beats = beats_find(curves, &novelty, &harmony);
-    beats_trim(&beats, f->music_start_s, f->music_end_s);
+    struct beats beats = beats_find(curves, &novelty, &harmony, f->music_start_s, f->music_end_s);
     struct downbeats downbeats = downbeats_find(&beats, curves, rows, bass, timbre_rows(analysis->timbre));
     f->tempo_confidence = beats.confidence;
     f->tempo_bpm = beats.bpm;
@@ -151,6 +150,8 @@ static void take_beats(const struct analysis *analysis, struct features *f)
     }
     f->beats_s = beats.time_s;
     f->beat_count = beats.count;
+    f->regions = beats.regions;
+    f->region_count = beats.region_count;
     series_free(&novelty);
     series_free(&harmony);
 }

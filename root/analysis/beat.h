@@ -2,20 +2,21 @@
 #ifndef FOREVER_ROOT_ANALYSIS_BEAT_H
 #define FOREVER_ROOT_ANALYSIS_BEAT_H
 #include "root/analysis/onset.h"
+#include "root/analysis/regions.h"
 
 struct beats {
     double *time_s; /* owned */
     size_t count;
-    double bpm;        /* NAN unknown */
-    double confidence; /* 0..1 */
-    int steady;        /* one grid describes the piece */
+    double bpm;             /* NAN unknown */
+    double confidence;      /* 0..1 */
+    struct region *regions; /* owned; one where a constant tempo fits, none without beats */
+    size_t region_count;
 };
 
-/* curves: normalised (novelty_normalise). */
+/* curves: normalised (novelty_normalise). Beats lie in [from_s, to_s], where there is music, or a moment
+ * before. */
 struct beats beats_find(const struct onset_curves *curves, const struct series *novelty,
-                        const struct series *harmony);
-/* Drops the beats outside [from_s, to_s], with a little room before from_s. */
-void beats_trim(struct beats *beats, double from_s, double to_s);
+                        const struct series *harmony, double from_s, double to_s);
 void beats_free(struct beats *beats);
 
 #endif

@@ -21,6 +21,9 @@
 #define UNHEARD_S       0.001 /* a shift that neither the ear nor the attacks can tell */
 #define REACH_S         0.035 /* attacks looked for around a beat */
 #define LEAST_RISE_DB   6.0
+#define LATE_S          0.003 /* the steepest moment of a rise comes after the note's beginning */
+#define ROUNDS          12
+#define NARROW_S        0.010
 
 static const double band_weight[ONSET_BANDS] = {1, 1, 1, 0.5};
 #define HARMONY_WEIGHT 2.0
@@ -233,7 +236,8 @@ static double rise(const struct onset_curves *curves, long i)
 
 double beatgrid_attack(const struct onset_curves *curves, double at_s, double reach_s, double *height_db)
 {
-    long centre = lround(at_s * ATTACK_RATE - 0.5), reach = (long)ceil(reach_s * ATTACK_RATE), best = 0;
+    long centre = lround((at_s + LATE_S) * ATTACK_RATE - 0.5), reach = (long)ceil(reach_s * ATTACK_RATE),
+         best = 0;
     double most = 0;
     for (long i = centre - reach; i <= centre + reach; i++) {
         double r = rise(curves, i);
@@ -250,7 +254,7 @@ double beatgrid_attack(const struct onset_curves *curves, double at_s, double re
         sum += r * r;
         moment += r * r * (double)(i - best);
     }
-    return ((double)best + moment / sum + 0.5) / ATTACK_RATE;
+    return ((double)best + moment / sum + 0.5) / ATTACK_RATE - LATE_S;
 }
 
 /* Attacks near the beats of a grid, and the line first + period * number through them. */
@@ -279,13 +283,13 @@ static struct line collect_attacks(const struct beatgrid *grid, const struct ons
     return line;
 }
 
-/* One round of weighted least squares, the weights being the biweight of the last round's residuals. 0; -1
- * when they leave nothing to fit. */
-static int reweigh(struct line *line)
+/* One round of weighted least squares, the weights being the biweight of the last round's residuals, at most
+ * widest_s wide. 0; -1 when they leave nothing to fit. */
+static int reweigh(struct line *line, double widest_s)
 {
-    double sw = 0, sx = 0, sy = 0, sxx = 0, sxy = 0;
+    double sw = 0, sx = 0, sy = 0, sxx = 0, sxy = 0, reach = fmin(6 * line->scale, widest_s);
     for (size_t i = 0; i < line->count; i++) {
-        double r = (line->time[i] - line->first - line->period * line->number[i]) / (6 * line->scale);
+        double r = (line->time[i] - line->first - line->period * line->number[i]) / reach;
         double w = fabs(r) < 1 ? line->weight[i] * (1 - r * r) * (1 - r * r) : 0;
         sw += w;
         sx += w * line->number[i];
@@ -321,7 +325,10 @@ static size_t fit_line(struct beatgrid *grid, const struct onset_curves *curves)
     struct line line = collect_attacks(grid, curves);
     size_t on_line = 0;
     if (line.count >= 8 && line.number[line.count - 1] - line.number[0] >= 8) {
-        for (int round = 0; round < 8 && !reweigh(&line); round++) {
+        /* narrowing: flams and swung notes lie on one side, and would draw a wide fit to theirs */
+        for (int round = 0; round < ROUNDS; round++) {
+            double widest_s = fmax(NARROW_S, REACH_S * pow(0.8, round));
+            if (reweigh(&line, widest_s)) break;
         }
         if (fabs(line.period / grid->period_s - 1) < 0.003) {
             snap(&line);

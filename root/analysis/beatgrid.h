@@ -21,7 +21,7 @@ struct beatgrid {
     double end_s;
 };
 
-#define BEATGRID_STEADY 0.7 /* support from which the grid describes the piece */
+#define BEATGRID_STEADY 0.93 /* support from which the grid describes the piece */
 
 /* curves: normalised. period: coarse, in frames. harmony: change of harmony (novelty_harmony). */
 struct beatgrid beatgrid_fit(const struct onset_curves *curves, const struct series *novelty,

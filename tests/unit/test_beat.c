@@ -13,72 +13,10 @@
 #include "root/analysis/key.h"
 #include "root/analysis/novelty.h"
 #include "root/analysis/timbre.h"
-#include "root/audio/pcm.h"
 #include "root/track.h"
+#include "tests/unit/drums.h"
 
 #define LENGTH_S 30.0
-
-static uint32_t state;
-
-static double noise(void)
-{
-    state = state * 1664525u + 1013904223u;
-    return (double)(int32_t)state / 2147483648.0;
-}
-
-/* ---- drums ---- */
-
-struct sound {
-    float *pcm;
-    size_t samples;
-};
-
-static struct sound sound_new(double seconds)
-{
-    struct sound s = {.samples = (size_t)(seconds * PCM_RATE)};
-    s.pcm = calloc(s.samples, sizeof *s.pcm);
-    return s;
-}
-
-static void kick(struct sound *s, double at_s, double gain)
-{
-    size_t from = (size_t)lround(at_s * PCM_RATE);
-    double phase = 0;
-    for (size_t i = 0; i < PCM_RATE / 5 && from + i < s->samples; i++) {
-        double t = (double)i / PCM_RATE;
-        phase += 2 * M_PI * (50 + 150 * exp(-t / 0.02)) / PCM_RATE;
-        s->pcm[from + i] += (float)(gain * (sin(phase) * exp(-t / 0.06) + 0.2 * noise() * exp(-t / 0.003)));
-    }
-}
-
-static void burst(struct sound *s, double at_s, double gain, double decay_s)
-{
-    size_t from = (size_t)lround(at_s * PCM_RATE);
-    double last = 0;
-    for (size_t i = 0; i < PCM_RATE / 4 && from + i < s->samples; i++) {
-        double x = noise();
-        s->pcm[from + i] += (float)(gain * (x - 0.7 * last) * exp(-(double)i / PCM_RATE / decay_s));
-        last = x;
-    }
-}
-
-/* A rock beat: kick on 1 (and 3), snare on 2 and 4 (or on 3 of 3), hats on every half beat; from 170 BPM a
- * kick on every beat and no snare, for a fast rock beat is as well a slow one. */
-static struct sound drums(double bpm, double offset_s, int metre, double seconds)
-{
-    struct sound s = sound_new(seconds);
-    double beat = 60 / bpm;
-    for (int k = 0; offset_s + k * beat < seconds; k++) {
-        double t = offset_s + k * beat;
-        int place = k % metre;
-        if (place == 0) kick(&s, t, 0.8);
-        if (metre == 4 && (place == 2 || bpm >= 170)) kick(&s, t, bpm >= 170 ? 0.8 : 0.6);
-        if (metre == 4 ? place % 2 == 1 && bpm < 170 : place == 2) burst(&s, t, 0.4, 0.05);
-        burst(&s, t, 0.1, 0.015);
-        burst(&s, t + beat / 2, 0.1, 0.015);
-    }
-    return s;
-}
 
 /* A bass note and a chord that change at every bar. */
 static void harmony(struct sound *s, double bar_s, double offset_s)
@@ -114,7 +52,7 @@ static struct heard hear(const struct sound *s)
     struct onset_curves *curves = onset_curves(onset);
     novelty_normalise(curves);
     struct series novelty = novelty_sum(curves), change = novelty_harmony(chroma_rows(chroma));
-    struct heard heard = {.beats = beats_find(curves, &novelty, &change)};
+    struct heard heard = {.beats = beats_find(curves, &novelty, &change, 0, (double)s->samples / PCM_RATE)};
     heard.downbeats = downbeats_find(&heard.beats, curves, chroma_rows(chroma), chroma_bass_rows(chroma),
                                      timbre_rows(timbre));
     series_free(&novelty);
@@ -136,6 +74,22 @@ static double worst_phase(const struct beats *beats, double bpm, double offset_s
     return worst;
 }
 
+/* Regions follow each other, of 16 beats at least, and say where each beat is. */
+static void check_regions(const struct beats *beats)
+{
+    size_t next = 0;
+    for (size_t r = 0; r < beats->region_count; r++) {
+        const struct region *region = &beats->regions[r];
+        assert_int_equal(region->first_beat, next);
+        assert_true(region->beats >= REGION_BEATS);
+        for (size_t i = 0; i < region->beats; i++)
+            assert_true(fabs(region->start_s + (double)i * region->period_s - beats->time_s[next + i]) <
+                        1e-6);
+        next += region->beats;
+    }
+    assert_int_equal(next, beats->count);
+}
+
 static void check_grid(double bpm, double offset_s, int metre)
 {
     struct sound s = drums(bpm, offset_s, metre, LENGTH_S);
@@ -144,6 +98,8 @@ static void check_grid(double bpm, double offset_s, int metre)
     if (fabs(h.beats.bpm - bpm) > 0.01) fail_msg("%.3f BPM heard as %.4f", bpm, h.beats.bpm);
     if (phase > 0.005) fail_msg("%.3f BPM: off by %.1f ms", bpm, phase * 1e3);
     if (h.beats.confidence < TEMPO_TRUSTED) fail_msg("%.3f BPM: confidence %.2f", bpm, h.beats.confidence);
+    if (h.beats.region_count != 1) fail_msg("%.3f BPM: %zu regions", bpm, h.beats.region_count);
+    check_regions(&h.beats);
     /* all of them: one more or less at the ends */
     assert_true(fabs((double)h.beats.count - (LENGTH_S - offset_s) * bpm / 60) <= 1.5);
     beats_free(&h.beats);
@@ -239,7 +195,8 @@ static void test_drift(void **unused)
         truth[count++] = t;
     }
     struct heard h = hear(&s);
-    assert_false(h.beats.steady);
+    assert_true(h.beats.region_count > 1);
+    check_regions(&h.beats);
     assert_true(h.beats.confidence < TEMPO_TRUSTED);
     size_t found = 0;
     for (size_t i = 0; i < count; i++) {
@@ -252,13 +209,50 @@ static void test_drift(void **unused)
     free(s.pcm);
 }
 
+/* A bar-wise rock beat at two tempos, or at one with a rest of some beats between. */
+static void check_two_parts(double first_bpm, double second_bpm, double rest_beats)
+{
+    struct sound s = sound_new(45);
+    double t = 0.3, change_s = 0, beat = 60 / first_bpm;
+    size_t count = 0;
+    for (; t < 44.5; count++) {
+        if (count % 2 == 0) kick(&s, t, 0.8);
+        if (count % 2) burst(&s, t, 0.4, 0.05);
+        burst(&s, t + beat / 2, 0.1, 0.015);
+        t += beat;
+        if (count == 47) {
+            change_s = t += rest_beats * beat;
+            beat = 60 / second_bpm;
+        }
+    }
+    struct heard h = hear(&s);
+    check_regions(&h.beats);
+    if (h.beats.region_count != 2)
+        fail_msg("%.0f, %.0f: %zu regions", first_bpm, second_bpm, h.beats.region_count);
+    const struct region *a = &h.beats.regions[0], *b = &h.beats.regions[1];
+    if (fabs(60 / a->period_s - first_bpm) > 0.02 || fabs(60 / b->period_s - second_bpm) > 0.02)
+        fail_msg("%.0f, %.0f heard as %.3f, %.3f", first_bpm, second_bpm, 60 / a->period_s, 60 / b->period_s);
+    double early = (change_s - b->start_s) / b->period_s;
+    if (fabs(early - round(early)) * b->period_s > 0.005 || fabs(early) > 2.5)
+        fail_msg("%.0f, %.0f: the second begins %.2f beats early", first_bpm, second_bpm, early);
+    beats_free(&h.beats);
+    free(s.pcm);
+}
+
+static void test_two_tempos(void **unused)
+{
+    (void)unused;
+    state = 5;
+    check_two_parts(120, 150, 0);
+    check_two_parts(128, 122, 0);
+    check_two_parts(100, 100, 2.4);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_tempos),
-        cmocka_unit_test(test_bars),
-        cmocka_unit_test(test_no_beat),
-        cmocka_unit_test(test_drift),
+        cmocka_unit_test(test_tempos), cmocka_unit_test(test_bars),       cmocka_unit_test(test_no_beat),
+        cmocka_unit_test(test_drift),  cmocka_unit_test(test_two_tempos),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
