@@ -180,6 +180,18 @@ uint64_t pacer_air(struct pacer *p, uint32_t *ns)
     return p->air;
 }
 
+int64_t pacer_until(const struct pacer *p, uint64_t position)
+{
+    if (position <= p->air) return 0;
+    if (!p->running) return INT64_MAX;
+    /* it airs when the frame before it begins */
+    int64_t frames = (int64_t)(position - 1 - p->anchor);
+    int64_t since_ns = frames < 0 ? -mp3_frame_to_ns((uint64_t)-frames) : mp3_frame_to_ns((uint64_t)frames);
+    int64_t left_ns = p->anchor_ns + since_ns - slewed(p, clock_boot_ns());
+    if (left_ns <= 0 || p->slew_ns == 0) return left_ns;
+    return p->slew_ns > 0 ? left_ns - left_ns / SLEW_SHARE : left_ns + left_ns / SLEW_SHARE;
+}
+
 uint64_t pacer_on_air(struct pacer *p, uint32_t *ns)
 {
     uint64_t air = pacer_air(p, ns);

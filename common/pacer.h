@@ -26,6 +26,9 @@ void pacer_free(struct pacer *pacer);
 /* The first frame not yet aired (all before it may be sent); also moves the ring's floor and, every few
  * seconds, its stored anchor. Cheap. *ns (may be NULL): since that frame's predecessor began. */
 uint64_t pacer_air(struct pacer *pacer, uint32_t *ns);
+/* ns until pacer_air will be `position`, were there frames enough: 0 or less when it is; INT64_MAX while the
+ * air stands. */
+int64_t pacer_until(const struct pacer *pacer, uint64_t position);
 /* 1 while the air stands still for want of frames. */
 int pacer_starved(const struct pacer *pacer);
 uint64_t pacer_starvations(const struct pacer *pacer);

@@ -41,6 +41,12 @@ static uint64_t node_air(void *context)
     return pacer_air(n->pacer, NULL);
 }
 
+static int64_t node_until(void *context, uint64_t position)
+{
+    const struct node *n = context;
+    return pacer_until(n->pacer, position);
+}
+
 /* By the clock kept with what is held; asks without moving the air. */
 double node_behind_s(const struct node *n)
 {
@@ -155,7 +161,7 @@ static int parts_open(struct node *n, char **cause)
     const struct pacer_conf pacer = {.start_lead_s = START_LEAD_S};
     n->pacer = pacer_new(n->ring, &pacer);
     const struct fanout_conf fanout = {
-        .burst_s = BURST_S, .lag_limit_s = LAG_LIMIT_S, .air = node_air, .context = n};
+        .burst_s = BURST_S, .lag_limit_s = LAG_LIMIT_S, .air = node_air, .until = node_until, .context = n};
     n->fanout = fanout_new(n->conf.base, n->ring, &fanout);
     const struct station_conf station = {.identity = identity(n),
                                          .public_url = n->conf.public_url,

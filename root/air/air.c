@@ -58,6 +58,11 @@ static uint64_t on_air(void *context)
     return air_position(context);
 }
 
+static int64_t until_on_air(void *context, uint64_t position)
+{
+    return pacer_until(((struct air *)context)->pacer, position);
+}
+
 static uint64_t on_air_exact(void *context, uint32_t *ns)
 {
     return pacer_on_air(((struct air *)context)->pacer, ns);
@@ -271,9 +276,12 @@ static void make_parts(struct air *air)
     const struct options *o = air->options;
     uint64_t reported = aired_from(air->ring);
     air->pacer = pacer_new(air->ring, &(struct pacer_conf){.start_lead_s = START_LEAD_S});
-    air->fanout = fanout_new(
-        air->base, air->ring,
-        &(struct fanout_conf){.burst_s = BURST_S, .lag_limit_s = LAG_LIMIT_S, .air = on_air, .context = air});
+    air->fanout = fanout_new(air->base, air->ring,
+                             &(struct fanout_conf){.burst_s = BURST_S,
+                                                   .lag_limit_s = LAG_LIMIT_S,
+                                                   .air = on_air,
+                                                   .until = until_on_air,
+                                                   .context = air});
     const struct station_identity identity = {
         .name = o->name, .description = o->description, .genre = o->genre, .url = o->public_url};
     air->link = link_server_new(air->base, air->ring,

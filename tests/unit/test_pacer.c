@@ -114,6 +114,51 @@ static void test_a_day(void **state)
     ring_close(ring);
 }
 
+/* Whoever sleeps until a position's time finds it on air, and not a nanosecond earlier. */
+static void test_until(void **state)
+{
+    (void)state;
+    struct ring *ring = open_ring(NULL, 2, 20);
+    struct pacer *pacer = new_pacer(ring, 1);
+    assert_true(pacer_until(pacer, 5) == INT64_MAX); /* stands */
+    fill(ring, 500);
+    uint64_t air = pacer_air(pacer, NULL), seed = 3;
+    assert_true(pacer_until(pacer, air) <= 0);
+    for (int i = 0; i < 1000; i++) {
+        seed = frames_hash(seed);
+        uint64_t to = air + 1 + seed % 200;
+        int64_t left = pacer_until(pacer, to);
+        assert_true(left > 0);
+        wait_ns(left - 1);
+        assert_int_equal(pacer_air(pacer, NULL), to - 1);
+        assert_int_equal(pacer_until(pacer, to), 1);
+        wait_ns(1);
+        air = pacer_air(pacer, NULL);
+        assert_int_equal(air, to);
+        fill(ring, 300);
+    }
+    /* on its way to another clock the guess may be late by a part of the slew, and comes true at the end */
+    for (int behind = 0; behind < 2; behind++) {
+        air = pacer_air(pacer, NULL);
+        pacer_follow(pacer, behind ? air - 20 : air + 20, 0);
+        for (int i = 0; i < 40; i++) {
+            uint64_t to = air + 32;
+            int64_t left, asked = 0;
+            while ((left = pacer_until(pacer, to)) > 0) {
+                wait_ns(left + 1000);
+                pacer_air(pacer, NULL);
+                asked++;
+            }
+            assert_in_range(asked, 1, 3);
+            air = pacer_air(pacer, NULL);
+            assert_in_range(air, to, to + 1);
+            fill(ring, 300);
+        }
+    }
+    pacer_free(pacer);
+    ring_close(ring);
+}
+
 static void test_start_and_standstill(void **state)
 {
     (void)state;
@@ -404,6 +449,7 @@ int main(void)
 #define CASE(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
         CASE(test_a_day),
+        CASE(test_until),
         CASE(test_start_and_standstill),
         CASE(test_restart_same_boot),
         CASE(test_restart_other_boot),
