@@ -1,8 +1,6 @@
 #include "common/station_internal.h"
 
-#include <errno.h>
 #include <event2/event.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,13 +12,9 @@
 #include "common/mem.h"
 #include "common/mp3.h"
 
-#define HEADER_MAX    4096
 #define LOCATION_MAX  1024
+#define TAIL_SLACK_S  2
 #define RETRY_AFTER_S "10"
-
-#define EXPOSED                                                                                              \
-    "Icy-MetaInt, Icy-Br, Icy-Name, Icy-Genre, Icy-Description, Icy-Url, Icy-Pub, X-Forever-Position, "      \
-    "Retry-After"
 
 uint64_t station_air(const struct station *s)
 {
@@ -44,116 +38,60 @@ int station_agent_stays(const char *user_agent)
     return 0;
 }
 
-/* The header of the stream */
-
-struct header {
-    char text[HEADER_MAX];
-    size_t len;
-};
-
-static void __attribute__((format(printf, 2, 3))) put(struct header *h, const char *format, ...)
-{
-    va_list ap;
-    va_start(ap, format);
-    int n = vsnprintf(h->text + h->len, sizeof h->text - h->len, format, ap);
-    va_end(ap);
-    /* a line that does not fit is left out whole */
-    if (n > 0 && (size_t)n < sizeof h->text - h->len) h->len += (size_t)n;
-    h->text[h->len] = '\0';
-}
-
-static void put_text(struct header *h, const char *name, const char *value)
-{
-    char clean[512];
-    size_t n = 0;
-    for (const char *v = value; v && *v && n + 1 < sizeof clean; v++) {
-        if ((unsigned char)*v >= 0x20 && *v != 0x7f) clean[n++] = *v;
-    }
-    clean[n] = '\0';
-    if (n) put(h, "%s: %s\r\n", name, clean);
-}
-
-static void write_header(const struct station *s, const struct http_request *r, int icy, uint64_t position,
-                         struct header *h)
-{
-    unsigned kbps = ring_kbps(s->ring);
-    h->len = 0;
-    put(h, "HTTP/1.%d 200 OK\r\n%sContent-Type: audio/mpeg\r\nCache-Control: no-store\r\n", http_minor(r),
-        http_common_headers(s->http));
-    put(h, "Connection: close\r\nAccept-Ranges: none\r\nX-Content-Type-Options: nosniff\r\n"
-           "Access-Control-Allow-Origin: *\r\nAccess-Control-Expose-Headers: " EXPOSED "\r\n");
-    put(h, "X-Forever-Position: %" PRIu64 "\r\n", position);
-    put(h, "icy-br: %u\r\nice-audio-info: ice-samplerate=%d;ice-bitrate=%u;ice-channels=2\r\n", kbps,
-        MP3_RATE, kbps);
-    put_text(h, "icy-name", s->conf.identity.name);
-    put_text(h, "icy-genre", s->conf.identity.genre);
-    put_text(h, "icy-description", s->conf.identity.description);
-    put_text(h, "icy-url", s->conf.identity.url);
-    put(h, "icy-pub: 0\r\n");
-    if (icy) put(h, "icy-metaint: %d\r\n", FANOUT_ICY_METAINT);
-    put(h, "\r\n");
-}
-
-static int wants_icy(const struct http_request *r)
-{
-    const char *value = http_header(r, "Icy-MetaData");
-    return value && atoi(value) > 0;
-}
-
-/* ?from=FRAME; what is no number counts as not given: the stream plays all the same. */
-static int wants_from(const struct http_request *r, uint64_t *from)
-{
-    char text[24], *end;
-    const char *value = http_query_get(r, "from", text, sizeof text);
-    if (!value || *value < '0' || *value > '9') return 0;
-    errno = 0;
-    *from = strtoull(value, &end, 10);
-    return !*end && !errno;
-}
-
-static void serve(struct station *s, struct http_request *r)
-{
-    uint64_t from = 0;
-    int has_from = wants_from(r, &from), icy = wants_icy(r), probe = http_method(r) == HTTP_HEAD;
-    uint64_t position = fanout_start_position(s->fanout, has_from, from);
-    struct header h;
-    write_header(s, r, icy, position, &h);
-    char agent[256];
-    const char *sent = http_header(r, "User-Agent");
-    snprintf(agent, sizeof agent, "%s", sent ? sent : "");
-    int fd = http_detach(r);
-    if (probe) {
-        /* the very header of a GET, which has no length: so it does not go through http_reply */
-        if (send(fd, h.text, h.len, MSG_NOSIGNAL | MSG_DONTWAIT) == (ssize_t)h.len) shutdown(fd, SHUT_WR);
-        close(fd);
-        return;
-    }
-    /* the position that the header names, whatever frame is due by now */
-    struct fanout_listener_conf listener = {.icy = icy,
-                                            .user_agent = agent,
-                                            .has_from = 1,
-                                            .from = position,
-                                            .header = h.text,
-                                            .header_len = h.len};
-    if (fanout_add(s->fanout, fd, &listener)) {
-        log_warn("station", "a listener was not taken: %s", strerror(errno));
-        return;
-    }
-    uint64_t now = fanout_counts(s->fanout)->listening;
-    if (now > s->peak) s->peak = now;
-}
-
 /* Who is let in */
 
-static void redirect(struct http_request *r, const char *location)
+int station_hops(const struct http_request *r)
 {
-    const char *query = http_query(r);
-    char *target = *query ? xasprintf("%s?%s", location, query) : xstrdup(location);
+    char text[8];
+    const char *value = http_query_get(r, "hop", text, sizeof text);
+    int hops = value ? atoi(value) : 0;
+    return hops < 0 ? 0 : hops > STATION_HOPS_MAX ? STATION_HOPS_MAX : hops;
+}
+
+/* To an address without query; fresh memory. */
+static void redirect(struct http_request *r, const char *location, const char *query)
+{
+    char *target = xasprintf("%s?%s", location, query);
     http_add_header(r, "Location", target);
     free(target);
     http_add_header(r, "Cache-Control", "no-store");
-    http_add_header(r, "Access-Control-Expose-Headers", EXPOSED);
+    http_add_header(r, "Access-Control-Expose-Headers", STATION_EXPOSED);
     http_reply(r, 302, NULL, NULL, 0);
+}
+
+/* To another node, which is told how many have sent it on before. */
+static void send_on(const struct station *s, struct http_request *r, const char *location)
+{
+    char hop[8];
+    snprintf(hop, sizeof hop, "%d", station_hops(r) + 1);
+    char *query = station_query_set(http_query(r), "hop", hop), *target = station_elsewhere_url(s, location);
+    redirect(r, target, query);
+    free(target);
+    free(query);
+}
+
+/* A first request for what is not held (any more, or yet) is told what is, so that the address that the
+ * player keeps names the bytes it gets: then it can resume. 1 when it was answered. */
+static int correct(struct station *s, struct http_request *r)
+{
+    struct station_ask ask;
+    char text[24];
+    station_request_ask(r, &ask);
+    if (!ask.has_from || ask.offset || http_query_get(r, "nearest", text, sizeof text) ||
+        station_agent_stays(http_header(r, "User-Agent")))
+        return 0;
+    uint64_t byte = station_first_byte(s, &ask);
+    if (byte == station_ask_byte(&ask, ring_kbps(s->ring))) return 0;
+    uint64_t position = mp3_frame_at(ring_kbps(s->ring), byte), air = station_air(s);
+    if (position > ask.from) position += station_frames(TAIL_SLACK_S); /* the tail moves on meanwhile */
+    snprintf(text, sizeof text, "%llu", (unsigned long long)(position < air ? position : air));
+    /* relative, so that whatever stands before this node may have its own name for it */
+    char *from = station_query_set(http_query(r), "from", text);
+    char *query = station_query_set(from, "nearest", "1");
+    redirect(r, http_path(r), query);
+    free(query);
+    free(from);
+    return 1;
 }
 
 static void turn_away(struct http_request *r, const char *why)
@@ -163,6 +101,22 @@ static void turn_away(struct http_request *r, const char *why)
     http_reply_error(r, 503, "%s", why);
 }
 
+/* A 503 ends the playing for good, a broken connection is tried again: so who resumes, and may be served
+ * soon, is cut. */
+static void put_off(struct http_request *r, const char *why)
+{
+    struct station_ask ask;
+    station_request_ask(r, &ask);
+    if (!ask.offset || http_method(r) == HTTP_HEAD) {
+        turn_away(r, why);
+        return;
+    }
+    const struct linger now = {.l_onoff = 1, .l_linger = 0};
+    int fd = http_detach(r);
+    setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof now);
+    close(fd);
+}
+
 /* 1 when it was answered, 0 when it has to wait. */
 static int decide(struct station *s, struct http_request *r)
 {
@@ -170,10 +124,10 @@ static int decide(struct station *s, struct http_request *r)
     int probe = http_method(r) == HTTP_HEAD;
     switch (s->conf.admit(s->conf.context, r, probe, location, sizeof location)) {
     case STATION_SERVE:
-        serve(s, r);
+        if (!correct(s, r)) station_serve(s, r);
         return 1;
     case STATION_REDIRECT:
-        redirect(r, location);
+        send_on(s, r, location);
         return 1;
     case STATION_FULL:
         turn_away(r, "no room for another listener");
@@ -220,7 +174,7 @@ static void on_timeout(evutil_socket_t fd, short what, void *context)
     while ((w = STAILQ_FIRST(&s->waiters)) && w->until_ns <= now) {
         struct http_request *r = w->request;
         forget(s, w);
-        turn_away(r, "nothing to play yet");
+        put_off(r, "nothing to play yet");
     }
     arm(s);
 }
@@ -231,7 +185,7 @@ static void on_stream(void *context, struct http_request *r)
     if (decide(s, r)) return;
     struct station_waiter *w = s->conf.wait_ms > 0 ? malloc(sizeof *w) : NULL;
     if (!w) {
-        turn_away(r, "nothing to play yet");
+        put_off(r, "nothing to play yet");
         return;
     }
     *w = (struct station_waiter){
@@ -284,14 +238,17 @@ uint64_t station_peak(const struct station *s)
 }
 
 /* The main mount's routes stand for those of every mount. */
-#define MOUNT_ROUTES 3
+#define MOUNT_ROUTES 4
 static const struct http_route stream_routes[MOUNT_ROUTES] = {
     {HTTP_GET | HTTP_HEAD, "/stream.mp3", on_stream, 1,
-     "the stream; ICY metadata on request, ?from=FRAME resumes"},
+     "the stream; ICY metadata on request; ?from=FRAME can be resumed"},
     {HTTP_GET, "/stream.m3u", station_on_m3u, 1, "playlist with the stream's address"},
     {HTTP_GET, "/stream.pls", station_on_pls, 1, "the same, as PLS"},
+    {HTTP_GET, "/stream.xspf", station_on_xspf, 1, "the same, as XSPF"},
 };
 static const struct http_route main_routes[] = {
+    {HTTP_GET, "/api/listen", station_on_listen, 1, "where to listen, and the address that can be resumed"},
+    {HTTP_GET, "/api/sync", station_on_sync, 1, "where a listener is in the programme"},
     {HTTP_GET, "/status-json.xsl", station_on_status, 1, "what Icecast says about its mounts"},
     {HTTP_GET, "/health", station_on_health, 1, "200 when the node is well, else 503 with the reason"},
 };
@@ -353,7 +310,7 @@ void station_free(struct station *s)
     while ((w = STAILQ_FIRST(&s->waiters))) {
         struct http_request *r = w->request;
         forget(s, w);
-        turn_away(r, "the station is closing");
+        put_off(r, "the station is closing");
     }
     event_free(s->timeout);
     free(s);

@@ -1,6 +1,6 @@
-/* station: the listener's side of a mount of a node, the same at the root and at a relay: /NAME.mp3,
- * /NAME.m3u and /NAME.pls over one ring, its pacer's air and the fan-out. The main mount, /stream.mp3, also
- * brings /status-json.xsl, which shows all mounts, and /health.
+/* station: the listener's side of a mount of a node, the same at the root and at a relay: /NAME.mp3 and its
+ * playlists over one ring, its pacer's air and the fan-out. The main mount, /stream.mp3, also brings
+ * /api/listen, /api/sync and /status-json.xsl, which know all mounts, and /health.
  *
  * The program decides who is let in (admission) and what a node calls itself; everything a player sees is
  * here, so that no client can tell the nodes apart. */
@@ -17,7 +17,8 @@ struct station;
 
 enum station_verdict {
     STATION_SERVE,
-    STATION_REDIRECT, /* 302 to `location` (absolute, without query), the request's query kept */
+    STATION_REDIRECT, /* 302 to `location` (the main mount's stream, absolute, without query), query kept; not
+                         when station_hops says STATION_HOPS_MAX, and to an address of the request's scheme */
     STATION_FULL,     /* 503 with Retry-After */
     STATION_WAIT, /* nothing to play yet: the answer is deferred (a relay waking up, a root that has no music
                      yet) and admission is asked again at station_wake, until wait_ms is over: then 503 */
@@ -34,10 +35,13 @@ struct station_conf {
     const char *mount;                /* NULL: "stream" */
     struct station *main; /* outlives this one, which is a further mount; NULL: this is the main one */
     int wait_ms;
-    /* Called for each GET and HEAD of the stream (probe set for HEAD: counts nothing). location: at least
-     * 1024 bytes. */
+    /* Called for each GET and HEAD of the stream (probe set for HEAD: counts nothing) and for /api/listen
+     * (probe as well, unless it is sent to another node: counts as sent). location: at least 1024 bytes. */
     enum station_verdict (*admit)(void *context, struct http_request *request, int probe, char *location,
                                   size_t size);
+    /* Addresses of the stream at other nodes that a player may turn to, of the same scheme: the i-th into
+     * location; -1 past the last. NULL: none. */
+    int (*elsewhere)(void *context, int secure, size_t i, char *location, size_t size);
     /* 1 when the node is well; else 0 with a reason in text */
     int (*healthy)(void *context, char *text, size_t size);
     /* frame on air */
@@ -57,6 +61,14 @@ void station_wake(struct station *station);
 unsigned station_waiting(const struct station *station);
 /* Listeners counted by their peak. */
 uint64_t station_peak(const struct station *station);
+#define STATION_HOPS_MAX 2 /* one, and one more from a relay that is full or drains */
+/* How often this request was sent on from node to node already. */
+int station_hops(const struct http_request *request);
+/* 1 when it was asked over TLS, here or at a proxy on this machine. */
+int station_secure(const struct http_request *request);
+/* How many listeners above its limit a node takes for this request: some, when it resumes one that still
+ * seems to listen here (its old connection is dead and not noticed yet); else 0. */
+unsigned station_spare(const struct station *station, const struct http_request *request);
 /* True for agents known not to follow a 302. */
 int station_agent_stays(const char *user_agent);
 /* {"artist","title","text"} at a position, borrowed from the ring's mark; NULL when there is none. */

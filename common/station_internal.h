@@ -1,11 +1,17 @@
-/* station_internal: what station.c (the stream and who is let in) and station_pages.c (what is written about
- * it) share. */
+/* station_internal: what station.c (who is let in), station_stream.c (the stream's answer), station_sync.c
+ * (where to listen, where a listener is) and station_pages.c (what is written about it) share. */
 #ifndef FOREVER_COMMON_STATION_INTERNAL_H
 #define FOREVER_COMMON_STATION_INTERNAL_H
 #include <stdint.h>
 #include <sys/queue.h>
 
 #include "common/station.h"
+#include "common/station_ask.h"
+
+/* What scripts of other origins may read. */
+#define STATION_EXPOSED                                                                                      \
+    "Icy-MetaInt, Icy-Br, Icy-Name, Icy-Genre, Icy-Description, Icy-Url, Icy-Pub, X-Forever-Position, "      \
+    "Accept-Ranges, Content-Range, Retry-After"
 
 struct event;
 
@@ -34,11 +40,28 @@ struct station {
 };
 
 uint64_t station_air(const struct station *station);
+void station_reply_json(struct http_request *request, int status, json_t *value); /* takes value over */
 /* Absolute URL of a path of this node, in fresh memory; relative when nobody knows a host. */
 char *station_url(const struct station *station, const struct http_request *request, const char *path);
 /* The same of the stream itself. */
 char *station_stream_url(const struct station *station, const struct http_request *request);
 
+/* The same of the stream itself. */
+char *station_stream_url(const struct station *station, const struct http_request *request);
+/* This mount's stream at another node, of the main one's there; fresh memory. */
+char *station_elsewhere_url(const struct station *station, const char *main_stream);
+/* Frames of at least so many seconds. */
+uint64_t station_frames(double seconds);
+
+void station_request_ask(const struct http_request *request, struct station_ask *ask);
+/* The byte of the endless stream that an answer made now begins with. */
+uint64_t station_first_byte(const struct station *station, const struct station_ask *ask);
+/* Answers a GET or HEAD of the stream with it. */
+void station_serve(struct station *station, struct http_request *request);
+
+void station_on_listen(void *context, struct http_request *request);
+void station_on_sync(void *context, struct http_request *request);
+void station_on_xspf(void *context, struct http_request *request);
 void station_on_m3u(void *context, struct http_request *request);
 void station_on_pls(void *context, struct http_request *request);
 void station_on_status(void *context, struct http_request *request);

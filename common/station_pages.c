@@ -1,3 +1,4 @@
+#include <event2/buffer.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,14 +11,22 @@
 #include "common/mp3.h"
 #include "common/station_internal.h"
 
+#define ADDRESSES_MAX 6
+#define LOCATION_MAX  1024
+
+int station_secure(const struct http_request *r)
+{
+    /* a proxy on this machine may say that it was asked over TLS */
+    const char *scheme = http_peer_is_loopback(r) ? http_header(r, "X-Forwarded-Proto") : NULL;
+    return scheme && !strcasecmp(scheme, "https");
+}
+
 char *station_url(const struct station *s, const struct http_request *r, const char *path)
 {
     if (s->conf.public_url) return xasprintf("%s%s", s->conf.public_url, path);
     const char *host = http_header(r, "Host");
     if (!host || !*host) return xstrdup(path);
-    /* a proxy on this machine may say that it was asked over TLS */
-    const char *scheme = http_peer_is_loopback(r) ? http_header(r, "X-Forwarded-Proto") : NULL;
-    return xasprintf("%s://%s%s", scheme && !strcasecmp(scheme, "https") ? "https" : "http", host, path);
+    return xasprintf("%s://%s%s", station_secure(r) ? "https" : "http", host, path);
 }
 
 char *station_stream_url(const struct station *s, const struct http_request *r)
@@ -25,6 +34,11 @@ char *station_stream_url(const struct station *s, const struct http_request *r)
     char path[64];
     snprintf(path, sizeof path, "/%s.mp3", s->mount);
     return station_url(s, r, path);
+}
+
+char *station_elsewhere_url(const struct station *s, const char *main_stream)
+{
+    return xasprintf("%.*s/%s.mp3", (int)(strrchr(main_stream, '/') - main_stream), main_stream, s->mount);
 }
 
 static const char *name_of(const struct station *s)
@@ -43,32 +57,94 @@ static char *one_line(const char *text)
     return line;
 }
 
+/* The stream's addresses, this node's first: what a player falls back on when that one is gone. Fresh memory,
+ * like the array's. */
+static size_t addresses(const struct station *s, const struct http_request *r, char *urls[ADDRESSES_MAX])
+{
+    char location[LOCATION_MAX];
+    size_t n = 0;
+    urls[n++] = station_stream_url(s, r);
+    while (s->conf.elsewhere && n < ADDRESSES_MAX &&
+           !s->conf.elsewhere(s->conf.context, station_secure(r), n - 1, location, sizeof location))
+        urls[n++] = station_elsewhere_url(s, location);
+    return n;
+}
+
+static void reply_playlist(struct http_request *r, const char *type, struct evbuffer *text)
+{
+    http_add_header(r, "Cache-Control", "no-cache");
+    http_reply_buffer(r, 200, type, text);
+    evbuffer_free(text);
+}
+
 void station_on_m3u(void *context, struct http_request *r)
 {
     const struct station *s = context;
-    char *url = station_stream_url(s, r), *name = one_line(name_of(s));
-    char *text = xasprintf("#EXTM3U\n#EXTINF:-1,%s\n%s\n", name, url);
-    http_add_header(r, "Cache-Control", "no-cache");
-    http_reply(r, 200, "audio/x-mpegurl", text, strlen(text));
-    free(text);
+    struct evbuffer *out = evbuffer_new();
+    char *urls[ADDRESSES_MAX], *name = one_line(name_of(s));
+    size_t n = addresses(s, r, urls);
+    evbuffer_add_printf(out, "#EXTM3U\n");
+    for (size_t i = 0; i < n; i++) {
+        evbuffer_add_printf(out, "#EXTINF:-1,%s\n%s\n", name, urls[i]);
+        free(urls[i]);
+    }
     free(name);
-    free(url);
+    reply_playlist(r, "audio/x-mpegurl", out);
 }
 
 void station_on_pls(void *context, struct http_request *r)
 {
     const struct station *s = context;
-    char *url = station_stream_url(s, r), *name = one_line(name_of(s));
-    char *text =
-        xasprintf("[playlist]\nNumberOfEntries=1\nFile1=%s\nTitle1=%s\nLength1=-1\nVersion=2\n", url, name);
-    http_add_header(r, "Cache-Control", "no-cache");
-    http_reply(r, 200, "audio/x-scpls", text, strlen(text));
-    free(text);
+    struct evbuffer *out = evbuffer_new();
+    char *urls[ADDRESSES_MAX], *name = one_line(name_of(s));
+    size_t n = addresses(s, r, urls);
+    evbuffer_add_printf(out, "[playlist]\nNumberOfEntries=%zu\n", n);
+    for (size_t i = 0; i < n; i++) {
+        evbuffer_add_printf(out, "File%zu=%s\nTitle%zu=%s\nLength%zu=-1\n", i + 1, urls[i], i + 1, name,
+                            i + 1);
+        free(urls[i]);
+    }
+    evbuffer_add_printf(out, "Version=2\n");
     free(name);
-    free(url);
+    reply_playlist(r, "audio/x-scpls", out);
 }
 
-static void reply_json(struct http_request *r, int status, json_t *value)
+static void put_xml(struct evbuffer *out, const char *element, const char *text)
+{
+    if (!text || !*text) return;
+    evbuffer_add_printf(out, "<%s>", element);
+    for (const char *c = text; *c; c++) {
+        if (*c == '<' || *c == '>' || *c == '&' || *c == '"')
+            evbuffer_add_printf(out, "&#%d;", *c);
+        else if ((unsigned char)*c >= 0x20)
+            evbuffer_add(out, c, 1);
+    }
+    evbuffer_add_printf(out, "</%s>\n", element);
+}
+
+/* One track with several locations: the first that works is the one to play. */
+void station_on_xspf(void *context, struct http_request *r)
+{
+    const struct station *s = context;
+    struct evbuffer *out = evbuffer_new();
+    char *urls[ADDRESSES_MAX];
+    size_t n = addresses(s, r, urls);
+    evbuffer_add_printf(out, "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n"
+                             "<playlist version=\"1\" xmlns=\"http://xspf.org/ns/0/\">\n");
+    put_xml(out, "title", name_of(s));
+    put_xml(out, "info", s->conf.identity.url);
+    evbuffer_add_printf(out, "<trackList><track>\n");
+    for (size_t i = 0; i < n; i++) {
+        put_xml(out, "location", urls[i]);
+        free(urls[i]);
+    }
+    put_xml(out, "title", name_of(s));
+    put_xml(out, "annotation", s->conf.identity.description);
+    evbuffer_add_printf(out, "</track></trackList></playlist>\n");
+    reply_playlist(r, "application/xspf+xml", out);
+}
+
+void station_reply_json(struct http_request *r, int status, json_t *value)
 {
     char *text = json_text(value);
     json_decref(value);
@@ -152,7 +228,7 @@ void station_on_status(void *context, struct http_request *r)
     json_object_set_new(root, "icestats", icestats);
     free(host);
     free(url);
-    reply_json(r, 200, root);
+    station_reply_json(r, 200, root);
 }
 
 void station_on_health(void *context, struct http_request *r)
@@ -165,5 +241,5 @@ void station_on_health(void *context, struct http_request *r)
     if (!well) set_text(value, "reason", *reason ? reason : "unknown");
     json_object_set_new(value, "listeners", json_integer((json_int_t)fanout_counts(s->fanout)->listening));
     json_object_set_new(value, "position", json_integer((json_int_t)station_air(s)));
-    reply_json(r, well ? 200 : 503, value);
+    station_reply_json(r, well ? 200 : 503, value);
 }

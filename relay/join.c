@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/random.h>
 #include <unistd.h>
 
@@ -21,6 +22,8 @@
 #define ANSWER_MS      4000
 #define CONNECT_MS     3000
 #define ANSWER_MAX     4096
+#define ELSEWHERE_MAX  4
+#define URL_MAX_BYTES  700
 #define RETRY_MS       1000
 #define RETRY_CAP_MS   10000
 #define REFUSED_MS     10000
@@ -35,6 +38,7 @@ struct join {
     int failures;
     char *trouble; /* told; NULL when all is well */
     int taken_once;
+    char *elsewhere[ELSEWHERE_MAX]; /* streams of other nodes, as the root told last; NULL after the last */
     struct join_counts counts;
 };
 
@@ -113,11 +117,43 @@ static void set_trouble(struct join *j, char *text, int refused)
     j->trouble = text;
 }
 
+/* It goes into a Location header and into playlists: nothing in it may end either. */
+static int url_is_sound(const char *url)
+{
+    if (strncasecmp(url, "http://", 7) && strncasecmp(url, "https://", 8)) return 0;
+    size_t n = 0;
+    while (url[n] > ' ' && url[n] <= '~' && !strchr("\"<>\\^`{|}?#", url[n]))
+        n++;
+    return !url[n] && n <= URL_MAX_BYTES;
+}
+
+static void read_elsewhere(struct join *j, const json_t *list)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < ELSEWHERE_MAX; i++) {
+        const char *url = json_string_value(json_array_get(list, i));
+        free(j->elsewhere[i]);
+        j->elsewhere[i] = NULL;
+        if (url && url_is_sound(url)) j->elsewhere[n++] = xstrdup(url);
+    }
+}
+
+int join_elsewhere(const struct join *j, int secure, size_t i, char *location, size_t size)
+{
+    for (size_t k = 0; k < ELSEWHERE_MAX && j->elsewhere[k]; k++) {
+        int is_secure = !strncasecmp(j->elsewhere[k], "https:", 6);
+        if (is_secure != !!secure) continue;
+        if (i-- == 0) return snprintf(location, size, "%s", j->elsewhere[k]) < (int)size ? 0 : -1;
+    }
+    return -1;
+}
+
 static double read_answer(struct join *j, const void *body, size_t len)
 {
     json_t *answer = json_parse(body, len, ANSWER_MAX, NULL);
     double interval_s = json_real_or(answer, "interval_s", INTERVAL_S, NULL);
     int64_t kbps = json_int_or(answer, "kbps", 0, 0, MP3_KBPS_MAX, NULL);
+    read_elsewhere(j, json_object_get(answer, "elsewhere"));
     json_decref(answer);
     if (mp3_kbps_valid((unsigned)kbps)) j->conf.kbps(j->conf.context, (unsigned)kbps);
     if (!(interval_s >= INTERVAL_MIN_S)) return INTERVAL_MIN_S;
@@ -200,6 +236,7 @@ void join_free(struct join *j)
     if (!j) return;
     fetch_cancel(j->fetch);
     event_free(j->next);
+    read_elsewhere(j, NULL);
     free(j->trouble);
     free(j);
 }

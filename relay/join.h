@@ -28,6 +28,9 @@ void join_free(struct join *join);
 /* What is wrong with the reports; NULL when the last one was taken. "no report has been taken yet" at first.
  */
 const char *join_trouble(const struct join *join);
+/* The i-th address of the stream at another node of that scheme (secure: https) that the root told of last.
+ * 0, or -1 when there are no more. */
+int join_elsewhere(const struct join *join, int secure, size_t i, char *location, size_t size);
 
 struct join_counts {
     uint64_t sent, taken, failed;

@@ -80,6 +80,12 @@ static int on_hopeless(void *context)
     return pull_refused(r->pull);
 }
 
+static int on_elsewhere(void *context, int secure, size_t i, char *location, size_t size)
+{
+    struct relay *r = context;
+    return r->join ? join_elsewhere(r->join, secure, i, location, size) : -1;
+}
+
 /* Well: it can serve whoever comes. Nobody listening is no illness, and neither is a root that is gone as
  * long as what is held lasts. */
 static int on_healthy(void *context, char *text, size_t size)
@@ -131,6 +137,7 @@ static int start(struct relay *r, char **cause)
                                    .max_listeners = (unsigned)o->max_listeners,
                                    .wanted = on_wanted,
                                    .hopeless = on_hopeless,
+                                   .elsewhere = on_elsewhere,
                                    .healthy = on_healthy,
                                    .context = r};
     if (node_new(&r->node, &node, cause)) return -1;

@@ -16,6 +16,7 @@ enum {
     M_REPORTS,
     M_REPORTS_FAILED,
     M_DRAINING,
+    M_SENT_ON,
     M_COUNT
 };
 
@@ -31,6 +32,8 @@ static const struct stats_row rows[M_COUNT] = {
     [M_REPORTS] = {"forever_reports_total", STATS_COUNTER, "Reports the root has taken."},
     [M_REPORTS_FAILED] = {"forever_reports_failed_total", STATS_COUNTER, "Reports the root has not taken."},
     [M_DRAINING] = {"forever_draining", STATS_GAUGE, "1 when no new listener is taken."},
+    [M_SENT_ON] = {"forever_redirects_total", STATS_COUNTER,
+                   "Listeners sent on to another node for want of room."},
 };
 
 struct relay_metrics {
@@ -67,6 +70,7 @@ static void values(void *context, double *v)
     v[M_REPORTS] = (double)join->taken;
     v[M_REPORTS_FAILED] = (double)join->failed;
     v[M_DRAINING] = node_draining(m->conf.node);
+    v[M_SENT_ON] = (double)node_sent_on(m->conf.node);
 }
 
 struct relay_metrics *relay_metrics_new(const struct relay_metrics_conf *conf)

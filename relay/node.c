@@ -31,7 +31,7 @@ struct node {
     char *name, *description, *genre, *url; /* of the station, as the root told last; NULL: none */
     int draining, linked;
     struct fanout_counts before; /* of the parts that were closed */
-    uint64_t peak, turned_away, untold;
+    uint64_t peak, turned_away, sent_on, untold;
     int64_t full_told_ns;
 };
 
@@ -84,12 +84,25 @@ static void tell_full(struct node *n)
     n->untold = 0;
 }
 
+static int elsewhere(void *context, int secure, size_t i, char *location, size_t size)
+{
+    struct node *n = context;
+    return n->conf.elsewhere ? n->conf.elsewhere(n->conf.context, secure, i, location, size) : -1;
+}
+
 static enum station_verdict admit(void *context, struct http_request *request, int probe, char *location,
                                   size_t size)
 {
     struct node *n = context;
-    (void)request, (void)location, (void)size;
-    int full = n->draining || fanout_counts(n->fanout)->listening >= n->conf.max_listeners;
+    unsigned most = n->conf.max_listeners + station_spare(n->station, request);
+    int full = n->draining || fanout_counts(n->fanout)->listening >= most;
+    /* one hop more: the root takes no notice of a relay that filled up since its report */
+    if (full && station_hops(request) < STATION_HOPS_MAX &&
+        !station_agent_stays(http_header(request, "User-Agent")) &&
+        !elsewhere(n, station_secure(request), 0, location, size)) {
+        n->sent_on += !probe;
+        return STATION_REDIRECT;
+    }
     if (probe) return full ? STATION_FULL : STATION_SERVE;
     if (full) {
         tell_full(n);
@@ -167,6 +180,7 @@ static int parts_open(struct node *n, char **cause)
                                          .public_url = n->conf.public_url,
                                          .wait_ms = WAIT_MS,
                                          .admit = admit,
+                                         .elsewhere = elsewhere,
                                          .healthy = healthy,
                                          .air = node_air,
                                          .context = n};
@@ -302,6 +316,11 @@ void node_counts(const struct node *n, struct fanout_counts *out)
 uint64_t node_turned_away(const struct node *n)
 {
     return n->turned_away;
+}
+
+uint64_t node_sent_on(const struct node *n)
+{
+    return n->sent_on;
 }
 
 uint64_t node_peak(const struct node *n)

@@ -23,6 +23,8 @@ struct node_conf {
     unsigned max_listeners;
     void (*wanted)(void *context);  /* somebody listens or waits to: music is needed */
     int (*hopeless)(void *context); /* 1: none will come soon, so that nobody need wait for it */
+    /* as struct station_conf's: where listeners go that find no place here */
+    int (*elsewhere)(void *context, int secure, size_t i, char *location, size_t size);
     int (*healthy)(void *context, char *text, size_t size);
     void *context;
 };
@@ -50,6 +52,7 @@ unsigned node_listening(const struct node *node);
 /* Counters since the start of the program. */
 void node_counts(const struct node *node, struct fanout_counts *out);
 uint64_t node_turned_away(const struct node *node);
+uint64_t node_sent_on(const struct node *node); /* to other nodes, for want of room */
 uint64_t node_peak(const struct node *node);
 /* A link brings frames: set once they reach the root's air, cleared when it ends. */
 void node_set_linked(struct node *node, int linked);

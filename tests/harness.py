@@ -101,11 +101,34 @@ def request(url, path="/", method="GET", headers=None, body=None, timeout=10):
         connection.close()
 
 
+class Dechunker:
+    """Takes HTTP's chunk framing out of bytes as they come."""
+
+    def __init__(self):
+        self.raw, self.ended = b"", False
+
+    def __call__(self, piece):
+        self.raw += piece
+        out = []
+        while not self.ended and b"\r\n" in self.raw:
+            line, rest = self.raw.split(b"\r\n", 1)
+            size = int(line, 16)
+            self.ended = size == 0
+            if self.ended or len(rest) < size + 2:
+                break
+            assert rest[size:size + 2] == b"\r\n", "a chunk does not end where it says"
+            out.append(rest[:size])
+            self.raw = rest[size + 2:]
+        return b"".join(out)
+
+
 class Listener:
-    """A bare HTTP listener: status and headers, then bytes as they come; nothing is followed."""
+    """A bare HTTP listener: status and headers, then bytes as they come; nothing is followed. `reset` is set when
+    the other side cut the connection rather than ending the body."""
 
     def __init__(self, url, path="/stream.mp3", headers=None, version="1.1", timeout=20, rcvbuf=None):
         parts = urllib.parse.urlsplit(url)
+        path, self.reset = path or parts.path + ("?" + parts.query if parts.query else ""), False
         self.begin = time.monotonic()
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         if rcvbuf:
@@ -125,6 +148,22 @@ class Listener:
         first, *fields = head.decode().split("\r\n")
         self.status = int(first.split()[1])
         self.headers = {k.strip().lower(): v.strip() for k, v in (f.split(":", 1) for f in fields)}
+        self.plain = Dechunker() if self.headers.get("transfer-encoding") == "chunked" else lambda piece: piece
+        self.rest = self.plain(self.rest)
+
+    def recv(self, size=1 << 16):
+        """The next bytes of the body; None at the end of the connection."""
+        while True:
+            try:
+                piece = self.socket.recv(size)
+            except ConnectionResetError:
+                self.reset = True
+                return None
+            if not piece:
+                return None
+            piece = self.plain(piece)
+            if piece:
+                return piece
 
     @property
     def position(self):
@@ -134,8 +173,8 @@ class Listener:
         """Exactly count bytes, or fewer when the stream ends."""
         pieces, have = [self.rest], len(self.rest)
         while have < count:
-            piece = self.socket.recv(min(1 << 16, max(4096, count - have)))
-            if not piece:
+            piece = self.recv(min(1 << 16, max(4096, count - have)))
+            if piece is None:
                 break
             pieces.append(piece)
             have += len(piece)
@@ -172,12 +211,12 @@ class Recorder(threading.Thread):
     def run(self):
         while not self.stopping:
             try:
-                piece = self.listener.socket.recv(65536)
+                piece = self.listener.recv()
             except socket.timeout:
                 continue
             except OSError:
                 break
-            if not piece:
+            if piece is None:
                 break
             self.data += piece
         self.ended = not self.stopping

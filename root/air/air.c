@@ -302,6 +302,7 @@ static void make_parts(struct air *air)
                                                       .public_url = o->public_url,
                                                       .wait_ms = WAIT_MS,
                                                       .admit = relays_admit,
+                                                      .elsewhere = relays_elsewhere,
                                                       .healthy = on_healthy,
                                                       .air = on_air,
                                                       .context = air});

@@ -70,6 +70,7 @@ void api_routes(struct air *air);
 void relays_routes(struct air *air);
 enum station_verdict relays_admit(void *context, struct http_request *request, int probe, char *location,
                                   size_t size);
+int relays_elsewhere(void *context, int secure, size_t i, char *location, size_t size);
 
 /* metrics.c */
 struct metrics *metrics_new(struct air *air);

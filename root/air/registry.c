@@ -216,37 +216,62 @@ int registry_report(struct registry *registry, const json_t *report, char **caus
 
 /* Routing */
 
-static size_t candidates(const struct registry *registry, struct router_relay *out)
+static int is_secure(const struct relay *r)
+{
+    return !strncasecmp(r->url, "https:", 6);
+}
+
+static size_t candidates(const struct registry *registry, int secure, struct router_relay *out)
 {
     for (size_t i = 0; i < registry->count; i++) {
         const struct relay *r = registry->relays[i];
         out[i] = (struct router_relay){.listeners = r->listeners,
                                        .max_listeners = r->max_listeners,
                                        .sent = r->sent,
-                                       .able = is_healthy(r) && !r->draining};
+                                       .able = is_healthy(r) && !r->draining && is_secure(r) == secure};
     }
     return registry->count;
 }
 
-int registry_has_room(const struct registry *registry)
+int registry_has_room(const struct registry *registry, int secure)
 {
     struct router_relay list[REGISTRY_MAX];
-    return router_choose(list, candidates(registry, list), 0) >= 0;
+    return router_choose(list, candidates(registry, secure, list), 0) >= 0;
 }
 
-int registry_route(struct registry *registry, uint64_t random, int probe, char *location, size_t size)
+static int write_location(const struct relay *r, char *location, size_t size)
+{
+    int n = snprintf(location, size, "%s/stream.mp3", r->url);
+    return n < 0 || (size_t)n >= size ? -1 : 0;
+}
+
+int registry_route(struct registry *registry, uint64_t random, int probe, int secure, char *location,
+                   size_t size)
 {
     struct router_relay list[REGISTRY_MAX];
-    int i = router_choose(list, candidates(registry, list), random);
-    if (i < 0) return -1;
-    struct relay *r = registry->relays[i];
-    int n = snprintf(location, size, "%s/stream.mp3", r->url);
-    if (n < 0 || (size_t)n >= size) return -1;
+    int i = router_choose(list, candidates(registry, secure, list), random);
+    if (i < 0 || write_location(registry->relays[i], location, size)) return -1;
     if (!probe) {
-        r->sent++;
-        r->redirects++;
+        registry->relays[i]->sent++;
+        registry->relays[i]->redirects++;
     }
     return 0;
+}
+
+int registry_elsewhere(const struct registry *registry, const char *but_url, int secure, size_t i,
+                       char *location, size_t size)
+{
+    struct router_relay list[REGISTRY_MAX];
+    size_t count = candidates(registry, secure, list);
+    for (size_t k = 0; but_url && k < count; k++) {
+        if (!strcmp(registry->relays[k]->url, but_url)) list[k].able = 0;
+    }
+    for (;; i--) {
+        int best = router_least_used(list, count);
+        if (best < 0) return -1;
+        if (i == 0) return write_location(registry->relays[best], location, size);
+        list[best].able = 0;
+    }
 }
 
 /* Views */

@@ -23,11 +23,17 @@ void registry_free(struct registry *registry);
 /* 1 when it was news, 0 when it was old; -1 with *cause when it is malformed. */
 int registry_report(struct registry *registry, const json_t *report, char **cause);
 
-/* A relay with room for a listener: writes its stream's address and counts the listener as sent there unless
- * probe. 0, or -1 when there is none (or the address does not fit). */
-int registry_route(struct registry *registry, uint64_t random, int probe, char *location, size_t size);
-/* 1 when some relay has room. */
-int registry_has_room(const struct registry *registry);
+/* A relay with room for a listener, of the scheme it listens by (secure: https): writes its stream's address
+ * and counts the listener as sent there unless probe. 0, or -1 when there is none (or the address does not
+ * fit). */
+int registry_route(struct registry *registry, uint64_t random, int probe, int secure, char *location,
+                   size_t size);
+/* 1 when some relay of that scheme has room. */
+int registry_has_room(const struct registry *registry, int secure);
+/* The i-th relay of that scheme with room, the least used first, leaving out the one of that public address
+ * (NULL: none): writes its stream's address. 0, or -1 when there are no more. */
+int registry_elsewhere(const struct registry *registry, const char *but_url, int secure, size_t i,
+                       char *location, size_t size);
 
 /* One object per relay; a new reference (docs/API.md, "relays"). */
 json_t *registry_json(const struct registry *registry);

@@ -10,12 +10,14 @@
 #include "root/air/air.h"
 #include "root/air/router.h"
 
-#define LINKS_MAX    1024
-#define LINK_VERSION 1
-#define REPORT_MAX   16384
-#define MOUNT        "main"
-#define STATION_HEX  32
-#define LEAD_MAX_S   86400
+#define LINKS_MAX     1024
+#define LINK_VERSION  1
+#define REPORT_MAX    16384
+#define MOUNT         "main"
+#define STATION_HEX   32
+#define LEAD_MAX_S    86400
+#define ELSEWHERE_MAX 3 /* relays told to a relay that may have to send listeners on */
+#define LOCATION_MAX  1024
 
 /* Takes the same time wherever the two differ. */
 static int same_secret(const char *given, const char *secret)
@@ -150,6 +152,23 @@ static void on_link(void *context, struct http_request *request)
     free(header);
 }
 
+/* Where a relay that is full sends its listeners on to: others with room, then the root. */
+static json_t *elsewhere_of(const struct air *air, const char *relay)
+{
+    json_t *list = json_array();
+    char location[LOCATION_MAX];
+    int secure = relay && !strncasecmp(relay, "https:", 6);
+    const char *own = air->options->public_url;
+    for (size_t i = 0; i < ELSEWHERE_MAX; i++) {
+        if (registry_elsewhere(air->registry, relay, secure, i, location, sizeof location)) break;
+        json_array_append_new(list, json_string(location));
+    }
+    if (own && (!strncasecmp(own, "https:", 6)) == secure &&
+        fanout_counts(air->fanout)->listening < (uint64_t)air->options->max_listeners)
+        json_array_append_new(list, json_sprintf("%s/stream.mp3", own));
+    return list;
+}
+
 static void on_report(void *context, struct http_request *request)
 {
     struct air *air = context;
@@ -159,6 +178,7 @@ static void on_report(void *context, struct http_request *request)
     char *cause = NULL;
     json_t *report = json_parse(text, len, REPORT_MAX, &cause);
     int news = report ? registry_report(air->registry, report, &cause) : -1;
+    char *public_url = news < 0 ? NULL : xstrdup(json_str_or(report, "public_url", "", NULL));
     json_decref(report);
     if (news < 0) {
         air->reports_refused++;
@@ -167,10 +187,19 @@ static void on_report(void *context, struct http_request *request)
         return;
     }
     air->reports++;
-    char body[96];
-    int n = snprintf(body, sizeof body, "{\"ok\":true,\"interval_s\":%d,\"kbps\":%u}", REGISTRY_INTERVAL_S,
-                     ring_kbps(air->ring));
-    http_reply(request, 200, "application/json", body, (size_t)n);
+    json_t *answer = json_pack("{s:b,s:i,s:i,s:o}", "ok", 1, "interval_s", REGISTRY_INTERVAL_S, "kbps",
+                               (int)ring_kbps(air->ring), "elsewhere", elsewhere_of(air, public_url));
+    char *body = json_text(answer);
+    http_reply(request, 200, "application/json", body, strlen(body));
+    free(body);
+    json_decref(answer);
+    free(public_url);
+}
+
+int relays_elsewhere(void *context, int secure, size_t i, char *location, size_t size)
+{
+    const struct air *air = context;
+    return registry_elsewhere(air->registry, NULL, secure, i, location, size);
 }
 
 enum station_verdict relays_admit(void *context, struct http_request *request, int probe, char *location,
@@ -179,19 +208,21 @@ enum station_verdict relays_admit(void *context, struct http_request *request, i
     struct air *air = context;
     const struct options *o = air->options;
     if (!air_has_music(air)) return STATION_WAIT;
-    int stays = station_agent_stays(http_header(request, "user-agent"));
+    /* who was sent here by a relay stays: one hop, and one more from a relay that can't */
+    int stays = station_agent_stays(http_header(request, "user-agent")) || station_hops(request) > 0;
+    int secure = station_secure(request);
     uint64_t listening = fanout_counts(air->fanout)->listening, random = 0;
-    enum router_verdict verdict =
-        router_admit(listening, (uint64_t)o->relay_limit, (uint64_t)o->max_listeners, stays,
-                     registry_has_room(air->registry));
+    uint64_t most = (uint64_t)o->max_listeners + station_spare(air->station, request);
+    enum router_verdict verdict = router_admit(listening, (uint64_t)o->relay_limit, most, stays,
+                                               registry_has_room(air->registry, secure));
     if (verdict == ROUTER_REDIRECT) {
         if (getrandom(&random, sizeof random, GRND_NONBLOCK) != sizeof random)
             random = listening * 2654435761u;
-        if (!registry_route(air->registry, random, probe, location, size)) {
+        if (!registry_route(air->registry, random, probe, secure, location, size)) {
             air->redirects += !probe;
             return STATION_REDIRECT;
         }
-        verdict = listening < (uint64_t)o->max_listeners ? ROUTER_SERVE : ROUTER_FULL;
+        verdict = listening < most ? ROUTER_SERVE : ROUTER_FULL;
     }
     if (verdict == ROUTER_SERVE) return STATION_SERVE;
     air->refused += !probe;

@@ -5,6 +5,11 @@ static uint64_t load_of(const struct router_relay *r)
     return r->listeners + r->sent;
 }
 
+static double use_of(const struct router_relay *r)
+{
+    return (double)load_of(r) / (double)r->max_listeners;
+}
+
 static int has_room(const struct router_relay *r)
 {
     return r->able && load_of(r) < r->max_listeners;
@@ -31,9 +36,21 @@ int router_choose(const struct router_relay *relays, size_t count, uint64_t rand
     uint64_t second = (random >> 32) % (room - 1);
     if (second >= first) second++;
     int a = nth(relays, count, first), b = nth(relays, count, second);
-    double use_a = (double)load_of(&relays[a]) / (double)relays[a].max_listeners;
-    double use_b = (double)load_of(&relays[b]) / (double)relays[b].max_listeners;
-    return use_b < use_a ? b : a;
+    return use_of(&relays[b]) < use_of(&relays[a]) ? b : a;
+}
+
+int router_least_used(const struct router_relay *relays, size_t count)
+{
+    int best = -1;
+    double least = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (!has_room(&relays[i])) continue;
+        double use = use_of(&relays[i]);
+        if (best >= 0 && use >= least) continue;
+        best = (int)i;
+        least = use;
+    }
+    return best;
 }
 
 enum router_verdict router_admit(uint64_t listening, uint64_t relay_limit, uint64_t max_listeners, int stays,

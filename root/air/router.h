@@ -15,6 +15,9 @@ struct router_relay {
  * bits. */
 int router_choose(const struct router_relay *relays, size_t count, uint64_t random);
 
+/* The least used able one with room, the first of equals; -1 when there is none. */
+int router_least_used(const struct router_relay *relays, size_t count);
+
 enum router_verdict { ROUTER_SERVE, ROUTER_REDIRECT, ROUTER_FULL };
 /* A listener more, when `listening` are served here. stays: its agent does not follow redirects. any_relay:
  * some relay has room. */

@@ -79,18 +79,18 @@ static void health_is_a_fresh_report(void **state)
     boot_ns += 5900000000LL;
     registry_totals(r, &t);
     assert_int_equal(t.healthy, 1);
-    assert_true(registry_has_room(r));
+    assert_true(registry_has_room(r, 0));
     boot_ns += 200000000LL;
     registry_totals(r, &t);
     assert_int_equal(t.healthy, 0);
     assert_int_equal(t.listeners, 0);
-    assert_false(registry_has_room(r));
-    assert_int_equal(registry_route(r, 1, 0, where, sizeof where), -1);
+    assert_false(registry_has_room(r, 0));
+    assert_int_equal(registry_route(r, 1, 0, 0, where, sizeof where), -1);
     json_t *list = registry_json(r);
     assert_false(json_is_true(json_object_get(json_array_get(list, 0), "healthy")));
     json_decref(list);
     tell(r, report("ams", "one", 2, 3, 100));
-    assert_int_equal(registry_route(r, 1, 0, where, sizeof where), 0);
+    assert_int_equal(registry_route(r, 1, 0, 0, where, sizeof where), 0);
     assert_string_equal(where, "http://ams.example:8000/stream.mp3");
     registry_free(r);
 }
@@ -102,21 +102,71 @@ static void places_sent_since_the_report_are_taken(void **state)
     char where[128];
     tell(r, report("ams", "one", 1, 8, 100));
     for (int i = 0; i < 5; i++)
-        assert_int_equal(registry_route(r, (uint64_t)i, 1, where, sizeof where),
+        assert_int_equal(registry_route(r, (uint64_t)i, 1, 0, where, sizeof where),
                          0); /* probes take no place */
-    assert_int_equal(registry_route(r, 7, 0, where, sizeof where), 0);
-    assert_int_equal(registry_route(r, 8, 0, where, sizeof where), 0);
-    assert_int_equal(registry_route(r, 9, 0, where, sizeof where), -1);
+    assert_int_equal(registry_route(r, 7, 0, 0, where, sizeof where), 0);
+    assert_int_equal(registry_route(r, 8, 0, 0, where, sizeof where), 0);
+    assert_int_equal(registry_route(r, 9, 0, 0, where, sizeof where), -1);
     tell(r, report("ams", "one", 2, 9, 100)); /* one of the two has left again */
-    assert_int_equal(registry_route(r, 10, 0, where, sizeof where), 0);
-    assert_int_equal(registry_route(r, 11, 0, where, sizeof where), -1);
+    assert_int_equal(registry_route(r, 10, 0, 0, where, sizeof where), 0);
+    assert_int_equal(registry_route(r, 11, 0, 0, where, sizeof where), -1);
     json_t *drains = report("ams", "one", 3, 2, 100);
     json_object_set_new(drains, "draining", json_true());
     tell(r, drains);
-    assert_int_equal(registry_route(r, 12, 0, where, sizeof where), -1);
+    assert_int_equal(registry_route(r, 12, 0, 0, where, sizeof where), -1);
     char small[8];
     tell(r, report("ams", "one", 4, 2, 100));
-    assert_int_equal(registry_route(r, 13, 0, small, sizeof small), -1);
+    assert_int_equal(registry_route(r, 13, 0, 0, small, sizeof small), -1);
+    registry_free(r);
+}
+
+static json_t *report_at(const char *name, const char *url, int64_t listeners)
+{
+    json_t *o = report(name, "one", 1, listeners, 1);
+    json_object_set_new(o, "public_url", json_string(url));
+    return o;
+}
+
+/* A listener who asked over http is never sent to https, nor the other way round. */
+static void the_scheme_is_kept(void **state)
+{
+    (void)state;
+    struct registry *r = registry_new();
+    char where[128];
+    tell(r, report_at("safe", "https://safe.example", 0));
+    assert_false(registry_has_room(r, 0));
+    assert_true(registry_has_room(r, 1));
+    assert_int_equal(registry_route(r, 1, 0, 0, where, sizeof where), -1);
+    assert_int_equal(registry_route(r, 1, 0, 1, where, sizeof where), 0);
+    assert_string_equal(where, "https://safe.example/stream.mp3");
+    tell(r, report_at("plain", "http://plain.example", 0));
+    for (uint64_t i = 0; i < 8; i++) {
+        assert_int_equal(registry_route(r, i * 0x123456789abcdULL, 1, 0, where, sizeof where), 0);
+        assert_string_equal(where, "http://plain.example/stream.mp3");
+    }
+    registry_free(r);
+}
+
+static void others_come_by_use_without_the_one_that_asks(void **state)
+{
+    (void)state;
+    struct registry *r = registry_new();
+    char where[128], small[8];
+    tell(r, report("ams", "one", 1, 5, 1));
+    tell(r, report("fra", "one", 1, 2, 1));
+    tell(r, report("osl", "one", 1, 10, 1)); /* full */
+    tell(r, report_at("safe", "https://safe.example", 0));
+    assert_int_equal(registry_elsewhere(r, NULL, 0, 0, where, sizeof where), 0);
+    assert_string_equal(where, "http://fra.example:8000/stream.mp3");
+    assert_int_equal(registry_elsewhere(r, NULL, 0, 1, where, sizeof where), 0);
+    assert_string_equal(where, "http://ams.example:8000/stream.mp3");
+    assert_int_equal(registry_elsewhere(r, NULL, 0, 2, where, sizeof where), -1);
+    assert_int_equal(registry_elsewhere(r, "http://fra.example:8000", 0, 0, where, sizeof where), 0);
+    assert_string_equal(where, "http://ams.example:8000/stream.mp3");
+    assert_int_equal(registry_elsewhere(r, "http://fra.example:8000", 0, 1, where, sizeof where), -1);
+    assert_int_equal(registry_elsewhere(r, NULL, 1, 0, where, sizeof where), 0);
+    assert_string_equal(where, "https://safe.example/stream.mp3");
+    assert_int_equal(registry_elsewhere(r, NULL, 0, 0, small, sizeof small), -1);
     registry_free(r);
 }
 
@@ -181,6 +231,8 @@ int main(void)
         cmocka_unit_test_setup(counters_survive_loss_repetition_and_restarts, set_clock),
         cmocka_unit_test_setup(health_is_a_fresh_report, set_clock),
         cmocka_unit_test_setup(places_sent_since_the_report_are_taken, set_clock),
+        cmocka_unit_test_setup(the_scheme_is_kept, set_clock),
+        cmocka_unit_test_setup(others_come_by_use_without_the_one_that_asks, set_clock),
         cmocka_unit_test_setup(malformed_reports_change_nothing, set_clock),
         cmocka_unit_test_setup(it_is_bounded, set_clock),
     };

@@ -50,6 +50,23 @@ static void of_two_the_less_used(void **state)
         assert_int_equal(router_choose(relays, 2, draw()), 0);
 }
 
+static void the_least_used_is_found(void **state)
+{
+    (void)state;
+    struct router_relay relays[] = {
+        {.listeners = 0, .max_listeners = 10, .able = 0},
+        {.listeners = 5, .max_listeners = 10, .able = 1},
+        {.listeners = 40, .max_listeners = 100, .able = 1},
+        {.listeners = 30, .max_listeners = 100, .sent = 10, .able = 1},
+    };
+    assert_int_equal(router_least_used(relays, 0), -1);
+    assert_int_equal(router_least_used(relays, 1), -1);
+    assert_int_equal(router_least_used(relays, 2), 1);
+    assert_int_equal(router_least_used(relays, 4), 2); /* the first of equals */
+    relays[3].sent = 9;
+    assert_int_equal(router_least_used(relays, 4), 3);
+}
+
 /* Two draws keep relays level: filling 10 of 100 places each to the half leaves them close together. */
 static void load_is_spread(void **state)
 {
@@ -95,9 +112,8 @@ static void admission_is_exact(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(nobody_able_means_none),
-        cmocka_unit_test(of_two_the_less_used),
-        cmocka_unit_test(load_is_spread),
+        cmocka_unit_test(nobody_able_means_none),  cmocka_unit_test(of_two_the_less_used),
+        cmocka_unit_test(the_least_used_is_found), cmocka_unit_test(load_is_spread),
         cmocka_unit_test(admission_is_exact),
     };
     printf("seed %llu\n", (unsigned long long)seed);
