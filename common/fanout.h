@@ -138,6 +138,7 @@ struct fanout_place {
 /* The newest listener of that client id: 1, or 0 when there is none. */
 int fanout_find(const struct fanout *fanout, uint64_t client, struct fanout_place *out);
 const struct fanout_counts *fanout_counts(const struct fanout *fanout);
+void fanout_counts_add(struct fanout_counts *sum, const struct fanout_counts *more);
 size_t fanout_bytes_per_listener(void);
 
 #endif

@@ -73,6 +73,9 @@ struct link_server_conf {
     const char *name, *description, *genre, *url; /* of the station, for HELLO; NULL: has none */
     const char *mount;
     double burst_s, fill_rate;
+    /* The ring's frames follow from what leads it, so those that are missing here will come as they were: a
+     * relay that holds more waits for them with what it has. */
+    int follows;
     /* exact air: frame on air and nanoseconds since it began (pacer_on_air); UINT64_MAX while it stands */
     uint64_t (*air)(void *context, uint32_t *ns);
     /* a link ended, by whichever side; from the loop, never from within another call; not at link_server_free

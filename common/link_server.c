@@ -201,7 +201,7 @@ static int pump(struct link *link, int64_t now)
         why = "its branch is not known";
     else if (link->position < ring_tail(ring))
         why = "it lags behind all that is held";
-    else if (link->position > ring_head(ring))
+    else if (link->position > ring_head(ring) && !link->server->conf.follows)
         why = "the programme was begun anew";
     int more = why ? -1 : pump_marks(link);
     if (more == 0) more = pump_frames(link, now);
@@ -318,7 +318,8 @@ static uint64_t resume_at(const struct link_server *server, uint32_t branch, uin
         return burst;
     }
     /* it has more than there is here: that was lost, and will be made anew */
-    if (position > ring_head(ring) && *void_from > ring_head(ring)) *void_from = ring_head(ring);
+    if (position > ring_head(ring) && *void_from > ring_head(ring) && !server->conf.follows)
+        *void_from = ring_head(ring);
     uint64_t next = position < *void_from ? position : *void_from;
     return next < ring_tail(ring) ? burst : next;
 }
@@ -372,6 +373,7 @@ int link_server_add(struct link_server *server, int fd, const char *header, int 
     uint64_t air = air_of(server), back = frames_of(server->conf.burst_s), void_from = UINT64_MAX;
     uint64_t burst = air > back ? air - back : 0;
     if (burst < ring_tail(ring)) burst = ring_tail(ring);
+    if (burst > ring_head(ring)) burst = ring_head(ring); /* the air of a ring that follows is ahead of it */
     *link = (struct link){.server = server, .peer = peer, .fd = fd, .out = out, .branch = ring_branch(ring)};
     link->position =
         has_from ? resume_at(server, branch, position, station ? station : "", burst, &void_from) : burst;

@@ -46,6 +46,27 @@ int mount_spec_parse(const char *text, struct mount_spec *out, char **cause)
     return 0;
 }
 
+int mount_specs_parse(const char *text, struct mount_spec *list, size_t count, char **cause)
+{
+    for (;;) {
+        text += strspn(text, ", \t");
+        size_t len = strcspn(text, ", \t");
+        if (len == 0) return (int)count;
+        if (count == MOUNTS_MAX)
+            return cause_set(cause, "at most %d mounts, the main one among them", MOUNTS_MAX);
+        char *one = xstrndup(text, len);
+        int rc = mount_spec_parse(one, &list[count], cause);
+        free(one);
+        if (rc) return -1;
+        const char *name = list[count].name;
+        if (!strcmp(name, MOUNT_MAIN) || !strcmp(name, "main"))
+            return cause_set(cause, "%s is the main mount, whose bit rate is set apart", name);
+        if (mount_spec_find(list, count, name) >= 0) return cause_set(cause, "mount %s is there twice", name);
+        count++;
+        text += len;
+    }
+}
+
 int mount_spec_find(const struct mount_spec *list, size_t count, const char *name)
 {
     for (size_t i = 0; i < count; i++) {

@@ -119,22 +119,6 @@ static int healthy(void *context, char *text, size_t size)
     return n->conf.healthy(n->conf.context, text, size);
 }
 
-static void add_counts(struct fanout_counts *sum, const struct fanout_counts *more)
-{
-    sum->opened += more->opened;
-    sum->closed += more->closed;
-    for (int i = 0; i < FANOUT_END_COUNT; i++)
-        sum->ended[i] += more->ended[i];
-    for (int i = 0; i < AGENT_COUNT; i++)
-        sum->agents[i] += more->agents[i];
-    sum->bytes += more->bytes;
-    sum->writes += more->writes;
-    sum->short_writes += more->short_writes;
-    sum->skips += more->skips;
-    sum->listening += more->listening;
-    sum->seconds += more->seconds;
-}
-
 static void parts_close(struct node *n)
 {
     if (n->fanout) {
@@ -143,7 +127,7 @@ static void parts_close(struct node *n)
         last.ended[FANOUT_SHUTDOWN] += last.listening;
         last.listening = 0;
         memset(last.agents, 0, sizeof last.agents);
-        add_counts(&n->before, &last);
+        fanout_counts_add(&n->before, &last);
         if (station_peak(n->station) > n->peak) n->peak = station_peak(n->station);
     }
     station_free(n->station);
@@ -310,7 +294,7 @@ unsigned node_wanted_by(const struct node *n)
 void node_counts(const struct node *n, struct fanout_counts *out)
 {
     *out = n->before;
-    add_counts(out, fanout_counts(n->fanout));
+    fanout_counts_add(out, fanout_counts(n->fanout));
 }
 
 uint64_t node_turned_away(const struct node *n)

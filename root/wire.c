@@ -7,7 +7,7 @@
 #include "common/mem.h"
 
 #define R(role) (1u << ROLE_##role)
-#define WORKERS (R(STORE) | R(SCAN) | R(ANALYSE) | R(BRAIN) | R(STUDIO))
+#define WORKERS (R(STORE) | R(SCAN) | R(ANALYSE) | R(BRAIN) | R(STUDIO) | R(CODER))
 #define KB(n)   ((size_t)(n) << 10)
 #define MB(n)   ((size_t)(n) << 20)
 
@@ -60,6 +60,8 @@ static const struct wire_row rows[] = {
     EVENT(RETRACT, R(AIR), STUDIO, KB(1)),
     BINARY(FRAMES, R(STUDIO), AIR, WIRE_FRAMES_HEAD + (size_t)WIRE_FRAMES_MAX * 1045),
     EVENT(MARK, R(STUDIO), AIR, KB(256)),
+    EVENT(ENCODE, R(AIR), CODER, KB(1)),
+    BINARY(ENCODED, R(CODER), AIR, WIRE_ENCODED_HEAD + (size_t)WIRE_FRAMES_MAX * 1045),
     EVENT(FORK, R(STUDIO), AIR, KB(1)),
     EVENT(AIRED, R(AIR), STORE, KB(256)),
     REQUEST(ART_GET, R(AIR), STORE, ART_IS, 5000),
@@ -67,7 +69,8 @@ static const struct wire_row rows[] = {
     EVENT(PLANNED, R(AIR), BRAIN, KB(1)),
 };
 
-static const char *const role_names[ROLE_COUNT] = {"air", "store", "scan", "analyse", "brain", "studio"};
+static const char *const role_names[ROLE_COUNT] = {"air",   "store",  "scan", "analyse",
+                                                   "brain", "studio", "coder"};
 
 const struct wire_row *wire_find(unsigned type)
 {
@@ -136,14 +139,38 @@ void wire_frames_encode(uint8_t head[WIRE_FRAMES_HEAD], uint64_t position, uint3
     put_le(head + 12, count, 4);
 }
 
-int wire_frames_decode(const struct msg *message, uint64_t *position, uint32_t *branch, uint32_t *count,
-                       const uint8_t **bytes, size_t *len)
+/* Both heads begin alike. */
+static int frames_decode(const struct msg *message, size_t head, uint64_t *position, uint32_t *branch,
+                         uint32_t *count, const uint8_t **bytes, size_t *len)
 {
-    if (message->len < WIRE_FRAMES_HEAD) return -1;
+    if (message->len < head) return -1;
     *position = get_le(message->body, 8);
     *branch = (uint32_t)get_le(message->body + 8, 4);
     *count = (uint32_t)get_le(message->body + 12, 4);
-    *bytes = message->body + WIRE_FRAMES_HEAD;
-    *len = message->len - WIRE_FRAMES_HEAD;
+    *bytes = message->body + head;
+    *len = message->len - head;
     return *count >= 1 && *count <= WIRE_FRAMES_MAX ? 0 : -1;
+}
+
+int wire_frames_decode(const struct msg *message, uint64_t *position, uint32_t *branch, uint32_t *count,
+                       const uint8_t **bytes, size_t *len)
+{
+    return frames_decode(message, WIRE_FRAMES_HEAD, position, branch, count, bytes, len);
+}
+
+void wire_encoded_encode(uint8_t head[WIRE_ENCODED_HEAD], uint64_t position, uint32_t branch, uint32_t count,
+                         uint32_t mount, uint32_t wake)
+{
+    wire_frames_encode(head, position, branch, count);
+    put_le(head + WIRE_FRAMES_HEAD, mount, 4);
+    put_le(head + WIRE_FRAMES_HEAD + 4, wake, 4);
+}
+
+int wire_encoded_decode(const struct msg *message, uint64_t *position, uint32_t *branch, uint32_t *count,
+                        uint32_t *mount, uint32_t *wake, const uint8_t **bytes, size_t *len)
+{
+    if (frames_decode(message, WIRE_ENCODED_HEAD, position, branch, count, bytes, len)) return -1;
+    *mount = (uint32_t)get_le(message->body + WIRE_FRAMES_HEAD, 4);
+    *wake = (uint32_t)get_le(message->body + WIRE_FRAMES_HEAD + 4, 4);
+    return 0;
 }

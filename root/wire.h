@@ -18,13 +18,14 @@
 
 #include "common/msg.h"
 
-enum role { ROLE_AIR, ROLE_STORE, ROLE_SCAN, ROLE_ANALYSE, ROLE_BRAIN, ROLE_STUDIO, ROLE_COUNT };
+enum role { ROLE_AIR, ROLE_STORE, ROLE_SCAN, ROLE_ANALYSE, ROLE_BRAIN, ROLE_STUDIO, ROLE_CODER, ROLE_COUNT };
 
 enum wire_type {
     /* life of a worker */
     WIRE_READY = 1, /* worker -> air: {"role","version","pid"}: from now on it serves */
     WIRE_CONFIG,    /* air -> worker, first message: {"state","libraries":[...],"bitrate_kbps","lead_s",
-                       "seed","target_lufs","log_level","generation"} */
+                       "seed","target_lufs","log_level","generation",
+                       "mounts": as common/mount.h writes them, the main one first} */
     WIRE_QUIT,      /* air -> worker: finish the item at hand, then exit 0 */
     WIRE_ERROR,     /* reply: {"error": text} */
 
@@ -65,7 +66,8 @@ enum wire_type {
     WIRE_TRACK,      /* request to store: {"track"} */
     WIRE_TRACK_IS,   /* reply: track_to_json, whole, + descriptor of the file, read-only; or WIRE_ERROR */
     WIRE_UNPLAYABLE, /* studio -> store: {"track","reason"}: it could not be decoded when it was needed */
-    WIRE_START,      /* air -> studio, after CONFIG and READY: {"branch","next": position, "segments":[segment
+    WIRE_START,      /* air -> studio, after CONFIG and READY: {"branch","next": position, "air": position,
+                        "segments":[segment
                         marks whose end lies at or after the air (or `next` if less) less 10 s, whole also where
                         the next one cuts them short, oldest first]}: go on from there, with the very bytes an
                         undisturbed studio would send */
@@ -83,7 +85,16 @@ enum wire_type {
     WIRE_ART_GET, /* request air -> store: {"track"} */
     WIRE_ART_IS,  /* reply, binary: mime text, NUL, image bytes; or WIRE_ERROR */
     WIRE_PLANNED, /* air -> brain: {"track"}: a track entered the plan (from a segment mark) */
+
+    /* coder: the mounts beside the main one, encoded from the studio's spool (root/work/spool.h) */
+    WIRE_ENCODE = 140, /* air -> coder: {"mount": index, "wake","branch","next": position, "until": position}:
+                          frames below `until`, which is never beyond the main mount's head, are wanted; with
+                          another wake or branch than before from `next` on, else from where it stands; until
+                          0: none any more */
+    WIRE_ENCODED,      /* coder -> air, binary: struct wire_frames head, then the frames */
 };
+
+#define WIRE_ENCODED_HEAD 24 /* as WIRE_FRAMES, then u32 mount, u32 wake */
 
 /* Head of WIRE_FRAMES, little endian, followed by exactly `count` frames from `position` on. */
 #define WIRE_FRAMES_HEAD 16 /* u64 position, u32 branch, u32 count */
@@ -117,6 +128,11 @@ void wire_frames_encode(uint8_t head[WIRE_FRAMES_HEAD], uint64_t position, uint3
 /* Splits a WIRE_FRAMES body; -1 when it is too short or counts more than WIRE_FRAMES_MAX frames. */
 int wire_frames_decode(const struct msg *message, uint64_t *position, uint32_t *branch, uint32_t *count,
                        const uint8_t **bytes, size_t *len);
+
+void wire_encoded_encode(uint8_t head[WIRE_ENCODED_HEAD], uint64_t position, uint32_t branch, uint32_t count,
+                         uint32_t mount, uint32_t wake);
+int wire_encoded_decode(const struct msg *message, uint64_t *position, uint32_t *branch, uint32_t *count,
+                        uint32_t *mount, uint32_t *wake, const uint8_t **bytes, size_t *len);
 
 /* Marks ("kind" of WIRE_MARK, and of the ring and the link)
  *

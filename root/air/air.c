@@ -16,13 +16,10 @@
 #include "root/air/ctl.h"
 #include "root/track.h"
 
-#define PAST_S         600.0 /* kept behind the air: what /api/segments shows, and for resumes */
-#define START_LEAD_S   1.5   /* held ahead before the first frame airs */
-#define BURST_S        4.0
-#define LAG_LIMIT_S    20.0
-#define LINK_FILL_RATE 2.0
-#define WAIT_MS        20000 /* a listener waits for the first music this long */
-#define TICK_MS        250
+#define PAST_S       600.0 /* kept behind the air: what /api/segments shows, and for resumes */
+#define START_LEAD_S 1.5   /* held ahead before the first frame airs */
+#define WAIT_MS      20000 /* a listener waits for the first music this long */
+#define TICK_MS      250
 /* With credit and no word from it for this share of the lead, the studio hangs. The least leaves it time to
  * find its place in a long file. */
 #define STUDIO_SILENT_SHARE 0.5
@@ -70,9 +67,14 @@ static uint64_t on_air_exact(void *context, uint32_t *ns)
 
 static int hls_mount(void *context, size_t index, struct hls_mount *out)
 {
-    if (index) return 0;
-    *out = (struct hls_mount){.name = "stream", .ring = ((struct air *)context)->ring};
-    return 1;
+    const struct air *air = context;
+    for (size_t i = 0; i < mounts_count(air->mounts); i++) {
+        const struct mount *m = mounts_at(air->mounts, i);
+        if (!m->spec.always || index--) continue;
+        *out = (struct hls_mount){.name = m->spec.name, .ring = m->ring};
+        return 1;
+    }
+    return 0;
 }
 
 static void on_link_closed(void *context, void *peer)
@@ -106,6 +108,7 @@ static void on_changed(void *context)
 {
     struct air *air = context;
     link_server_wake(air->link);
+    mounts_follow(air->mounts);
     if (!air->had_music && air_has_music(air)) {
         air->had_music = 1;
         log_info("air", "music, %.1f s after the start", (double)(clock_boot_ns() - air->started_ns) / 1e9);
@@ -131,6 +134,7 @@ static json_t *configure(void *context, enum role role, unsigned generation)
         json_pack("{s:s,s:o,s:i,s:f,s:I,s:f,s:s,s:i}", "state", state, "libraries", libraries, "bitrate_kbps",
                   (int)o->bitrate, "lead_s", o->lead, "seed", (json_int_t)o->seed, "target_lufs",
                   o->target_lufs, "log_level", log_level_name(o->level), "generation", (int)generation);
+    json_object_set_new(body, "mounts", mounts_specs(air->mounts));
     free(state);
     return body;
 }
@@ -141,12 +145,14 @@ static void on_up(void *context, enum role role, struct switch_end *end)
     struct air *air = context;
     if (role == ROLE_STUDIO) schedule_studio_up(air->schedule);
     if (role == ROLE_STORE) schedule_store_up(air->schedule);
+    if (role == ROLE_CODER) mounts_coder_up(air->mounts);
 }
 
 static void on_down(void *context, enum role role)
 {
     struct air *air = context;
     if (role == ROLE_STUDIO) schedule_studio_down(air->schedule);
+    if (role == ROLE_CODER) mounts_coder_down(air->mounts);
 }
 
 /* A line at the beginning, at the end, and now and then in between. */
@@ -173,6 +179,8 @@ static int on_event(void *context, struct switch_end *end, const struct wire_row
     switch (row->type) {
     case WIRE_FRAMES:
         return schedule_frames(air->schedule, message, cause);
+    case WIRE_ENCODED:
+        return mounts_encoded(air->mounts, message, cause);
     case WIRE_MARK:
         return schedule_mark(air->schedule, body, cause);
     case WIRE_FORK:
@@ -208,6 +216,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
     struct air *air = arg;
     air_position(air); /* moves the ring's floor and its anchor on, whoever listens */
     schedule_tick(air->schedule);
+    mounts_tick(air->mounts);
     watch_studio(air);
 }
 
@@ -277,8 +286,8 @@ static void make_parts(struct air *air)
     uint64_t reported = aired_from(air->ring);
     air->pacer = pacer_new(air->ring, &(struct pacer_conf){.start_lead_s = START_LEAD_S});
     air->fanout = fanout_new(air->base, air->ring,
-                             &(struct fanout_conf){.burst_s = BURST_S,
-                                                   .lag_limit_s = LAG_LIMIT_S,
+                             &(struct fanout_conf){.burst_s = AIR_BURST_S,
+                                                   .lag_limit_s = AIR_LAG_LIMIT_S,
                                                    .air = on_air,
                                                    .until = until_on_air,
                                                    .context = air});
@@ -289,9 +298,9 @@ static void make_parts(struct air *air)
                                                            .description = identity.description,
                                                            .genre = identity.genre,
                                                            .url = identity.url,
-                                                           .mount = "main",
-                                                           .burst_s = BURST_S,
-                                                           .fill_rate = LINK_FILL_RATE,
+                                                           .mount = MOUNT_MAIN,
+                                                           .burst_s = AIR_BURST_S,
+                                                           .fill_rate = AIR_LINK_FILL_RATE,
                                                            .air = on_air_exact,
                                                            .closed = on_link_closed,
                                                            .context = air});
@@ -306,6 +315,7 @@ static void make_parts(struct air *air)
                                                       .healthy = on_healthy,
                                                       .air = on_air,
                                                       .context = air});
+    mounts_parts(air->mounts);
     air->hls =
         hls_new(air->http, &(struct hls_conf){.mount = hls_mount, .air = on_air_exact, .context = air});
     air->schedule = schedule_new(&(struct schedule_conf){.ring = air->ring,
@@ -348,6 +358,7 @@ static void free_parts(struct air *air)
     for (size_t i = 0; i < AIR_SIGNALS; i++) {
         if (air->signals[i]) event_free(air->signals[i]);
     }
+    mounts_stop(air->mounts);
     if (air->station) station_free(air->station);
     hls_free(air->hls);
     /* a reset rather than an end: players then try again, perhaps elsewhere */
@@ -358,6 +369,7 @@ static void free_parts(struct air *air)
     schedule_free(air->schedule);
     registry_free(air->registry);
     if (air->pacer) pacer_free(air->pacer);
+    mounts_free(air->mounts);
     if (air->ring) ring_close(air->ring);
     json_decref(air->progress);
     if (air->base) event_base_free(air->base);
@@ -379,7 +391,7 @@ static int set_up(struct air *air, char **cause)
     const struct options *o = air->options;
     if (proc_make_dir(o->state, cause)) return EX_CANTCREAT;
     if (proc_lock_state(o->state, cause)) return errno == EWOULDBLOCK ? EX_TEMPFAIL : EX_CANTCREAT;
-    if (open_ring(air, cause)) return EX_CANTCREAT;
+    if (open_ring(air, cause) || mounts_open(&air->mounts, air, cause)) return EX_CANTCREAT;
     make_parts(air);
     if (http_server_listen(air->http, o->host, o->port, &air->port, cause)) return EX_UNAVAILABLE;
     air->ctl = ctl_server_new(air, cause);
@@ -404,6 +416,7 @@ int air_run(const struct options *options)
     say_hello(&air);
     struct workers_conf conf = {.path = options->worker,
                                 .analysers = (unsigned)options->analysers,
+                                .coder = options->mount_count > 1,
                                 .configure = configure,
                                 .up = on_up,
                                 .down = on_down,

@@ -14,6 +14,7 @@
 #include "common/pacer.h"
 #include "common/ring.h"
 #include "common/station.h"
+#include "root/air/mounts.h"
 #include "root/air/options.h"
 #include "root/air/registry.h"
 #include "root/air/schedule.h"
@@ -24,7 +25,10 @@ struct event;
 struct ctl_server;
 struct metrics;
 
-#define AIR_SIGNALS 3
+#define AIR_SIGNALS        3
+#define AIR_BURST_S        4.0
+#define AIR_LAG_LIMIT_S    20.0
+#define AIR_LINK_FILL_RATE 2.0
 
 struct air {
     struct event_base *base;
@@ -35,6 +39,7 @@ struct air {
     struct link_server *link;
     struct http_server *http;
     struct station *station;
+    struct mounts *mounts; /* the main one, whose parts these are, among them */
     struct hls *hls;
     struct workers *workers;
     struct schedule *schedule;
@@ -71,6 +76,8 @@ void relays_routes(struct air *air);
 enum station_verdict relays_admit(void *context, struct http_request *request, int probe, char *location,
                                   size_t size);
 int relays_elsewhere(void *context, int secure, size_t i, char *location, size_t size);
+enum station_verdict relays_admit_to(struct air *air, struct mount *mount, struct http_request *request,
+                                     int probe, char *location, size_t size);
 
 /* metrics.c */
 struct metrics *metrics_new(struct air *air);

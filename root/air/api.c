@@ -120,10 +120,9 @@ json_t *api_now(const struct air *air)
 {
     struct now now = {.air = air_position(air)};
     uint64_t position = now.air ? now.air - 1 : 0; /* the frame that sounds */
-    const struct fanout_counts *counts = fanout_counts(air->fanout);
     struct registry_totals relays;
     registry_totals(air->registry, &relays);
-    uint64_t listeners = counts->listening + relays.listeners;
+    uint64_t listeners = mounts_listening(air->mounts) + relays.listeners;
     now.title = station_title(air->station, position);
     schedule_segments(air->ring, position, UINT64_MAX, see_now, &now);
     json_t *o =
@@ -198,7 +197,8 @@ static json_t *agents_json(const struct air *air)
 {
     struct registry_totals relays;
     registry_totals(air->registry, &relays);
-    const struct fanout_counts *c = fanout_counts(air->fanout);
+    struct fanout_counts sum, *c = &sum;
+    mounts_counts(air->mounts, &sum);
     json_t *o = json_object();
     for (int i = 0; i < AGENT_COUNT; i++)
         set_count(o, fanout_agent_names[i], c->agents[i] + relays.agents[i]);
@@ -225,7 +225,8 @@ static json_t *process_json(void)
 json_t *api_stats(const struct air *air)
 {
     const struct options *o = air->options;
-    const struct fanout_counts *c = fanout_counts(air->fanout);
+    struct fanout_counts sum, *c = &sum;
+    mounts_counts(air->mounts, &sum);
     const struct switchboard_counts *m = switchboard_counts(workers_switchboard(air->workers));
     struct registry_totals relays;
     registry_totals(air->registry, &relays);
@@ -245,16 +246,17 @@ json_t *api_stats(const struct air *air)
     set_count(s, "listeners", c->listening);
     set_count(s, "listeners_total", c->listening + relays.listeners);
     set_count(s, "peak", station_peak(air->station));
-    set_count(s, "waiting", station_waiting(air->station));
+    set_count(s, "waiting", mounts_waiting(air->mounts));
     set_count(s, "accepted", c->opened);
     set_count(s, "closed", c->closed);
     set_count(s, "bytes_out", c->bytes);
     set_count(s, "redirects", air->redirects);
     set_count(s, "refused", air->refused);
-    set_count(s, "links", link_server_count(air->link));
-    set_count(s, "link_bytes_out", link_server_bytes(air->link));
+    set_count(s, "links", mounts_links(air->mounts));
+    set_count(s, "link_bytes_out", mounts_link_bytes(air->mounts));
     json_object_set_new(s, "ended", ended_json(c));
     json_object_set_new(s, "agents", agents_json(air));
+    json_object_set_new(s, "mounts", mounts_json(air->mounts));
     json_object_set_new(s, "relays", registry_json(air->registry));
     json_object_set(s, "analysis", air->progress);
     if (!air->progress)

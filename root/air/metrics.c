@@ -53,10 +53,10 @@ struct metrics {
 static void look(void *context, struct station_look *out)
 {
     const struct air *air = ((struct metrics *)context)->air;
-    out->counts = *fanout_counts(air->fanout);
+    mounts_counts(air->mounts, &out->counts);
     out->peak = station_peak(air->station);
     out->refused = air->refused;
-    out->waiting = station_waiting(air->station);
+    out->waiting = mounts_waiting(air->mounts);
     out->max_listeners = (unsigned)air->options->max_listeners;
     out->ring = air->ring;
     out->pacer = air->pacer;
@@ -69,8 +69,8 @@ static void values(void *context, double *v)
     const struct switchboard_counts *w = switchboard_counts(workers_switchboard(air->workers));
     struct registry_totals relays;
     registry_totals(air->registry, &relays);
-    v[M_LINK_EGRESS] = (double)link_server_bytes(air->link);
-    v[M_LINKS] = (double)link_server_count(air->link);
+    v[M_LINK_EGRESS] = (double)mounts_link_bytes(air->mounts);
+    v[M_LINKS] = (double)mounts_links(air->mounts);
     v[M_REDIRECTS] = (double)air->redirects;
     v[M_STARVED] = pacer_starved(air->pacer);
     v[M_FRAMES] = (double)schedule_frames_received(air->schedule);
@@ -163,11 +163,69 @@ static void write_relays(const struct air *air, struct evbuffer *out)
     }
 }
 
+static double mount_listeners(const struct mount *m)
+{
+    return (double)fanout_counts(m->fanout)->listening;
+}
+static double mount_awake(const struct mount *m)
+{
+    return m->awake;
+}
+static double mount_links(const struct mount *m)
+{
+    return link_server_count(m->link);
+}
+static double mount_out(const struct mount *m)
+{
+    return (double)fanout_counts(m->fanout)->bytes;
+}
+static double mount_link_out(const struct mount *m)
+{
+    return (double)link_server_bytes(m->link);
+}
+static double mount_wakes(const struct mount *m)
+{
+    return (double)m->wakes;
+}
+static double mount_frames(const struct mount *m)
+{
+    return (double)m->frames;
+}
+
+static void write_mounts(const struct air *air, struct evbuffer *out)
+{
+    static const struct {
+        const char *name;
+        enum stats_kind kind;
+        const char *help;
+        double (*value)(const struct mount *mount);
+    } columns[] = {
+        {"forever_mount_listeners", STATS_GAUGE, "Listeners of this node by mount.", mount_listeners},
+        {"forever_mount_awake", STATS_GAUGE, "1 while the mount is encoded.", mount_awake},
+        {"forever_mount_links", STATS_GAUGE, "Relays that pull the mount.", mount_links},
+        {"forever_mount_egress_bytes_total", STATS_COUNTER, "Bytes sent to listeners by mount.", mount_out},
+        {"forever_mount_link_egress_bytes_total", STATS_COUNTER, "Bytes sent to relays by mount.",
+         mount_link_out},
+        {"forever_mount_wakes_total", STATS_COUNTER, "Times the mount woke.", mount_wakes},
+        {"forever_mount_frames_total", STATS_COUNTER, "Frames received from the coder.", mount_frames},
+    };
+    for (size_t i = 0; i < sizeof columns / sizeof *columns; i++) {
+        stats_write_head(out, columns[i].name, columns[i].kind, columns[i].help);
+        for (size_t k = 0; k < mounts_count(air->mounts); k++) {
+            const struct mount *m = mounts_at(air->mounts, k);
+            char label[64] = "";
+            stats_label(label, sizeof label, "mount", m->spec.name);
+            stats_write_sample(out, columns[i].name, label, columns[i].value(m));
+        }
+    }
+}
+
 static void series(void *context, struct evbuffer *out)
 {
     const struct air *air = ((struct metrics *)context)->air;
     write_library(air, out);
     write_workers(air, out);
+    write_mounts(air, out);
     write_relays(air, out);
 }
 

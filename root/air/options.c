@@ -44,6 +44,12 @@ static int check_url(const char *text, char **cause)
     return 0;
 }
 
+static int check_mounts(const char *text, char **cause)
+{
+    struct mount_spec list[MOUNTS_MAX] = {{.name = MOUNT_MAIN}};
+    return mount_specs_parse(text, list, 1, cause) < 0 ? -1 : 0;
+}
+
 #define AT(member) offsetof(struct options, member)
 static const struct conf_option table[] = {
     {.name = "library",
@@ -70,6 +76,13 @@ static const struct conf_option table[] = {
      .choices = "64|80|96|112|128|160|192|224|256|320",
      .unit = "KBITS",
      .help = "bit rate of the stream in kbit/s"},
+    {.name = "mounts",
+     .type = CONF_STRING,
+     .offset = AT(mounts_text),
+     .unit = "LIST",
+     .check = check_mounts,
+     .help = "further bit rates of the same programme, as \"low:64, high:320:always\": each is served at "
+             "/NAME.mp3 and encoded only while somebody hears it, or always"},
     {.name = "lead",
      .type = CONF_REAL,
      .offset = AT(lead),
@@ -241,6 +254,11 @@ static int finish(void *dest, int *exit_code, char **cause)
             o->public_url[--n] = '\0';
     }
     o->bitrate = strtol(o->bitrate_text, NULL, 10);
+    o->mounts[0] = (struct mount_spec){.name = MOUNT_MAIN, .kbps = (unsigned)o->bitrate, .always = 1};
+    int count = mount_specs_parse(o->mounts_text ? o->mounts_text : "", o->mounts, 1, cause);
+    *exit_code = EX_USAGE;
+    if (count < 0) return -1;
+    o->mount_count = (size_t)count;
     log_level_parse(o->log_level, &o->level);
     return 0;
 }

@@ -3,11 +3,12 @@
 #define FOREVER_ROOT_AIR_OPTIONS_H
 #include "common/conf.h"
 #include "common/log.h"
+#include "common/mount.h"
 
 struct options {
     struct conf_list library;
     char *listen, *state, *relay_token_file, *name, *description, *genre, *public_url, *worker, *log_level,
-        *bitrate_text;
+        *bitrate_text, *mounts_text;
     long relay_limit, max_listeners, analysers, seed;
     double lead, target_lufs;
     /* worked out after loading */
@@ -15,7 +16,9 @@ struct options {
     int port;
     char *relay_token; /* NULL: no relay is let in */
     enum log_level level;
-    long bitrate; /* kbit/s */
+    long bitrate;                         /* kbit/s */
+    struct mount_spec mounts[MOUNTS_MAX]; /* the main one first */
+    size_t mount_count;
 };
 
 extern const struct conf_table options_table;

@@ -13,7 +13,6 @@
 #define LINKS_MAX     1024
 #define LINK_VERSION  1
 #define REPORT_MAX    16384
-#define MOUNT         "main"
 #define STATION_HEX   32
 #define LEAD_MAX_S    86400
 #define ELSEWHERE_MAX 3 /* relays told to a relay that may have to send listeners on */
@@ -68,6 +67,7 @@ static int read_number(const char *text, char end, uint64_t max, uint64_t *out, 
 }
 
 struct link_ask {
+    struct mount *mount;
     int has_from;
     uint64_t lead_s; /* 0: as much as there is */
     uint64_t branch, position;
@@ -75,7 +75,8 @@ struct link_ask {
 };
 
 /* 0; else the status, with *why. */
-static int read_ask(const struct http_request *request, struct link_ask *ask, const char **why)
+static int read_ask(struct air *air, const struct http_request *request, struct link_ask *ask,
+                    const char **why)
 {
     char text[64], station[64];
     uint64_t version = LINK_VERSION;
@@ -88,7 +89,9 @@ static int read_ask(const struct http_request *request, struct link_ask *ask, co
         *why = "this root speaks version 1 of the link";
         return 409;
     }
-    if (http_query_get(request, "mount", text, sizeof text) && strcmp(text, MOUNT)) {
+    const char *mount = http_query_get(request, "mount", text, sizeof text);
+    ask->mount = mounts_find(air->mounts, mount ? mount : MOUNT_MAIN);
+    if (!ask->mount) {
         *why = "no such mount";
         return 404;
     }
@@ -120,7 +123,7 @@ static void on_link(void *context, struct http_request *request)
     struct link_ask ask = {0};
     const char *why = NULL;
     if (!let_in(air, request)) return;
-    int status = read_ask(request, &ask, &why);
+    int status = read_ask(air, request, &ask, &why);
     if (!status && http_method(request) != HTTP_GET) {
         status = 405;
         why = "a link is asked for with GET";
@@ -129,9 +132,13 @@ static void on_link(void *context, struct http_request *request)
         status = 503;
         why = "no music yet";
     }
-    if (!status && link_server_count(air->link) >= LINKS_MAX) {
+    if (!status && mounts_links(air->mounts) >= LINKS_MAX) {
         status = 503;
         why = "too many links";
+    }
+    if (!status && mount_want(ask.mount)) {
+        status = 503;
+        why = "this mount can't be woken now";
     }
     if (status) {
         if (status == 503) http_add_header(request, "Retry-After", "1");
@@ -141,14 +148,15 @@ static void on_link(void *context, struct http_request *request)
     char *header = xasprintf("HTTP/1.1 200 OK\r\n%sContent-Type: application/x-forever-link\r\n"
                              "Cache-Control: no-store\r\nConnection: close\r\n\r\n",
                              http_common_headers(http_request_server(request)));
-    log_info("relays", "link to %s", http_peer(request));
+    struct link_server *link = ask.mount->link;
+    log_info("relays", "link of %s to %s", ask.mount->spec.name, http_peer(request));
     int fd = http_detach(request);
     void *peer = (void *)(uintptr_t)++air->links_started; /* a tag of its own */
-    if (link_server_add(air->link, fd, header, ask.has_from, (uint32_t)ask.branch, ask.position,
+    if (link_server_add(link, fd, header, ask.has_from, (uint32_t)ask.branch, ask.position,
                         ask.has_from ? ask.station : NULL, peer))
         log_warn("relays", "a link could not be set up");
     else if (ask.lead_s)
-        link_server_limit(air->link, peer, (double)ask.lead_s);
+        link_server_limit(link, peer, (double)ask.lead_s);
     free(header);
 }
 
@@ -164,7 +172,7 @@ static json_t *elsewhere_of(const struct air *air, const char *relay)
         json_array_append_new(list, json_string(location));
     }
     if (own && (!strncasecmp(own, "https:", 6)) == secure &&
-        fanout_counts(air->fanout)->listening < (uint64_t)air->options->max_listeners)
+        mounts_listening(air->mounts) < (uint64_t)air->options->max_listeners)
         json_array_append_new(list, json_sprintf("%s/stream.mp3", own));
     return list;
 }
@@ -187,8 +195,9 @@ static void on_report(void *context, struct http_request *request)
         return;
     }
     air->reports++;
-    json_t *answer = json_pack("{s:b,s:i,s:i,s:o}", "ok", 1, "interval_s", REGISTRY_INTERVAL_S, "kbps",
-                               (int)ring_kbps(air->ring), "elsewhere", elsewhere_of(air, public_url));
+    json_t *answer = json_pack("{s:b,s:i,s:i,s:o,s:o}", "ok", 1, "interval_s", REGISTRY_INTERVAL_S, "kbps",
+                               (int)ring_kbps(air->ring), "mounts", mounts_specs(air->mounts), "elsewhere",
+                               elsewhere_of(air, public_url));
     char *body = json_text(answer);
     http_reply(request, 200, "application/json", body, strlen(body));
     free(body);
@@ -206,13 +215,27 @@ enum station_verdict relays_admit(void *context, struct http_request *request, i
                                   size_t size)
 {
     struct air *air = context;
+    return relays_admit_to(air, mounts_at(air->mounts, 0), request, probe, location, size);
+}
+
+/* A place is there: and sound? */
+static enum station_verdict serve_from(struct mount *mount, int probe)
+{
+    if (probe) return STATION_SERVE;
+    if (mount_want(mount)) return STATION_FULL;
+    return mount_playable(mount) ? STATION_SERVE : STATION_WAIT;
+}
+
+enum station_verdict relays_admit_to(struct air *air, struct mount *mount, struct http_request *request,
+                                     int probe, char *location, size_t size)
+{
     const struct options *o = air->options;
     if (!air_has_music(air)) return STATION_WAIT;
     /* who was sent here by a relay stays: one hop, and one more from a relay that can't */
     int stays = station_agent_stays(http_header(request, "user-agent")) || station_hops(request) > 0;
     int secure = station_secure(request);
-    uint64_t listening = fanout_counts(air->fanout)->listening, random = 0;
-    uint64_t most = (uint64_t)o->max_listeners + station_spare(air->station, request);
+    uint64_t listening = mounts_listening(air->mounts), random = 0;
+    uint64_t most = (uint64_t)o->max_listeners + station_spare(mount->station, request);
     enum router_verdict verdict = router_admit(listening, (uint64_t)o->relay_limit, most, stays,
                                                registry_has_room(air->registry, secure));
     if (verdict == ROUTER_REDIRECT) {
@@ -224,7 +247,7 @@ enum station_verdict relays_admit(void *context, struct http_request *request, i
         }
         verdict = listening < most ? ROUTER_SERVE : ROUTER_FULL;
     }
-    if (verdict == ROUTER_SERVE) return STATION_SERVE;
+    if (verdict == ROUTER_SERVE) return serve_from(mount, probe);
     air->refused += !probe;
     return STATION_FULL;
 }

@@ -142,8 +142,8 @@ void schedule_studio_up(struct schedule *s)
     s->frames_at_start = s->frames;
     s->credit = next;
     s->conf.tell(s->conf.context, ROLE_STUDIO, WIRE_START,
-                 json_pack("{s:I,s:I,s:o}", "branch", (json_int_t)ring_branch(ring), "next", (json_int_t)next,
-                           "segments", segments));
+                 json_pack("{s:I,s:I,s:I,s:o}", "branch", (json_int_t)ring_branch(ring), "next",
+                           (json_int_t)next, "air", (json_int_t)from, "segments", segments));
     char *cause = NULL;
     if (s->skip_pending && retract(s, next, 1, &cause)) log_warn("schedule", "the skip is lost: %s", cause);
     free(cause);

@@ -84,7 +84,8 @@ static double drain_limit_s(const struct worker *worker)
 {
     int set_ms = worker->place->workers->conf.drain_ms;
     if (set_ms) return set_ms / 1000.0;
-    return worker->place->role == ROLE_STUDIO ? STUDIO_LIMIT_S : DRAIN_LIMIT_S;
+    return worker->place->role == ROLE_STUDIO || worker->place->role == ROLE_CODER ? STUDIO_LIMIT_S
+                                                                                   : DRAIN_LIMIT_S;
 }
 
 /* Such as only read leave nothing half done: a station that stops waits for no track and no slow disk. */
@@ -235,7 +236,7 @@ static void on_ready(struct worker *w)
         return;
     }
     struct worker *old = place->current;
-    if (place->role == ROLE_STUDIO) {
+    if (place->role == ROLE_STUDIO || place->role == ROLE_CODER) {
         retire(old); /* this one takes over when the old one is gone: see ended */
         return;
     }
@@ -444,6 +445,7 @@ struct workers *workers_new(struct event_base *base, const struct workers_conf *
     place_init(workers, ROLE_STUDIO, 0);
     place_init(workers, ROLE_BRAIN, 0);
     place_init(workers, ROLE_SCAN, 0);
+    if (conf->coder) place_init(workers, ROLE_CODER, 0);
     for (unsigned i = 0; i < conf->analysers; i++)
         place_init(workers, ROLE_ANALYSE, i);
     for (unsigned i = 0; i < workers->place_count; i++)

@@ -16,7 +16,7 @@
 
 static int (*const entries[ROLE_COUNT])(struct work *) = {
     [ROLE_STORE] = work_store, [ROLE_SCAN] = work_scan,     [ROLE_ANALYSE] = work_analyse,
-    [ROLE_BRAIN] = work_brain, [ROLE_STUDIO] = work_studio,
+    [ROLE_BRAIN] = work_brain, [ROLE_STUDIO] = work_studio, [ROLE_CODER] = work_coder,
 };
 
 static int run_role(enum role role)

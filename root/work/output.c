@@ -4,11 +4,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/log.h"
 #include "common/mem.h"
 #include "common/mp3.h"
 #include "root/audio/pcm.h"
+#include "root/work/press.h"
 
-#define BLOCK MP3_FRAME_SAMPLES
+#define BLOCK PRESS_BLOCK
 
 struct master {
     struct programme *programme;
@@ -20,12 +22,9 @@ struct master {
 
 struct output {
     struct master *master;
-    struct encoder *encoder;
-    uint64_t next;
-    /* frames that came out but were not asked for yet: encoder_feed gives two at most */
-    uint8_t ready[2 * MP3_FRAME_MAX_BYTES];
-    size_t ready_len, ready_count;
-    unsigned kbps;
+    struct press *press;
+    struct spool *spool; /* NULL: none */
+    uint64_t spool_from; /* blocks before this stay as they are there */
 };
 
 struct master *master_new(struct programme *programme, double ceiling_dbtp, uint64_t first_sample, int ends)
@@ -92,13 +91,11 @@ int master_read(struct master *m, float *out, size_t samples, int64_t *bad_track
 struct output *output_new(struct programme *programme, unsigned kbps, double ceiling_dbtp,
                           uint64_t first_frame, int ends, char **cause)
 {
-    struct encoder *encoder = encoder_new(kbps, first_frame, cause);
-    if (!encoder) return NULL;
+    struct press *press = press_new(kbps, first_frame, cause);
+    if (!press) return NULL;
     struct output *o = xcalloc(1, sizeof *o);
-    o->encoder = encoder;
-    o->kbps = kbps;
-    o->next = first_frame;
-    o->master = master_new(programme, ceiling_dbtp, encoder_first_sample(encoder) + OUTPUT_DELAY, ends);
+    o->press = press;
+    o->master = master_new(programme, ceiling_dbtp, press_block(press) * PRESS_BLOCK + OUTPUT_DELAY, ends);
     return o;
 }
 
@@ -106,13 +103,19 @@ void output_free(struct output *o)
 {
     if (!o) return;
     master_free(o->master);
-    encoder_free(o->encoder);
+    press_free(o->press);
     free(o);
+}
+
+void output_spool(struct output *o, struct spool *spool, uint64_t from)
+{
+    o->spool = spool;
+    o->spool_from = from;
 }
 
 uint64_t output_next(const struct output *o)
 {
-    return o->next;
+    return press_next(o->press);
 }
 
 uint64_t output_needs(uint64_t frame)
@@ -125,13 +128,16 @@ uint64_t output_reached(const struct output *o)
     return o->master->fed;
 }
 
-static void keep(void *context, uint64_t frame, const uint8_t *bytes, size_t len)
+/* Block `block` goes to the spool as well; what other frames were made of already is left as it is. */
+static void keep(struct output *o, uint64_t block, const float *pcm)
 {
-    struct output *o = context;
-    if (frame != o->next + o->ready_count || o->ready_len + len > sizeof o->ready) abort();
-    memcpy(o->ready + o->ready_len, bytes, len);
-    o->ready_len += len;
-    o->ready_count++;
+    float held[BLOCK * PCM_CHANNELS];
+    char *cause = NULL;
+    if (!o->spool || (block < o->spool_from && spool_get(o->spool, block, held) == 0)) return;
+    if (spool_put(o->spool, block, pcm, &cause) == 0) return;
+    log_error("studio", "further mounts have no sound from frame %" PRIu64 " on: %s", block, cause);
+    free(cause);
+    o->spool = NULL;
 }
 
 int output_frames(struct output *o, unsigned count, uint8_t *bytes, size_t *len, int64_t *bad_track,
@@ -141,19 +147,15 @@ int output_frames(struct output *o, unsigned count, uint8_t *bytes, size_t *len,
     *len = 0;
     if (bad_track) *bad_track = 0;
     while (count) {
-        if (o->ready_count == 0) {
-            if (master_read(o->master, pcm, BLOCK, bad_track, cause)) return -1;
-            if (encoder_feed(o->encoder, pcm, keep, o, cause)) return -1;
-            continue;
-        }
-        size_t n = mp3_frame_bytes(o->kbps, o->next);
-        memcpy(bytes + *len, o->ready, n);
+        size_t n;
+        unsigned got = press_take(o->press, count, bytes + *len, &n);
         *len += n;
-        o->ready_len -= n;
-        memmove(o->ready, o->ready + n, o->ready_len);
-        o->ready_count--;
-        o->next++;
-        count--;
+        count -= got;
+        if (got) continue;
+        uint64_t block = press_block(o->press);
+        if (master_read(o->master, pcm, BLOCK, bad_track, cause)) return -1;
+        keep(o, block, pcm);
+        if (press_feed(o->press, pcm, cause)) return -1;
     }
     return 0;
 }

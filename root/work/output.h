@@ -16,6 +16,7 @@
 #include "root/audio/encode.h"
 #include "root/audio/limit.h"
 #include "root/mix/render.h"
+#include "root/work/spool.h"
 
 #define OUTPUT_CEILING_DBTP (-1.5) /* leaves room for what the codec adds */
 #define OUTPUT_DELAY        1105   /* samples: LAME 576, any decoder 529 */
@@ -40,6 +41,9 @@ struct output;
 struct output *output_new(struct programme *programme, unsigned kbps, double ceiling_dbtp,
                           uint64_t first_frame, int ends, char **cause);
 void output_free(struct output *output);
+/* Puts the PCM of each frame into the spool (borrowed) before the frame comes out: blocks from `from` on, and
+ * earlier ones, which prime, where they are missing. */
+void output_spool(struct output *output, struct spool *spool, uint64_t from);
 uint64_t output_next(const struct output *output); /* the frame that comes next */
 /* The programme must reach this sample for `frame` to come out. */
 uint64_t output_needs(uint64_t frame);

@@ -4,7 +4,9 @@
  * in between. All it knows can be lost: air tells a new studio where to go on and with which segments, and
  * the frames it makes from these are the very ones this one would have made. A skip is a retraction: the
  * programme is cut at the fork and goes on with something else in a new branch. A file that fails while it is
- * rendered has already been announced, so the studio asks air for such a fork a little before the place. */
+ * rendered has already been announced, so the studio asks air for such a fork a little before the place.
+ *
+ * Where there are further mounts, what is rendered goes to the spool, from which the coder encodes them. */
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +19,7 @@
 #include "common/mp3.h"
 #include "root/audio/pcm.h"
 #include "root/work/output.h"
+#include "root/work/refill.h"
 #include "root/work/shelf.h"
 #include "root/work/show.h"
 #include "root/work/work.h"
@@ -32,6 +35,7 @@
 #define FORK_MS     2000            /* pause before air is asked for a fork again */
 #define PACE_MS     300             /* pause when the pace is kept: an item's worth */
 #define NS_PER_MS   1000000
+#define REFILL_S    15 /* with less than this ahead of the air, frames come before what the spool lacks */
 
 _Static_assert(ITEM_FRAMES <= WIRE_FRAMES_MAX, "an item is one message");
 
@@ -40,9 +44,12 @@ struct studio {
     struct shelf *shelf;
     struct show *show;
     struct output *output; /* NULL: to be started at `next` */
+    struct spool *spool;   /* NULL: only one mount, or no room */
+    struct refill *refill; /* NULL: the spool lacks nothing */
     int begun;             /* START has come */
     uint32_t branch;
     uint64_t next, until; /* frame to send next; credit */
+    uint64_t spool_from;  /* frames before it were made already: what primes them in the spool stays */
     uint64_t paced_from;  /* frame and time from which the pace counts */
     int64_t paced_ns;
     int64_t ask_ns;  /* when the brain may be asked again */
@@ -55,6 +62,17 @@ static void output_drop(struct studio *s)
 {
     output_free(s->output);
     s->output = NULL;
+}
+
+static void refill_drop(struct studio *s)
+{
+    refill_free(s->refill);
+    s->refill = NULL;
+}
+
+static uint64_t frames_of(double seconds)
+{
+    return (uint64_t)(seconds * MP3_RATE / MP3_FRAME_SAMPLES);
 }
 
 static void pace_begin(struct studio *s)
@@ -79,8 +97,15 @@ static void on_start(struct studio *s, const json_t *body)
     s->branch = (uint32_t)json_int_or(body, "branch", 0, 0, UINT32_MAX, &bad);
     s->next = s->until = (uint64_t)json_int_or(body, "next", 0, 0, INT64_MAX, &bad);
     if (bad) log_error("studio", "START is malformed");
+    s->spool_from = s->next;
     output_drop(s);
+    refill_drop(s);
     show_begin(s->show, s->next, json_object_get(body, "segments"));
+    if (s->spool) {
+        uint64_t air = (uint64_t)json_int_or(body, "air", (int64_t)s->next, 0, INT64_MAX, NULL);
+        uint64_t past = frames_of(SPOOL_PAST_S / 2);
+        s->refill = refill_new(s->spool, show_programme(s->show), air > past ? air - past : 0, s->next);
+    }
     s->begun = 1;
     pace_begin(s);
     s->ask_ns = s->fork_ns = 0;
@@ -115,7 +140,9 @@ static void on_retract(struct studio *s, const json_t *body)
     s->branch = (uint32_t)branch;
     if ((uint64_t)position < s->next) s->next = (uint64_t)position;
     if (s->until > s->next) s->until = s->next;
+    s->spool_from = s->next;
     output_drop(s);
+    if (s->refill) refill_cut(s->refill, s->next);
     show_fork(s->show, s->next);
     pace_begin(s);
     s->ask_ns = s->fork_ns = 0;
@@ -186,8 +213,10 @@ static int item_send(struct studio *s, unsigned count)
     size_t len;
     int64_t bad_track = 0;
     struct programme *programme = show_programme(s->show);
-    if (!s->output)
+    if (!s->output) {
         s->output = output_new(programme, s->work->bitrate_kbps, OUTPUT_CEILING_DBTP, s->next, 0, &cause);
+        if (s->output) output_spool(s->output, s->spool, s->spool_from);
+    }
     if (s->output &&
         output_frames(s->output, count, bytes + WIRE_FRAMES_HEAD, &len, &bad_track, &cause) == 0) {
         wire_frames_encode(bytes, s->next, s->branch, count);
@@ -206,10 +235,21 @@ static int item_send(struct studio *s, unsigned count)
     return -1;
 }
 
+/* 1 when the spool is to have what it lacks before the next frames come. */
+static int refill_first(struct studio *s)
+{
+    uint64_t lead = frames_of(s->work->lead_s), air = s->until > lead ? s->until - lead : 0;
+    return s->refill && (s->next >= s->until || s->next > air + frames_of(REFILL_S));
+}
+
 /* One step of work; 1 when there may be more to do at once. */
 static int step(struct studio *s)
 {
     uint64_t edge = edge_now(s);
+    if (s->begun && refill_first(s)) {
+        if (!refill_step(s->refill, ITEM_FRAMES)) refill_drop(s);
+        return 1;
+    }
     if (!s->begun || s->next >= edge) return 0;
     if (s->fork_ns) {
         if (clock_boot_ns() >= s->fork_ns) fork_ask(s);
@@ -233,12 +273,25 @@ static int pause_ms(const struct studio *s)
     return left < 0 ? 0 : (int)left + 1;
 }
 
+static void spool_begin(struct studio *s)
+{
+    const struct work *work = s->work;
+    char *cause = NULL;
+    if (work->mount_count < 2) {
+        spool_remove(work->state); /* of an earlier life */
+    } else if (spool_open(&s->spool, work->state, work->lead_s, 1, &cause)) {
+        log_error("studio", "only the main mount has sound: %s", cause);
+        free(cause);
+    }
+}
+
 int work_studio(struct work *work)
 {
     struct studio s = {.work = work};
     struct work_message message;
     s.shelf = shelf_new(work);
     s.show = show_new(work, s.shelf);
+    spool_begin(&s);
     work_ready(work);
     for (int busy = 0; !work->quit && !s.lost;) {
         int got = work_next(work, &message, busy ? 0 : pause_ms(&s));
@@ -248,7 +301,9 @@ int work_studio(struct work *work)
         busy = got > 0 || step(&s);
     }
     output_drop(&s);
+    refill_drop(&s);
     show_free(s.show);
     shelf_free(s.shelf);
+    spool_close(s.spool);
     return s.lost ? EX_SOFTWARE : EX_OK;
 }

@@ -221,6 +221,10 @@ static int configure(struct work *work, const json_t *body, char **cause)
     work->target_lufs = json_real_or(body, "target_lufs", -16, &bad);
     work->seed = (uint64_t)json_int_or(body, "seed", 0, INT64_MIN, INT64_MAX, &bad);
     work->generation = (unsigned)json_int_or(body, "generation", 0, 0, UINT32_MAX, &bad);
+    const json_t *mounts = json_object_get(body, "mounts");
+    int count = mounts ? mount_specs_read(mounts, work->mounts, cause) : 0;
+    if (count < 0) return -1;
+    work->mount_count = (size_t)count;
     enum log_level level = LOG_LEVEL_INFO;
     if (log_level_parse(json_str_or(body, "log_level", "info", &bad), &level)) bad++;
     log_set_level(level);

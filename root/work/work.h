@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <jansson.h>
 
+#include "common/mount.h"
 #include "common/msg.h"
 #include "root/wire.h"
 
@@ -22,6 +23,8 @@ struct work {
     char **libraries;
     size_t library_count;
     unsigned bitrate_kbps;
+    struct mount_spec mounts[MOUNTS_MAX]; /* the main one first */
+    size_t mount_count;
     double lead_s, target_lufs;
     uint64_t seed;
     unsigned generation; /* of this worker: counts up with each replacement */
@@ -68,6 +71,7 @@ int work_scan(struct work *work);
 int work_analyse(struct work *work);
 int work_brain(struct work *work);
 int work_studio(struct work *work);
+int work_coder(struct work *work);
 /* The tools: argv[0] is the tool's name. */
 int tool_analyse(int argc, char **argv);
 int tool_render(int argc, char **argv);

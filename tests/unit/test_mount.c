@@ -49,6 +49,28 @@ static void test_parse(void **state)
     refuse("low:64k", ":always");
 }
 
+static void test_parse_list(void **state)
+{
+    (void)state;
+    struct mount_spec list[MOUNTS_MAX] = {{"stream", 192, 1}};
+    char *cause = NULL, many[200] = "";
+    assert_int_equal(mount_specs_parse(" low:64, mid:128,high:320:always ", list, 1, &cause), 4);
+    assert_string_equal(list[2].name, "mid");
+    assert_int_equal(list[3].always, 1);
+    assert_int_equal(mount_specs_parse("", list, 1, &cause), 1);
+    static const char *const bad[] = {"low:64,low:128", "stream:64", "main:64", "low:64 x"};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        if (mount_specs_parse(bad[i], list, 1, &cause) != -1 || !cause) fail_msg("taken: %s", bad[i]);
+        free(cause);
+        cause = NULL;
+    }
+    for (int i = 1; i < MOUNTS_MAX; i++)
+        snprintf(many + strlen(many), sizeof many - strlen(many), "m%d:64 ", i);
+    assert_int_equal(mount_specs_parse(many, list, 1, &cause), MOUNTS_MAX);
+    strcat(many, "one:64");
+    assert_int_equal(mount_specs_parse(many, list, 1, NULL), -1);
+}
+
 static void test_lists(void **state)
 {
     (void)state;
@@ -94,6 +116,7 @@ static void test_lists(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_parse), cmocka_unit_test(test_lists)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_parse), cmocka_unit_test(test_parse_list),
+                                       cmocka_unit_test(test_lists)};
     return cmocka_run_group_tests_name("mount", tests, NULL, NULL);
 }

@@ -146,6 +146,7 @@ static int set_up(void **state)
     lost_jobs = 0;
     stopped = 0;
     struct workers_conf conf = {.path = "/proc/self/exe",
+                                .coder = 1,
                                 .analysers = 1,
                                 .drain_ms = 300,
                                 .configure = configure,
