@@ -156,6 +156,15 @@ static void take_beats(const struct analysis *analysis, struct features *f)
     series_free(&harmony);
 }
 
+static void take_key(const struct analysis *analysis, struct features *f)
+{
+    struct key_result key = key_find(analysis->chroma);
+    f->key = key.key;
+    f->key_confidence = key.key >= 0 ? key.confidence : NAN;
+    for (int k = 0; key.key >= 0 && k < 24; k++)
+        f->key_scores[k] = (float)fmax(0, key.score[k] / key.score[key.key]);
+}
+
 static void take_sections(const struct analysis *analysis, struct features *f)
 {
     f->sections = structure_find(timbre_rows(analysis->timbre), chroma_rows(analysis->chroma), f->downbeats_s,
@@ -181,9 +190,7 @@ int analysis_finish(struct analysis *analysis, struct features *out, char **caus
     out->true_peak_dbtp = loudness.true_peak_dbtp;
     int whole = analysis->samples <= LONGEST;
     if (whole) take_beats(analysis, out);
-    struct key_result key = key_find(analysis->chroma);
-    out->key = key.key;
-    out->key_confidence = key.key >= 0 ? key.confidence : NAN;
+    take_key(analysis, out);
     timbre_summary(analysis->timbre, out->timbre);
     if (whole) take_sections(analysis, out);
     out->fingerprint = fingerprint_finish(analysis->fingerprint);
