@@ -44,7 +44,8 @@ enum wire_type {
     WIRE_FAILED,   /* {"track","reason"} */
     WIRE_JOB_LOST, /* air -> store: {"track","reason"}: the worker died or hung on it */
 
-    /* store -> air: {"total","analysed","failed","pending"}, at each change, at most one a second */
+    /* store -> air: {"total","analysed","failed","pending","outdated"}, at each change, at most one a second
+     */
     WIRE_PROGRESS = 60,
 
     /* brain <-> store */

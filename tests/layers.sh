@@ -16,7 +16,7 @@ BASE="mem log clock json"
 family() {
     case $1 in
     common/*) echo common ;;
-    root/track.[ch]) echo track ;;
+    root/track*.[ch]) echo track ;;
     root/wire.[ch]) echo wire ;;
     root/main.c) echo air ;;
     root/*/*) d=${1#root/}; echo "${d%%/*}" ;;

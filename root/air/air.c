@@ -162,13 +162,15 @@ static void on_progress(struct air *air, json_t *body)
     json_decref(air->progress);
     air->progress = json_incref(body);
     int64_t now = clock_boot_ns(), pending = json_int_or(body, "pending", 0, 0, INT64_MAX, NULL);
+    int64_t outdated = json_int_or(body, "outdated", 0, 0, INT64_MAX, NULL);
     int64_t total = json_int_or(body, "total", 0, 0, INT64_MAX, NULL);
     if (!changed || !total) return;
-    if (pending && now - air->progress_logged_ns < PROGRESS_LOG_S * CLOCK_NS_PER_S) return;
+    if ((pending || outdated) && now - air->progress_logged_ns < PROGRESS_LOG_S * CLOCK_NS_PER_S) return;
     air->progress_logged_ns = now;
-    log_info("air", "analysed %lld of %lld tracks, %lld failed, %lld to go",
+    log_info("air", "analysed %lld of %lld tracks, %lld failed, %lld to go, %lld to be heard again",
              (long long)json_int_or(body, "analysed", 0, 0, INT64_MAX, NULL), (long long)total,
-             (long long)json_int_or(body, "failed", 0, 0, INT64_MAX, NULL), (long long)pending);
+             (long long)json_int_or(body, "failed", 0, 0, INT64_MAX, NULL), (long long)pending,
+             (long long)outdated);
 }
 
 static int on_event(void *context, struct switch_end *end, const struct wire_row *row,

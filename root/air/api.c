@@ -260,9 +260,9 @@ json_t *api_stats(const struct air *air)
     json_object_set_new(s, "relays", registry_json(air->registry));
     json_object_set(s, "analysis", air->progress);
     if (!air->progress)
-        json_object_set_new(
-            s, "analysis",
-            json_pack("{s:i,s:i,s:i,s:i}", "total", 0, "analysed", 0, "failed", 0, "pending", 0));
+        json_object_set_new(s, "analysis",
+                            json_pack("{s:i,s:i,s:i,s:i,s:i}", "total", 0, "analysed", 0, "failed", 0,
+                                      "pending", 0, "outdated", 0));
     json_object_set_new(s, "workers", workers_json(air->workers));
     json_object_set_new(s, "messages",
                         json_pack("{s:I,s:I,s:I,s:I}", "events", (json_int_t)m->events, "requests",

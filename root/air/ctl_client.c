@@ -142,8 +142,11 @@ static void show_status(const json_t *answer)
            whole(stats, "listeners"), whole(stats, "max_listeners"), whole(stats, "relay_limit"),
            whole(stats, "listeners_total"));
     const json_t *analysis = json_object_get(stats, "analysis");
-    printf("library    %lld tracks: %lld analysed, %lld failed, %lld to go\n", whole(analysis, "total"),
+    printf("library    %lld tracks: %lld analysed, %lld failed, %lld to go", whole(analysis, "total"),
            whole(analysis, "analysed"), whole(analysis, "failed"), whole(analysis, "pending"));
+    /* by an older version: their old values serve meanwhile */
+    if (whole(analysis, "outdated")) printf(", %lld to be heard again", whole(analysis, "outdated"));
+    printf("\n");
     json_array_foreach(json_object_get(stats, "relays"), i, one)
     {
         printf("relay      %-12s %s, %lld of %lld listeners, %s\n", json_str_or(one, "name", "", NULL),

@@ -95,6 +95,10 @@ static void write_library(const struct air *air, struct evbuffer *out)
         stats_write_sample(out, "forever_library_tracks", label,
                            (double)json_integer_value(json_object_get(air->progress, states[i])));
     }
+    stats_write_head(out, "forever_library_outdated", STATS_GAUGE,
+                     "Of the analysed tracks, those that a newer version will analyse again.");
+    stats_write_sample(out, "forever_library_outdated", "",
+                       (double)json_integer_value(json_object_get(air->progress, "outdated")));
 }
 
 static void write_workers(const struct air *air, struct evbuffer *out)

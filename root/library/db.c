@@ -71,6 +71,12 @@ static const char *const migrations[] = {
     "  body TEXT NOT NULL);"
     "CREATE INDEX plays_wall ON plays(wall_ns);"
     "CREATE INDEX plays_place ON plays(position, branch);",
+    /* 2 */
+    "ALTER TABLE tracks ADD COLUMN tried INTEGER NOT NULL DEFAULT 0;" /* version of analysis attempts counts
+                                                                       */
+    "CREATE TABLE waves("
+    "  track INTEGER PRIMARY KEY REFERENCES tracks(id) ON DELETE CASCADE,"
+    "  bytes BLOB NOT NULL);",
 };
 #define SCHEMA_VERSION (int)(sizeof migrations / sizeof *migrations)
 

@@ -110,7 +110,11 @@ int tracks_set_changed(struct library *l, int64_t id, int64_t size, int64_t mtim
 
 int tracks_set_lost(struct library *l, int64_t id, const char *reason, int limit)
 {
-    if (db_run(l, "UPDATE tracks SET attempts = attempts + 1 WHERE id = ?", "i", id)) return -1;
+    if (db_run(l,
+               "UPDATE tracks SET attempts = CASE tried WHEN ?1 THEN attempts + 1 ELSE 1 END, tried = ?1"
+               " WHERE id = ?2",
+               "ii", (int64_t)ANALYSIS_VERSION, id))
+        return -1;
     /* an old analysis that can't be renewed goes on serving: only a new track fails */
     if (db_run(l, "UPDATE tracks SET state = 2, reason = ? WHERE id = ? AND state = 0 AND attempts >= ?",
                "tii", reason, id, (int64_t)limit))
@@ -160,7 +164,13 @@ int tracks_count(struct library *l, struct tracks_count *out)
         out->total += n;
         *(state == TRACK_NEW ? &out->pending : state == TRACK_ANALYSED ? &out->analysed : &out->failed) = n;
     }
-    return got;
+    if (got < 0) return -1;
+    out->outdated = db_int(l, 0,
+                           "SELECT count(*) FROM features f JOIN tracks t ON t.id = f.track"
+                           " WHERE f.version < ?1 AND t.present = 1 AND t.state = 1"
+                           " AND NOT (t.tried = ?1 AND t.attempts >= 2)",
+                           "i", (int64_t)ANALYSIS_VERSION);
+    return out->outdated < 0 ? -1 : 0;
 }
 
 int64_t tracks_next_pending(struct library *l, int64_t after)
@@ -170,15 +180,21 @@ int64_t tracks_next_pending(struct library *l, int64_t after)
                   after);
 }
 
-int64_t tracks_next_outdated(struct library *l, int64_t after)
+int64_t tracks_next_outdated(struct library *l, struct tracks_outdated *after)
 {
-    /* an analysis that was lost twice is not tried for this version again: attempts start anew with the next
-     * success or change of the file */
-    return db_int(l, 0,
-                  "SELECT f.track FROM features f JOIN tracks t ON t.id = f.track"
-                  " WHERE f.version < ? AND f.track > ? AND t.present = 1 AND t.state = 1 AND t.attempts < 2"
-                  " ORDER BY f.track LIMIT 1",
-                  "ii", (int64_t)ANALYSIS_VERSION, after);
+    /* an analysis that was lost twice is not tried for this version again */
+    sqlite3_stmt *q =
+        db_query(l,
+                 "SELECT f.version, f.track FROM features f JOIN tracks t ON t.id = f.track"
+                 " WHERE f.version < ?1 AND (f.version, f.track) > (?2, ?3) AND t.present = 1 AND t.state = 1"
+                 " AND NOT (t.tried = ?1 AND t.attempts >= 2) ORDER BY f.version, f.track LIMIT 1",
+                 "iii", (int64_t)ANALYSIS_VERSION, after->version, after->track);
+    int got = db_step(l, q);
+    if (got <= 0) return got;
+    after->version = sqlite3_column_int64(q, 0);
+    after->track = sqlite3_column_int64(q, 1);
+    db_done(q);
+    return after->track;
 }
 
 int64_t tracks_pending_at(struct library *l, int64_t index)

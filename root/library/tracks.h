@@ -19,7 +19,7 @@ struct track_file {
     int present;  /* 0: gone; its state comes back with the same file */
     char *reason; /* of a failure */
     char *hash;   /* of its content when it was last analysed, else NULL */
-    int attempts; /* analyses that were lost with their worker */
+    int attempts; /* analyses that were lost with their worker, by the version tried last */
 };
 void track_file_free(struct track_file *file);
 
@@ -49,11 +49,17 @@ int tracks_keep_roots(struct library *library, char *const *roots, unsigned coun
 
 struct tracks_count {
     int64_t total, analysed, failed, pending; /* of the present ones */
+    int64_t outdated; /* of the analysed ones: by an older version, and to be analysed again */
 };
 int tracks_count(struct library *library, struct tracks_count *out);
 /* In id order, oldest first; 0: none above `after`. */
 int64_t tracks_next_pending(struct library *library, int64_t after);
-int64_t tracks_next_outdated(struct library *library, int64_t after); /* analysed by an older version */
+/* Those analysed by an older version, the oldest version first. *after: where the last call left off, zeros
+ * at first. */
+struct tracks_outdated {
+    int64_t version, track;
+};
+int64_t tracks_next_outdated(struct library *library, struct tracks_outdated *after);
 /* The pending track with this many others before it; 0: none. */
 int64_t tracks_pending_at(struct library *library, int64_t index);
 /* Among present analysed tracks of the same content one is played: the one with the lowest id. 0: none. */

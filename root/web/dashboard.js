@@ -75,7 +75,7 @@ function show(stats, now) {
   set("starvations", stats.starvations);
   const a = stats.analysis;
   $("analysis").value = a.total ? (a.analysed + a.failed) / a.total : 0;
-  set("analysis", `${a.total} tracks: ${a.analysed} analysed, ${a.failed} failed, ${a.pending} to go`);
+  set("analysis", `${a.total} tracks: ${a.analysed} analysed, ${a.failed} failed, ${a.pending} to go` + (a.outdated ? `, ${a.outdated} to be heard again` : ""));
   table($("relays"), stats.relays.map(relayRow));
   $("no-relays").hidden = stats.relays.length > 0;
   table($("agents"), Object.entries(stats.agents).map(([family, n]) => [[family], [n, "n"]]));

@@ -84,8 +84,9 @@ static void progress(struct store *s)
     s->progress_due = 0;
     s->progress_ns = now_ns;
     work_send(s->work, WIRE_PROGRESS, 0,
-              json_pack("{s:I,s:I,s:I,s:I}", "total", (json_int_t)n.total, "analysed", (json_int_t)n.analysed,
-                        "failed", (json_int_t)n.failed, "pending", (json_int_t)n.pending),
+              json_pack("{s:I,s:I,s:I,s:I,s:I}", "total", (json_int_t)n.total, "analysed",
+                        (json_int_t)n.analysed, "failed", (json_int_t)n.failed, "pending",
+                        (json_int_t)n.pending, "outdated", (json_int_t)n.outdated),
               -1);
 }
 

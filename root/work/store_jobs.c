@@ -126,7 +126,9 @@ int64_t jobs_choose(struct jobs *j, struct library *l)
     while (id > 0 && !is_free(j, id))
         id = tracks_next_pending(l, id);
     if (id > 0) return id;
-    for (id = tracks_next_outdated(l, 0); id > 0 && !is_free(j, id);)
-        id = tracks_next_outdated(l, id);
+    struct tracks_outdated after = {0};
+    do {
+        id = tracks_next_outdated(l, &after);
+    } while (id > 0 && !is_free(j, id));
     return id > 0 ? id : 0;
 }

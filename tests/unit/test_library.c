@@ -176,11 +176,14 @@ static void features(void **state)
     assert_int_equal(tracks_set_gone(l, ids[0]), 0);
     assert_int_equal(next_playable(l, 0), ids[1]);
     assert_int_equal(next_playable(l, ids[1]), ids[2]);
-    assert_int_equal(tracks_next_outdated(l, 0), ids[1]);
+    struct tracks_outdated after = {0};
+    assert_int_equal(tracks_next_outdated(l, &after), ids[1]);
+    assert_int_equal(tracks_next_outdated(l, &after), 0);
     /* an older analysis that can't be renewed goes on serving, and is not tried for ever */
     assert_int_equal(tracks_set_lost(l, ids[1], "hung", 2), TRACK_ANALYSED);
     assert_int_equal(tracks_set_lost(l, ids[1], "hung", 2), TRACK_ANALYSED);
-    assert_int_equal(tracks_next_outdated(l, 0), 0);
+    after = (struct tracks_outdated){0};
+    assert_int_equal(tracks_next_outdated(l, &after), 0);
 
     uint8_t *bytes;
     char *mime;
@@ -288,6 +291,57 @@ static void on_disk(void **state)
     nftw(dir, remove_one, 8, FTW_DEPTH | FTW_PHYS);
 }
 
+/* A library of the first schema, analysed by older versions: it serves at once, and the oldest version's
+ * tracks are the first to be analysed again. */
+static void older_program(void **state)
+{
+    (void)state;
+    char dir[] = "/tmp/forever-library-XXXXXX";
+    assert_non_null(mkdtemp(dir));
+    struct library *l = open_at(dir);
+    int64_t a = found(l, "/m/a", 1, 1, TRACKS_ADDED), b = found(l, "/m/b", 1, 1, TRACKS_ADDED),
+            c = found(l, "/m/c", 1, 1, TRACKS_ADDED);
+    analysed(l, a, "a", 1);
+    analysed(l, b, "b", 0);
+    analysed(l, c, "c", 1);
+    library_close(l);
+    char *path = xasprintf("%s/library.db", dir);
+    sqlite3 *db;
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db,
+                                  "DROP TABLE waves; ALTER TABLE tracks DROP COLUMN tried;"
+                                  "UPDATE tracks SET attempts = 2 WHERE path = '/m/c';" /* of that version */
+                                  "PRAGMA user_version = 1",
+                                  NULL, NULL, NULL),
+                     SQLITE_OK);
+    sqlite3_close(db);
+
+    l = open_at(dir);
+    json_t *pool = json_array();
+    assert_int_equal(features_pool(l, 0, 10, pool), 3);
+    json_decref(pool);
+    struct tracks_count n;
+    assert_int_equal(tracks_count(l, &n), 0);
+    assert_int_equal(n.analysed, 3);
+    assert_int_equal(n.outdated, 3);
+    struct tracks_outdated after = {0};
+    assert_int_equal(tracks_next_outdated(l, &after), b);
+    assert_int_equal(tracks_next_outdated(l, &after), a);
+    assert_int_equal(tracks_next_outdated(l, &after), c);
+    assert_int_equal(tracks_next_outdated(l, &after), 0);
+    analysed(l, b, "b", ANALYSIS_VERSION);
+    assert_int_equal(tracks_set_lost(l, c, "hung", 2), TRACK_ANALYSED);
+    assert_int_equal(tracks_count(l, &n), 0);
+    assert_int_equal(n.outdated, 2); /* once is no reason to give up */
+    assert_int_equal(tracks_set_lost(l, c, "hung", 2), TRACK_ANALYSED);
+    assert_int_equal(tracks_count(l, &n), 0);
+    assert_int_equal(n.analysed, 3);
+    assert_int_equal(n.outdated, 1);
+    library_close(l);
+    free(path);
+    nftw(dir, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+}
+
 /* Damage that shows only while working marks the library, and the next opening heals it. */
 static void damage_while_open(void **state)
 {
@@ -332,8 +386,8 @@ static void damage_while_open(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(files),   cmocka_unit_test(features),          cmocka_unit_test(history),
-        cmocka_unit_test(on_disk), cmocka_unit_test(damage_while_open),
+        cmocka_unit_test(files),   cmocka_unit_test(features),      cmocka_unit_test(history),
+        cmocka_unit_test(on_disk), cmocka_unit_test(older_program), cmocka_unit_test(damage_while_open),
     };
     return cmocka_run_group_tests_name("library", tests, NULL, NULL);
 }
