@@ -32,6 +32,7 @@ COMMON_CFLAGS := $(shell $(PKGCONF) --cflags $(COMMON_PKGS) 2>/dev/null)
 WORK_CFLAGS   := $(shell $(PKGCONF) --cflags $(WORK_PKGS) 2>/dev/null)
 AIR_LIBS   := -levent_core -levent_extra -ljansson -linih -lm
 RELAY_LIBS := -levent_core -levent_extra -ljansson -linih -lcurl -lm
+LOAD_LIBS  := -ljansson -lssl -lcrypto -lm
 WORK_LIBS  := -levent_core -levent_extra -ljansson -linih -lavformat -lavcodec -lswresample -lavutil \
               -lmp3lame -lrubberband -lebur128 -lchromaprint -lsqlite3 -lcrypto -lm
 CPPFLAGS += $(COMMON_CFLAGS) $(WORK_CFLAGS)
@@ -41,15 +42,16 @@ AIR_SRC    := root/wire.c $(wildcard root/track*.c) $(wildcard root/air/*.c)
 WORK_SRC   := root/wire.c $(wildcard root/track*.c) $(foreach d,library audio analysis order mix source,$(wildcard root/$(d)/*.c)) \
               $(filter-out root/work/main.c,$(wildcard root/work/*.c))
 RELAY_SRC  := $(filter-out relay/main.c,$(wildcard relay/*.c))
+LOAD_SRC   := $(filter-out load/main.c,$(wildcard load/*.c))
 # fetch.c is the only libcurl file; air does not need it
 LLHTTP_SRC := $(LLHTTP)/llhttp.c $(LLHTTP)/api.c $(LLHTTP)/http.c
 
 obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 LLHTTP_OBJ := $(patsubst $(LLHTTP)/%.c,$(BUILD)/obj/llhttp/%.o,$(LLHTTP_SRC))
-ALL_SRC := $(COMMON_SRC) $(sort $(AIR_SRC) $(WORK_SRC)) $(RELAY_SRC) root/main.c root/work/main.c relay/main.c
+ALL_SRC := $(COMMON_SRC) $(sort $(AIR_SRC) $(WORK_SRC)) $(RELAY_SRC) $(LOAD_SRC) root/main.c root/work/main.c relay/main.c load/main.c
 
 .PHONY: all run check check-unit check-system check-web check-layers check-asan check-clang check-all lint bench clean
-all: $(BUILD)/forever-root $(BUILD)/forever-work $(BUILD)/forever-relay
+all: $(BUILD)/forever-root $(BUILD)/forever-work $(BUILD)/forever-relay $(BUILD)/forever-load
 
 # the site is part of the program
 $(BUILD)/obj/root/air/pages.o: $(wildcard root/web/*)
@@ -58,6 +60,7 @@ $(BUILD)/libcommon.a: $(call obj,$(COMMON_SRC)) $(LLHTTP_OBJ)
 $(BUILD)/libair.a: $(call obj,$(AIR_SRC))
 $(BUILD)/libwork.a: $(call obj,$(WORK_SRC))
 $(BUILD)/librelay.a: $(call obj,$(RELAY_SRC))
+$(BUILD)/libload.a: $(call obj,$(LOAD_SRC))
 $(BUILD)/%.a:
 	@mkdir -p $(@D)
 	@rm -f $@
@@ -73,6 +76,10 @@ $(BUILD)/forever-work: $(call obj,root/work/main.c) $(BUILD)/libwork.a $(BUILD)/
 $(BUILD)/forever-relay: $(call obj,relay/main.c) $(BUILD)/librelay.a $(BUILD)/libcommon.a
 	$(call say,LINK)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(RELAY_LIBS)
+# The load generator (docs/LOAD.md).
+$(BUILD)/forever-load: $(call obj,load/main.c) $(BUILD)/libload.a $(BUILD)/libcommon.a
+	$(call say,LINK)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LOAD_LIBS)
 
 $(BUILD)/obj/llhttp/%.o: $(LLHTTP)/%.c
 	@mkdir -p $(@D)
@@ -87,10 +94,10 @@ $(BUILD)/obj/%.o: %.c
 # Unit tests: every tests/unit/test_*.c is one cmocka program linked against everything it may need.
 UNIT_SRC := $(wildcard tests/unit/test_*.c)
 UNIT_BIN := $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(UNIT_SRC))
-$(BUILD)/tests/%: $(BUILD)/obj/tests/unit/%.o $(BUILD)/libair.a $(BUILD)/libwork.a $(BUILD)/librelay.a $(BUILD)/libcommon.a
+$(BUILD)/tests/%: $(BUILD)/obj/tests/unit/%.o $(BUILD)/libair.a $(BUILD)/libwork.a $(BUILD)/librelay.a $(BUILD)/libload.a $(BUILD)/libcommon.a
 	@mkdir -p $(@D)
 	$(call say,LINK)
-	$(Q)$(CC) $(LDFLAGS) -o $@ $< -Wl,--start-group $(filter %.a,$^) -Wl,--end-group -lcmocka -lcurl $(WORK_LIBS)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $< -Wl,--start-group $(filter %.a,$^) -Wl,--end-group -lcmocka -lcurl -lssl $(WORK_LIBS)
 .SECONDARY:
 
 run: all
@@ -146,7 +153,7 @@ check-asan:
 check-clang:
 	$(MAKE) CC=clang BUILD=build-clang tests-build
 	BUILD=build-clang ./tests/suite unit
-FORMATTED := $(wildcard common/*.[ch] relay/*.[ch] deploy/*.c tests/unit/*.[ch] tests/bench/*.c tests/fuzz/*.c \
+FORMATTED := $(wildcard common/*.[ch] relay/*.[ch] load/*.[ch] deploy/*.c tests/unit/*.[ch] tests/bench/*.c tests/fuzz/*.c \
              root/*.[ch] root/*/*.[ch])
 lint:
 	clang-format --dry-run -Werror $(FORMATTED)

@@ -1,0 +1,152 @@
+"""The load generator: a crowd at the real nodes, and servers that do one thing wrong, which it has to notice."""
+import contextlib
+import http.server
+import json
+import os
+import subprocess
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import harness
+from harness import frame_offset
+
+LOAD = os.path.join(harness.BUILD, "forever-load")
+KBPS = 128
+FIRST = 100000
+BASE = frame_offset(KBPS, FIRST)
+
+
+def load(url, *options, status=0):
+    done = subprocess.run([LOAD, *map(str, options), url], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                          timeout=40 * harness.SLOW, text=True)
+    assert done.returncode == status, f"exit status {done.returncode}: {done.stdout} {done.stderr}"
+    return json.loads(done.stdout) if done.stdout else done.stderr
+
+
+def programme(seconds):
+    """Frames of made-up audio from FIRST on."""
+    out = bytearray()
+    for frame in range(FIRST, FIRST + int(seconds / harness.FRAME_S)):
+        size = frame_offset(KBPS, frame + 1) - frame_offset(KBPS, frame)
+        out += bytes([0xff, 0xfb, 0x90 | (size > 417) << 1, 0x40]) + bytes([frame % 251]) * (size - 4)
+    return bytes(out)
+
+
+@contextlib.contextmanager
+def server(answer):
+    """answer(handler, n) serves the n-th request; what breaks is the listener's to see."""
+    count = iter(range(10**6))
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self):
+            self.close_connection = True
+            with contextlib.suppress(OSError):
+                answer(self, next(count))
+
+        def log_message(self, *_):
+            pass
+
+        def stream(self, pieces, status=200, **headers):
+            self.send_response(status)
+            for name, value in {"icy-br": KBPS, "X-Forever-Position": FIRST, **headers}.items():
+                self.send_header(name.replace("_", "-"), str(value))
+            self.end_headers()
+            for pause, piece in pieces:
+                time.sleep(pause)
+                self.wfile.write(piece)
+
+    node = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    node.daemon_threads = True
+    threading.Thread(target=node.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{node.server_port}"
+    finally:
+        node.shutdown()
+        node.server_close()
+
+
+AUDIO = programme(30)
+
+
+def test_a_crowd_at_root_and_relay(start):
+    root = start.root(max_listeners=20)
+    relay = start.relay(root)
+    harness.wait_for(lambda: root.stats()["relays"], "the root knows the relay")
+    said = load(root.url + "/stream.mp3", "--listeners", 60, "--ramp", 0.5, "--seconds", 2, "--stalled", 2, "--trickle", 2)
+    assert said["heard"] == said["streaming"] == 60 and said["breaks"] == 0
+    assert said["redirects"] == said["served"][relay.url[7:]] > 30 and said["served"][root.url[7:]] > 10
+    assert said["compared_bytes"] > said["bytes"] * 0.8, "what one node sent was compared with the other's"
+
+
+def one_wrong(pieces, listeners=1, first=None, **headers):
+    """The report on a server that sends `first` to the first listener and `pieces` to the others."""
+    with server(lambda handler, n: handler.stream([(0, first if first and not n else pieces), (9, b"")], **headers)) as url:
+        return load(url + "/", "--listeners", listeners, "--ramp", 0.3, "--seconds", 1, "--once", status=1)
+
+
+def test_wrong_bytes_are_noticed():
+    """The second listener gets another byte; or a byte is missing; or the chunks are wrong; or no place is told."""
+    other = AUDIO[:5000] + bytes([AUDIO[5000] ^ 1]) + AUDIO[5001:]
+    lost = AUDIO[:5000] + AUDIO[5001:]
+    with ThreadPoolExecutor() as pool:
+        cases = [pool.submit(one_wrong, other, 2, AUDIO), pool.submit(one_wrong, lost, 2, AUDIO),
+                 pool.submit(one_wrong, b"3\r\nabcd\r\n", Transfer_Encoding="chunked"),
+                 pool.submit(one_wrong, lost, X_Forever_Position="x")]
+        for case in cases:
+            said = case.result()
+            assert said["breaks"] >= 1 and said["heard"] == said["listeners"], said
+
+
+def test_silence_is_noticed():
+    with server(lambda handler, n: handler.stream([(0, AUDIO[:4000]), (2.6, AUDIO[4000:]), (9, b"")])) as url:
+        said = load(url + "/", "--listeners", 1, "--seconds", 3, status=1)
+        assert said["starved_2s"] == 1 and said["starved_5s"] == 0
+        assert 2300 < said["silence_ms"]["max"] < 2400 + 1500 * harness.SLOW and said["gap_ms"]["max"] > 2500
+
+
+def test_a_broken_connection_is_resumed():
+    """/api/listen, a redirect that keeps the query, a cut in mid-frame, Range with the bytes so far."""
+    seen = []
+
+    def answer(handler, n):
+        seen.append((handler.path, handler.headers.get("Range")))
+        if handler.path.startswith("/api/listen"):
+            body = json.dumps({"url": f"http://{handler.headers['Host']}/stream.mp3?from={FIRST}&client=ab"}).encode()
+            handler.send_response(200)
+            handler.send_header("Content-Length", str(len(body)))
+            handler.end_headers()
+            handler.wfile.write(body)
+        elif handler.path.startswith("/stream"):
+            handler.send_response(302)
+            handler.send_header("Location", "/node" + handler.path)
+            handler.end_headers()
+        elif not handler.headers.get("Range"):
+            handler.stream([(0, AUDIO[:20001])])
+        else:
+            begin = int(handler.headers["Range"][6:-1])
+            position = FIRST
+            while frame_offset(KBPS, position + 1) - BASE <= begin:
+                position += 1
+            handler.stream([(0, AUDIO[begin:]), (9, b"")], status=206, X_Forever_Position=position,
+                           Content_Range=f"bytes {begin}-1099511627775/*")
+    with server(answer) as url:
+        said = load(url + "/stream.mp3", "--listeners", 1, "--seconds", 2, "--listen", "--jitter", 0.1)
+    assert said["resumed"] == 1 and said["restarted"] == said["jumps"] == said["breaks"] == 0
+    assert said["redirects"] == 2 and said["reconnects"] == 1
+    path = f"/stream.mp3?from={FIRST}&client=ab"
+    assert seen == [("/api/listen?mount=stream", None), (path, None), ("/node" + path, None),
+                    (path, "bytes=20001-"), ("/node" + path, "bytes=20001-")]
+
+
+def test_other_machines_are_refused():
+    assert "--allow" in load("http://192.0.2.1:8000/", status=69)
+
+    def elsewhere(handler, n):
+        handler.send_response(302)
+        handler.send_header("Location", "http://192.0.2.1:8000/stream.mp3")
+        handler.end_headers()
+    with server(elsewhere) as url:
+        assert "192.0.2.1" in load(url + "/", "--listeners", 3, status=69)
