@@ -20,6 +20,7 @@
 #include <event2/event_struct.h>
 #include <event2/util.h>
 #include <inttypes.h>
+#include <math.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdlib.h>
@@ -358,7 +359,7 @@ static void socket_options(int fd)
 }
 
 int link_server_add(struct link_server *server, int fd, const char *header, int has_from, uint32_t branch,
-                    uint64_t position, const char *station, void *peer)
+                    uint64_t position, const char *station, double back_s, void *peer)
 {
     struct ring *ring = server->ring;
     struct link *link = calloc(1, sizeof *link);
@@ -370,7 +371,8 @@ int link_server_add(struct link_server *server, int fd, const char *header, int 
         return -1;
     }
     socket_options(fd);
-    uint64_t air = air_of(server), back = frames_of(server->conf.burst_s), void_from = UINT64_MAX;
+    uint64_t air = air_of(server), back = frames_of(fmax(back_s, server->conf.burst_s)),
+             void_from = UINT64_MAX;
     uint64_t burst = air > back ? air - back : 0;
     if (burst < ring_tail(ring)) burst = ring_tail(ring);
     if (burst > ring_head(ring)) burst = ring_head(ring); /* the air of a ring that follows is ahead of it */

@@ -94,7 +94,7 @@ static int correct(struct station *s, struct http_request *r)
     return 1;
 }
 
-static void turn_away(struct http_request *r, const char *why)
+void station_turn_away(struct http_request *r, const char *why)
 {
     http_add_header(r, "Retry-After", RETRY_AFTER_S);
     http_add_header(r, "Cache-Control", "no-store");
@@ -108,7 +108,7 @@ static void put_off(struct http_request *r, const char *why)
     struct station_ask ask;
     station_request_ask(r, &ask);
     if (!ask.offset || http_method(r) == HTTP_HEAD) {
-        turn_away(r, why);
+        station_turn_away(r, why);
         return;
     }
     const struct linger now = {.l_onoff = 1, .l_linger = 0};
@@ -118,11 +118,11 @@ static void put_off(struct http_request *r, const char *why)
 }
 
 /* 1 when it was answered, 0 when it has to wait. */
-static int decide(struct station *s, struct http_request *r)
+static int decide_stream(struct station *s, struct http_request *r)
 {
     char location[LOCATION_MAX] = "";
-    int probe = http_method(r) == HTTP_HEAD;
-    switch (s->conf.admit(s->conf.context, r, probe, location, sizeof location)) {
+    enum station_asking asking = http_method(r) == HTTP_HEAD ? STATION_HEAD : STATION_GET;
+    switch (s->conf.admit(s->conf.context, r, asking, location, sizeof location)) {
     case STATION_SERVE:
         if (!correct(s, r)) station_serve(s, r);
         return 1;
@@ -130,7 +130,7 @@ static int decide(struct station *s, struct http_request *r)
         send_on(s, r, location);
         return 1;
     case STATION_FULL:
-        turn_away(r, "no room for another listener");
+        station_turn_away(r, "no room for another listener");
         return 1;
     case STATION_WAIT:
         return 0;
@@ -179,21 +179,29 @@ static void on_timeout(evutil_socket_t fd, short what, void *context)
     arm(s);
 }
 
-static void on_stream(void *context, struct http_request *r)
+void station_answer(struct station *s, struct http_request *r, enum station_asking asking,
+                    int (*decide)(struct station *s, struct http_request *r))
 {
-    struct station *s = context;
     if (decide(s, r)) return;
     struct station_waiter *w = s->conf.wait_ms > 0 ? malloc(sizeof *w) : NULL;
     if (!w) {
         put_off(r, "nothing to play yet");
         return;
     }
-    *w = (struct station_waiter){
-        .station = s, .request = r, .until_ns = clock_boot_ns() + s->conf.wait_ms * INT64_C(1000000)};
+    *w = (struct station_waiter){.station = s,
+                                 .request = r,
+                                 .decide = decide,
+                                 .until_ns = clock_boot_ns() + s->conf.wait_ms * INT64_C(1000000),
+                                 .burst_s = station_burst_s(r, asking)};
     STAILQ_INSERT_TAIL(&s->waiters, w, entry);
     s->waiting++;
     http_defer(r, on_gone, w);
     if (s->waiting == 1) arm(s);
+}
+
+static void on_stream(void *context, struct http_request *r)
+{
+    station_answer(context, r, STATION_GET, decide_stream);
 }
 
 void station_wake(struct station *s)
@@ -210,7 +218,7 @@ void station_wake(struct station *s)
         struct station_waiter *w;
         while ((w = STAILQ_FIRST(&asking))) {
             STAILQ_REMOVE_HEAD(&asking, entry);
-            if (decide(s, w->request)) {
+            if (w->decide(s, w->request)) {
                 s->waiting--;
                 free(w);
             } else {
@@ -230,6 +238,25 @@ void station_set_identity(struct station *s, const struct station_identity *iden
 unsigned station_waiting(const struct station *s)
 {
     return s->waiting;
+}
+
+double station_burst_s(const struct http_request *r, enum station_asking asking)
+{
+    struct station_ask ask;
+    station_request_ask(r, &ask);
+    if (ask.burst_s >= 0) return ask.burst_s;
+    return asking == STATION_LISTEN ? STATION_LISTEN_BURST_S : 0;
+}
+
+double station_waiting_burst_s(const struct station *s)
+{
+    const struct station_waiter *w;
+    double most = 0;
+    STAILQ_FOREACH(w, &s->waiters, entry)
+    {
+        if (w->burst_s > most) most = w->burst_s;
+    }
+    return most;
 }
 
 uint64_t station_peak(const struct station *s)

@@ -24,6 +24,12 @@ enum station_verdict {
                      yet) and admission is asked again at station_wake, until wait_ms is over: then 503 */
 };
 
+enum station_asking {
+    STATION_GET,   /* will listen: counts */
+    STATION_HEAD,  /* wants the header only: counts nothing, and need not wait for music */
+    STATION_LISTEN /* asks where it could listen: counts nothing, and has to know the air */
+};
+
 /* What the station calls itself: icy-name and so on, NULL and "" left out. One at all nodes. */
 struct station_identity {
     const char *name, *description, *genre, *url;
@@ -35,10 +41,9 @@ struct station_conf {
     const char *mount;                /* NULL: "stream" */
     struct station *main; /* outlives this one, which is a further mount; NULL: this is the main one */
     int wait_ms;
-    /* Called for each GET and HEAD of the stream (probe set for HEAD: counts nothing) and for /api/listen
-     * (probe as well, unless it is sent to another node: counts as sent). location: at least 1024 bytes. */
-    enum station_verdict (*admit)(void *context, struct http_request *request, int probe, char *location,
-                                  size_t size);
+    /* Called for each GET and HEAD of the stream and for /api/listen. location: at least 1024 bytes. */
+    enum station_verdict (*admit)(void *context, struct http_request *request, enum station_asking asking,
+                                  char *location, size_t size);
     /* Addresses of the stream at other nodes that a player may turn to, of the same scheme: the i-th into
      * location; -1 past the last. NULL: none. */
     int (*elsewhere)(void *context, int secure, size_t i, char *location, size_t size);
@@ -59,6 +64,10 @@ void station_set_identity(struct station *station, const struct station_identity
 /* Deferred requests look again (music has come, or the answer has changed). */
 void station_wake(struct station *station);
 unsigned station_waiting(const struct station *station);
+/* The burst that a request asks for, in seconds; 0 when it does not say. */
+double station_burst_s(const struct http_request *request, enum station_asking asking);
+/* The longest burst that one of those who wait asks for, in seconds; 0 when nobody does. */
+double station_waiting_burst_s(const struct station *station);
 /* Listeners counted by their peak. */
 uint64_t station_peak(const struct station *station);
 #define STATION_HOPS_MAX 2 /* one, and one more from a relay that is full or drains */

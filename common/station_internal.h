@@ -19,7 +19,9 @@ struct station_waiter {
     STAILQ_ENTRY(station_waiter) entry;
     struct station *station;
     struct http_request *request;
+    int (*decide)(struct station *station, struct http_request *request);
     int64_t until_ns;
+    double burst_s; /* it wants so much before the air */
 };
 
 struct station {
@@ -50,6 +52,12 @@ char *station_stream_url(const struct station *station, const struct http_reques
 char *station_stream_url(const struct station *station, const struct http_request *request);
 /* This mount's stream at another node, of the main one's there; fresh memory. */
 char *station_elsewhere_url(const struct station *station, const char *main_stream);
+#define STATION_LISTEN_BURST_S 15.0 /* outlasts a node's restart */
+
+/* Answers now when decide says 1, else at a wake that makes it do so, or with 503 when the wait is over. */
+void station_answer(struct station *station, struct http_request *request, enum station_asking asking,
+                    int (*decide)(struct station *station, struct http_request *request));
+void station_turn_away(struct http_request *request, const char *why);
 /* Frames of at least so many seconds. */
 uint64_t station_frames(double seconds);
 

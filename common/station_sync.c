@@ -14,10 +14,9 @@
 #include "common/mp3.h"
 #include "common/station_internal.h"
 
-#define LISTEN_BURST_S 15.0 /* outlasts a node's restart */
-#define SPARE_MAX      32
-#define LOCATION_MAX   1024
-#define FRAME_S        ((double)MP3_FRAME_SAMPLES / MP3_RATE)
+#define SPARE_MAX    32
+#define LOCATION_MAX 1024
+#define FRAME_S      ((double)MP3_FRAME_SAMPLES / MP3_RATE)
 
 uint64_t station_frames(double seconds)
 {
@@ -110,29 +109,38 @@ static struct station *mount_of(struct station *main, const char *mount)
     return NULL;
 }
 
+static int decide(struct station *s, struct http_request *r)
+{
+    char location[LOCATION_MAX] = "", *stream = NULL;
+    int sent_on = 0;
+    switch (s->conf.admit(s->conf.context, r, STATION_LISTEN, location, sizeof location)) {
+    case STATION_WAIT:
+        return 0;
+    case STATION_FULL:
+        station_turn_away(r, "no room for another listener");
+        return 1;
+    case STATION_REDIRECT:
+        sent_on = 1;
+        stream = station_elsewhere_url(s, location);
+        break;
+    case STATION_SERVE:
+        stream = station_stream_url(s, r);
+        break;
+    }
+    reply(r, listen_json(s, stream, sent_on, station_burst_s(r, STATION_LISTEN)));
+    free(stream);
+    return 1;
+}
+
 void station_on_listen(void *context, struct http_request *r)
 {
     struct station *s = context;
-    char mount[64], location[LOCATION_MAX] = "";
+    char mount[64];
     if (http_query_get(r, "mount", mount, sizeof mount)) s = mount_of(s, mount);
-    if (!s) {
+    if (s)
+        station_answer(s, r, STATION_LISTEN, decide);
+    else
         http_reply_error(r, 404, "no such mount");
-        return;
-    }
-    struct station_ask ask;
-    station_request_ask(r, &ask);
-    double burst_s = ask.burst_s < 0 ? LISTEN_BURST_S : ask.burst_s;
-    enum station_verdict verdict = s->conf.admit(s->conf.context, r, 1, location, sizeof location);
-    if (verdict == STATION_FULL || verdict == STATION_WAIT) {
-        http_add_header(r, "Retry-After", verdict == STATION_WAIT ? "1" : "10");
-        http_reply_error(r, 503,
-                         verdict == STATION_WAIT ? "nothing to play yet" : "no room for another listener");
-        return;
-    }
-    int sent_on = verdict == STATION_REDIRECT;
-    char *stream = sent_on ? station_elsewhere_url(s, location) : station_stream_url(s, r);
-    reply(r, listen_json(s, stream, sent_on, burst_s));
-    free(stream);
 }
 
 /* Sync */

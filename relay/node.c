@@ -33,6 +33,7 @@ struct node {
     struct fanout_counts before; /* of the parts that were closed */
     uint64_t peak, turned_away, sent_on, untold;
     int64_t full_told_ns;
+    double asking_s; /* the burst that who is let in just now asks for */
 };
 
 static uint64_t node_air(void *context)
@@ -90,8 +91,8 @@ static int elsewhere(void *context, int secure, size_t i, char *location, size_t
     return n->conf.elsewhere ? n->conf.elsewhere(n->conf.context, secure, i, location, size) : -1;
 }
 
-static enum station_verdict admit(void *context, struct http_request *request, int probe, char *location,
-                                  size_t size)
+static enum station_verdict admit(void *context, struct http_request *request, enum station_asking asking,
+                                  char *location, size_t size)
 {
     struct node *n = context;
     unsigned most = n->conf.max_listeners + station_spare(n->station, request);
@@ -100,15 +101,15 @@ static enum station_verdict admit(void *context, struct http_request *request, i
     if (full && station_hops(request) < STATION_HOPS_MAX &&
         !station_agent_stays(http_header(request, "User-Agent")) &&
         !elsewhere(n, station_secure(request), 0, location, size)) {
-        n->sent_on += !probe;
+        n->sent_on += asking == STATION_GET;
         return STATION_REDIRECT;
     }
-    if (probe) return full ? STATION_FULL : STATION_SERVE;
-    if (full) {
-        tell_full(n);
-        return STATION_FULL;
-    }
+    if (full && asking == STATION_GET) tell_full(n);
+    if (full) return STATION_FULL;
+    if (asking == STATION_HEAD) return STATION_SERVE;
+    n->asking_s = station_burst_s(request, asking); /* it does not wait yet */
     n->conf.wanted(n->conf.context);
+    n->asking_s = 0;
     if (node_playable(n)) return STATION_SERVE;
     return n->conf.hopeless(n->conf.context) ? STATION_FULL : STATION_WAIT;
 }
@@ -279,6 +280,11 @@ void node_music(struct node *n)
 unsigned node_waiting(const struct node *n)
 {
     return station_waiting(n->station);
+}
+
+double node_waiting_burst_s(const struct node *n)
+{
+    return fmax(station_waiting_burst_s(n->station), n->asking_s);
 }
 
 unsigned node_listening(const struct node *n)

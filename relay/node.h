@@ -48,6 +48,8 @@ void node_music(struct node *node);
 /* Listeners, and those who wait to become one. */
 unsigned node_wanted_by(const struct node *node);
 unsigned node_waiting(const struct node *node);
+/* The longest burst that one of them asks for. */
+double node_waiting_burst_s(const struct node *node);
 unsigned node_listening(const struct node *node);
 /* Counters since the start of the program. */
 void node_counts(const struct node *node, struct fanout_counts *out);

@@ -2,6 +2,7 @@
 
 #include <event2/event.h>
 #include <inttypes.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -19,6 +20,8 @@
 #define RETRY_MS       500
 #define RETRY_CAP_MS   10000
 #define CATCH_UP_S     15 /* of a gap that is filled; less than makes a listener a laggard */
+#define BACK_SLACK_S   3  /* the air goes on while the link comes up */
+#define BACK_MAX_S     30
 #define REFUSED_MS     10000
 #define REFUSED_CAP_MS 30000
 
@@ -208,14 +211,17 @@ static void connect_link(struct pull *p)
     struct ring *ring = node_ring(p->conf.node);
     char from[96] = "", *cause = NULL;
     p->follow = (struct follow){0};
-    /* Those who listen get what they missed; for those who come only now the present is enough. */
-    double behind_s = node_behind_s(p->conf.node);
-    if (behind_s < (node_listening(p->conf.node) ? CATCH_UP_S : 0)) {
+    /* Those who listen get what they missed; for those who come only now the present is enough, with as much
+     * before it as they ask for: one who resumes has heard it, or has it to hear. */
+    double behind_s = node_behind_s(p->conf.node), back_s = node_waiting_burst_s(p->conf.node);
+    if (back_s > 0) back_s = fmin(ceil(back_s) + BACK_SLACK_S, BACK_MAX_S);
+    if (behind_s < (node_listening(p->conf.node) ? CATCH_UP_S : back_s)) {
         p->follow.asked_from = 1;
         snprintf(from, sizeof from, "&from=%" PRIu32 ",%" PRIu64 "&station=%s", ring_branch(ring),
                  ring_head(ring), ring_station(ring));
     }
-    char *url = xasprintf("%s/link?version=1&mount=main&lead=%.0f%s", p->conf.root, p->conf.lead_s, from);
+    char *url = xasprintf("%s/link?version=1&mount=main&lead=%.0f&back=%.0f%s", p->conf.root, p->conf.lead_s,
+                          back_s, from);
     const struct fetch_conf conf = {.url = url,
                                     .bearer = p->conf.token,
                                     .connect_ms = CONNECT_MS,

@@ -73,11 +73,11 @@ void api_routes(struct air *air);
 
 /* relays.c: the link, reports, and who is let in */
 void relays_routes(struct air *air);
-enum station_verdict relays_admit(void *context, struct http_request *request, int probe, char *location,
-                                  size_t size);
+enum station_verdict relays_admit(void *context, struct http_request *request, enum station_asking asking,
+                                  char *location, size_t size);
 int relays_elsewhere(void *context, int secure, size_t i, char *location, size_t size);
 enum station_verdict relays_admit_to(struct air *air, struct mount *mount, struct http_request *request,
-                                     int probe, char *location, size_t size);
+                                     enum station_asking asking, char *location, size_t size);
 
 /* metrics.c */
 struct metrics *metrics_new(struct air *air);

@@ -248,11 +248,11 @@ static uint64_t on_air_exact(void *context, uint32_t *ns)
     return pacer_on_air(((struct mount *)context)->mounts->air->pacer, ns);
 }
 
-static enum station_verdict admit(void *context, struct http_request *request, int probe, char *location,
-                                  size_t size)
+static enum station_verdict admit(void *context, struct http_request *request, enum station_asking asking,
+                                  char *location, size_t size)
 {
     struct mount *m = context;
-    return relays_admit_to(m->mounts->air, m, request, probe, location, size);
+    return relays_admit_to(m->mounts->air, m, request, asking, location, size);
 }
 
 static int elsewhere(void *context, int secure, size_t i, char *location, size_t size)

@@ -15,6 +15,7 @@
 #define REPORT_MAX    16384
 #define STATION_HEX   32
 #define LEAD_MAX_S    86400
+#define BACK_MAX_S    30
 #define ELSEWHERE_MAX 3 /* relays told to a relay that may have to send listeners on */
 #define LOCATION_MAX  1024
 
@@ -70,6 +71,7 @@ struct link_ask {
     struct mount *mount;
     int has_from;
     uint64_t lead_s; /* 0: as much as there is */
+    uint64_t back_s; /* before the air, without from */
     uint64_t branch, position;
     char station[STATION_HEX + 1];
 };
@@ -98,6 +100,11 @@ static int read_ask(struct air *air, const struct http_request *request, struct 
     if (http_query_get(request, "lead", text, sizeof text) &&
         (read_number(text, '\0', LEAD_MAX_S, &ask->lead_s, NULL) || !ask->lead_s)) {
         *why = "lead must be a whole number of seconds, up to a day";
+        return 400;
+    }
+    if (http_query_get(request, "back", text, sizeof text) &&
+        read_number(text, '\0', BACK_MAX_S, &ask->back_s, NULL)) {
+        *why = "back must be a whole number of seconds, up to 30";
         return 400;
     }
     const char *from = http_query_get(request, "from", text, sizeof text), *rest;
@@ -153,7 +160,7 @@ static void on_link(void *context, struct http_request *request)
     int fd = http_detach(request);
     void *peer = (void *)(uintptr_t)++air->links_started; /* a tag of its own */
     if (link_server_add(link, fd, header, ask.has_from, (uint32_t)ask.branch, ask.position,
-                        ask.has_from ? ask.station : NULL, peer))
+                        ask.has_from ? ask.station : NULL, (double)ask.back_s, peer))
         log_warn("relays", "a link could not be set up");
     else if (ask.lead_s)
         link_server_limit(link, peer, (double)ask.lead_s);
@@ -211,24 +218,25 @@ int relays_elsewhere(void *context, int secure, size_t i, char *location, size_t
     return registry_elsewhere(air->registry, NULL, secure, i, location, size);
 }
 
-enum station_verdict relays_admit(void *context, struct http_request *request, int probe, char *location,
-                                  size_t size)
+enum station_verdict relays_admit(void *context, struct http_request *request, enum station_asking asking,
+                                  char *location, size_t size)
 {
     struct air *air = context;
-    return relays_admit_to(air, mounts_at(air->mounts, 0), request, probe, location, size);
+    return relays_admit_to(air, mounts_at(air->mounts, 0), request, asking, location, size);
 }
 
 /* A place is there: and sound? */
-static enum station_verdict serve_from(struct mount *mount, int probe)
+static enum station_verdict serve_from(struct mount *mount, enum station_asking asking)
 {
-    if (probe) return STATION_SERVE;
+    if (asking == STATION_HEAD) return STATION_SERVE;
     if (mount_want(mount)) return STATION_FULL;
     return mount_playable(mount) ? STATION_SERVE : STATION_WAIT;
 }
 
 enum station_verdict relays_admit_to(struct air *air, struct mount *mount, struct http_request *request,
-                                     int probe, char *location, size_t size)
+                                     enum station_asking asking, char *location, size_t size)
 {
+    int probe = asking != STATION_GET;
     const struct options *o = air->options;
     if (!air_has_music(air)) return STATION_WAIT;
     /* who was sent here by a relay stays: one hop, and one more from a relay that can't */
@@ -247,7 +255,7 @@ enum station_verdict relays_admit_to(struct air *air, struct mount *mount, struc
         }
         verdict = listening < most ? ROUTER_SERVE : ROUTER_FULL;
     }
-    if (verdict == ROUTER_SERVE) return serve_from(mount, probe);
+    if (verdict == ROUTER_SERVE) return serve_from(mount, asking);
     air->refused += !probe;
     return STATION_FULL;
 }

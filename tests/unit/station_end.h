@@ -35,13 +35,13 @@ static uint64_t get_air(void *context)
     return air;
 }
 
-static enum station_verdict admit(void *context, struct http_request *request, int probe, char *location,
-                                  size_t size)
+static enum station_verdict admit(void *context, struct http_request *request, enum station_asking asking,
+                                  char *location, size_t size)
 {
     (void)context;
     assert_non_null(http_path(request));
     asked++;
-    probes += probe != 0;
+    probes += asking == STATION_HEAD;
     snprintf(location, size, "http://other.example:8000/stream.mp3");
     return verdict;
 }

@@ -420,7 +420,7 @@ static void relay_connect(struct relay *r, int has_from)
     r->header_left = 4;
     r->ended = 0;
     assert_int_equal(link_server_add(server, pair[1], "HEAD", has_from, ring_branch(r->ring),
-                                     ring_head(r->ring), ring_station(r->ring), r),
+                                     ring_head(r->ring), ring_station(r->ring), 0, r),
                      0);
 }
 

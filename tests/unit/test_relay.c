@@ -93,7 +93,7 @@ static void on_link(void *context, struct http_request *r)
     double lead_s = strtod(http_query_get(r, "lead", lead, sizeof lead), NULL);
     void *peer = (void *)(uintptr_t)++root.links_started;
     link_server_add(root.link, http_detach(r), "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n", has_from,
-                    branch, position, station, peer);
+                    branch, position, station, 0, peer);
     link_server_limit(root.link, peer, lead_s);
 }
 
