@@ -10,14 +10,20 @@
 #include <string.h>
 
 #include "common/mem.h"
+#include "root/analysis/accents.h"
+#include "root/analysis/bars.h"
+#include "root/analysis/barrows.h"
 #include "root/analysis/beat.h"
+#include "root/analysis/character.h"
+#include "root/analysis/course.h"
+#include "root/analysis/dance.h"
 #include "root/analysis/downbeat.h"
 #include "root/analysis/fingerprint.h"
 #include "root/analysis/key.h"
 #include "root/analysis/loudness.h"
 #include "root/analysis/novelty.h"
 #include "root/analysis/onset.h"
-#include "root/analysis/pulse.h"
+#include "root/analysis/phrase.h"
 #include "root/analysis/structure.h"
 #include "root/analysis/timbre.h"
 #include "root/audio/pcm.h"
@@ -31,6 +37,8 @@ struct analysis {
     struct chroma *chroma;
     struct timbre *timbre;
     struct loudness *loudness;
+    struct course *course;
+    struct dance *dance;
     struct fingerprint *fingerprint;
 };
 
@@ -41,6 +49,8 @@ struct analysis *analysis_new(void)
     analysis->chroma = chroma_new();
     analysis->timbre = timbre_new();
     analysis->loudness = loudness_new();
+    analysis->course = course_new();
+    analysis->dance = dance_new();
     analysis->fingerprint = fingerprint_new();
     return analysis;
 }
@@ -52,6 +62,8 @@ void analysis_free(struct analysis *analysis)
     chroma_free(analysis->chroma);
     timbre_free(analysis->timbre);
     loudness_free(analysis->loudness);
+    course_free(analysis->course);
+    dance_free(analysis->dance);
     fingerprint_free(analysis->fingerprint);
     free(analysis);
 }
@@ -69,6 +81,8 @@ void analysis_feed(struct analysis *analysis, const float *pcm, size_t samples)
             /* a float file may hold anything; nothing here may become infinite */
             if (!(fabsf(mono[i]) < 1e3f)) mono[i] = 0;
         }
+        course_feed(analysis->course, pcm, n);
+        dance_feed(analysis->dance, mono, n);
         onset_feed(analysis->onset, mono, n);
         chroma_feed(analysis->chroma, mono, n);
         timbre_feed(analysis->timbre, mono, n);
@@ -77,59 +91,15 @@ void analysis_feed(struct analysis *analysis, const float *pcm, size_t samples)
     }
 }
 
-static double clamp(double x)
+static void take_accents(const struct analysis *analysis, struct features *f, const struct series *novelty,
+                         struct accents *accents)
 {
-    return x < 0 ? 0 : x > 1 ? 1 : x;
+    *accents = accents_find(novelty);
+    f->onset_density = (double)accents->count / (f->music_end_s - f->music_start_s);
+    f->energy = character_energy(f->loud_part_lufs, f->onset_density, timbre_centroid_hz(analysis->timbre));
 }
 
-/* Onsets a second: peaks of the novelty well above its mean. */
-static double onset_density(const struct series *novelty)
-{
-    double mean = 0;
-    size_t peaks = 0;
-    for (size_t i = 0; i < novelty->count; i++)
-        mean += novelty->value[i] / (double)novelty->count;
-    for (size_t i = 1; i + 1 < novelty->count; i++) {
-        float v = novelty->value[i];
-        if (v > 2 * mean && v > novelty->value[i - 1] && v >= novelty->value[i + 1]) peaks++;
-    }
-    return novelty->count ? (double)peaks * ONSET_RATE / (double)novelty->count : 0;
-}
-
-/* Share of the kick band's novelty that falls on the beats, between beats alike being 0.5. */
-static double kick_on_beat(const struct onset_curves *curves, const struct beats *beats)
-{
-    const struct series *kick = &curves->flux[0];
-    double on = 0, off = 0;
-    for (size_t k = 0; k + 1 < beats->count; k++) {
-        for (int half = 0; half < 2; half++) {
-            double t = beats->time_s[k] + 0.5 * half * (beats->time_s[k + 1] - beats->time_s[k]);
-            *(half ? &off : &on) += pulse_accent(kick, t);
-        }
-    }
-    return on + off > 0 ? on / (on + off) : 0;
-}
-
-/* Energy: half loudness (-30 to -6 LUFS), three tenths onset density (to 8 a second), two tenths brightness
- * (spectral centroid 500 to 4,000 Hz). */
-static double energy_of(const struct analysis *analysis, const struct features *f,
-                        const struct series *novelty)
-{
-    double loud = isnan(f->loud_part_lufs) ? 0 : clamp((f->loud_part_lufs + 30) / 24);
-    double centroid = timbre_centroid_hz(analysis->timbre);
-    double bright = isnan(centroid) ? 0 : clamp((centroid - 500) / 3500);
-    return 0.5 * loud + 0.3 * clamp(onset_density(novelty) / 8) + 0.2 * bright;
-}
-
-/* Danceability: a steady pulse and a kick on it, at a tempo people dance to (118 BPM, half an octave). */
-static double danceability_of(const struct features *f, const struct onset_curves *curves,
-                              const struct beats *beats)
-{
-    double z = log2(beats->bpm / 118) / 0.5;
-    return exp(-0.5 * z * z) * (0.6 * f->tempo_confidence + 0.4 * kick_on_beat(curves, beats));
-}
-
-static void take_beats(const struct analysis *analysis, struct features *f)
+static void take_beats(const struct analysis *analysis, struct features *f, struct accents *accents)
 {
     struct onset_curves *curves = onset_curves(analysis->onset);
     const struct series *rows = chroma_rows(analysis->chroma), *bass = chroma_bass_rows(analysis->chroma);
@@ -140,8 +110,9 @@ static void take_beats(const struct analysis *analysis, struct features *f)
     f->tempo_confidence = beats.confidence;
     f->tempo_bpm = beats.bpm;
     f->metre = downbeats.metre;
-    f->energy = energy_of(analysis, f, &novelty);
-    if (!isnan(beats.bpm)) f->danceability = danceability_of(f, curves, &beats);
+    f->danceability = character_danceability(dance_exponent(analysis->dance), character_pulse(curves, &beats),
+                                             beats.bpm, beats.confidence);
+    take_accents(analysis, f, &novelty, accents);
     if (downbeats.metre) {
         f->downbeats_s = xmalloc((beats.count / (size_t)downbeats.metre + 1) * sizeof *f->downbeats_s);
         for (size_t k = downbeats.first; k < beats.count; k += (size_t)downbeats.metre) {
@@ -165,10 +136,38 @@ static void take_key(const struct analysis *analysis, struct features *f)
         f->key_scores[k] = (float)fmax(0, key.score[k] / key.score[key.key]);
 }
 
-static void take_sections(const struct analysis *analysis, struct features *f)
+/* Bars, the phrases they make, and the parts these make. */
+static void take_parts(const struct analysis *analysis, struct features *f, const struct accents *accents)
 {
-    f->sections = structure_find(timbre_rows(analysis->timbre), chroma_rows(analysis->chroma), f->downbeats_s,
-                                 f->downbeat_count, f->music_start_s, f->music_end_s, &f->section_count);
+    const struct series *texture = timbre_rows(analysis->timbre);
+    const struct bar_sources sources = {
+        .chroma = chroma_rows(analysis->chroma),
+        .bass = chroma_bass_rows(analysis->chroma),
+        .tonality = chroma_tonality(analysis->chroma),
+        .loudness = course_loudness(analysis->course),
+        .levels = timbre_levels(analysis->timbre),
+        .accents = accents,
+    };
+    struct phrases phrases = {-1, -1, 0};
+    f->bars = bars_measure(&sources, f->downbeats_s, f->downbeat_count, f->music_end_s);
+    f->bar_count = f->downbeat_count;
+    if (f->bar_count) {
+        double end_s = bars_end_s(f->downbeats_s, f->bar_count, f->bar_count - 1, f->music_end_s);
+        struct barrows rows = barrows_make(f->bars, f->bar_count, texture, f->downbeats_s, end_s);
+        phrases = phrases_find(&rows);
+        barrows_free(&rows);
+        f->phrase_bar = phrases.first8;
+        f->phrase16_bar = phrases.first16;
+        if (phrases.first8 >= 0) f->phrase_confidence = phrases.confidence;
+    }
+    struct course_bars where =
+        structure_bars(f->downbeats_s, f->downbeat_count, f->music_start_s, f->music_end_s);
+    struct bar *bars = bars_measure(&sources, where.start_s, where.count, f->music_end_s);
+    struct barrows rows = barrows_make(bars, where.count, texture, where.start_s, f->music_end_s);
+    f->sections = structure_find(&where, bars, &rows, &phrases, &f->section_count);
+    barrows_free(&rows);
+    free(bars);
+    free(where.start_s);
 }
 
 int analysis_finish(struct analysis *analysis, struct features *out, char **cause)
@@ -180,6 +179,7 @@ int analysis_finish(struct analysis *analysis, struct features *out, char **caus
     onset_finish(analysis->onset);
     chroma_finish(analysis->chroma);
     timbre_finish(analysis->timbre);
+    course_finish(analysis->course);
     out->version = ANALYSIS_VERSION;
     out->duration_s = (double)analysis->samples / PCM_RATE;
     out->music_start_s = loudness.start_s;
@@ -188,11 +188,14 @@ int analysis_finish(struct analysis *analysis, struct features *out, char **caus
     out->loudness_range_lu = loudness.range_lu;
     out->loud_part_lufs = loudness.loud_lufs;
     out->true_peak_dbtp = loudness.true_peak_dbtp;
-    int whole = analysis->samples <= LONGEST;
-    if (whole) take_beats(analysis, out);
     take_key(analysis, out);
     timbre_summary(analysis->timbre, out->timbre);
-    if (whole) take_sections(analysis, out);
+    if (analysis->samples <= LONGEST) {
+        struct accents accents = {0};
+        take_beats(analysis, out, &accents);
+        take_parts(analysis, out, &accents);
+        free(accents.time_s);
+    }
     out->fingerprint = fingerprint_finish(analysis->fingerprint);
     return 0;
 }

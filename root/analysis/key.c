@@ -38,7 +38,7 @@ struct chroma {
     struct fft *fft;
     float *window, *work, *power;
     double *below; /* sum of the square roots of the magnitudes of all bins before */
-    struct series rows, bass;
+    struct series rows, bass, tonality;
     double fine[FINE_BINS], fine_bass[FINE_BINS];
 };
 
@@ -76,15 +76,17 @@ static double tuning_of(const double *fine)
     return re == 0 && im == 0 ? 0 : atan2(im, re) / (2 * M_PI);
 }
 
-static void push_row(struct series *series, const double *fine, double tuning)
+/* The row's length before it became 1. */
+static double push_row(struct series *series, const double *fine, double tuning)
 {
     double row[CHROMA_BINS], norm = 0;
     fold(fine, tuning, row);
     for (int i = 0; i < CHROMA_BINS; i++)
         norm += row[i] * row[i];
-    norm = norm > 0 ? 1 / sqrt(norm) : 0;
+    norm = sqrt(norm);
     for (int i = 0; i < CHROMA_BINS; i++)
-        series_push(series, (float)(row[i] * norm));
+        series_push(series, norm > 0 ? (float)(row[i] / norm) : 0);
+    return norm;
 }
 
 /* The peaks of one frame's spectrum, as they count. */
@@ -131,7 +133,7 @@ static void take(void *context, const float *samples)
     }
     /* by the tuning as far as it is known: within seconds it is */
     double tuning = tuning_of(chroma->fine);
-    push_row(&chroma->rows, whole, tuning);
+    series_push(&chroma->tonality, (float)push_row(&chroma->rows, whole, tuning));
     push_row(&chroma->bass, bass, tuning);
 }
 
@@ -161,6 +163,7 @@ void chroma_free(struct chroma *chroma)
     free(chroma->below);
     series_free(&chroma->rows);
     series_free(&chroma->bass);
+    series_free(&chroma->tonality);
     free(chroma);
 }
 
@@ -182,6 +185,11 @@ const struct series *chroma_rows(const struct chroma *chroma)
 const struct series *chroma_bass_rows(const struct chroma *chroma)
 {
     return &chroma->bass;
+}
+
+const struct series *chroma_tonality(const struct chroma *chroma)
+{
+    return &chroma->tonality;
 }
 
 static const double profile[2][CHROMA_BINS] = {

@@ -17,6 +17,9 @@ void chroma_finish(struct chroma *chroma);
 const struct series *chroma_rows(const struct chroma *chroma);
 const struct series *chroma_bass_rows(const struct chroma *chroma);
 
+/* How tonal and loud each row's frame was: the length the row had before it became 1. */
+const struct series *chroma_tonality(const struct chroma *chroma);
+
 struct key_result {
     int key;             /* as in struct features; -1 when there is no harmony */
     double confidence;   /* 0..1: how far the best stands out from the second best */

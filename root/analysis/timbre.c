@@ -1,7 +1,8 @@
 /* timbre: mel-frequency cepstral coefficients (Davis, Mermelstein, 1980) of 46 ms frames.
  *
  * 40 triangular bands from 30 Hz to 16 kHz on Slaney's mel scale, log of their energy, cosine transform; four
- * frames are averaged into one row, which is what the structure is read from. */
+ * frames are averaged into one row, which is what the structure is read from. The levels of three bands come
+ * from the same spectra. */
 #include "root/analysis/timbre.h"
 
 #include <math.h>
@@ -9,11 +10,12 @@
 #include <string.h>
 
 #include "common/mem.h"
+#include "root/analysis/course.h"
 #include "root/audio/fft.h"
 #include "root/audio/pcm.h"
 
 #define WINDOW  2048
-#define HOP     1024
+#define HOP     COURSE_HOP
 #define BINS    (WINDOW / 2 + 1)
 #define BANDS   40
 #define PER_ROW (TEXTURE_HOP / HOP)
@@ -30,6 +32,7 @@ struct timbre {
     double row[TEXTURE_DIMS];
     int held;
     struct series rows;
+    struct bytes levels;
     double sum[TEXTURE_MFCC], square[TEXTURE_MFCC], centroid;
     size_t counted;
 };
@@ -84,17 +87,22 @@ static void take(void *context, const float *samples)
         timbre->work[i] = samples[i] * timbre->window[i];
     fft_power(timbre->fft, timbre->work, timbre->power);
     float band[BANDS + 1] = {0};
-    double all = 0, moment = 0, bass = 0;
+    double all = 0, moment = 0, bass = 0, level[LEVEL_BANDS] = {0};
     size_t bass_bins = (size_t)(BASS_HZ / PCM_RATE * WINDOW);
+    int low_end = (int)(LEVEL_LOW_HZ / PCM_RATE * WINDOW), mid_end = (int)(LEVEL_HIGH_HZ / PCM_RATE * WINDOW);
     for (int k = 1; k < BINS; k++) {
         float p = timbre->power[k];
-        all += p;
+        level[k <= low_end ? 0 : k <= mid_end ? 1 : 2] += p;
         moment += (double)p * k;
         if ((size_t)k <= bass_bins) bass += p;
         int b = timbre->band[k];
         if (b < 0) continue;
         band[b] += p * timbre->weight[k][0];
         if (b > 0) band[b - 1] += p * timbre->weight[k][1];
+    }
+    for (int b = 0; b < LEVEL_BANDS; b++) {
+        all += level[b];
+        bytes_push(&timbre->levels, course_byte(level[b]));
     }
     for (int b = 0; b < BANDS; b++)
         band[b] = logf(band[b] + 1e-9f);
@@ -136,6 +144,7 @@ void timbre_free(struct timbre *timbre)
     frames_free(&timbre->frames);
     fft_free(timbre->fft);
     series_free(&timbre->rows);
+    bytes_free(&timbre->levels);
     free(timbre);
 }
 
@@ -153,6 +162,11 @@ void timbre_finish(struct timbre *timbre)
 const struct series *timbre_rows(const struct timbre *timbre)
 {
     return &timbre->rows;
+}
+
+const struct bytes *timbre_levels(const struct timbre *timbre)
+{
+    return &timbre->levels;
 }
 
 void timbre_summary(const struct timbre *timbre, float out[TIMBRE_DIMS])

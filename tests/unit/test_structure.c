@@ -92,6 +92,18 @@ static void test_parts(void **unused)
     assert_string_equal(section_at(&f, 28 * BAR_S)->label, "breakdown");
     assert_string_equal(section_at(&f, 40 * BAR_S)->label, "drop");
     assert_string_equal(section_at(&f, 53 * BAR_S)->label, "outro");
+    /* phrases of eight bars from the beginning on, wherever the first downbeat was heard */
+    assert_int_equal(f.bar_count, f.downbeat_count);
+    assert_in_range(f.phrase_bar, 0, 7);
+    double phrase = f.downbeats_s[f.phrase_bar] / (8 * BAR_S);
+    assert_true(fabs(phrase - round(phrase)) < BEAT_S / (8 * BAR_S));
+    assert_true(f.phrase_confidence > 0.5);
+    /* the drums are in the bars where they are: eight hats, on which kicks and snares fall */
+    size_t pad = (size_t)lround(4 - f.downbeats_s[0] / BAR_S), drums = pad + 8;
+    assert_in_range(f.bars[drums].onsets, 7, 9);
+    assert_true(f.bars[pad].onsets < 4 && f.bars[pad].low > f.bars[drums].low + 40);
+    assert_true(f.bars[drums].loudness < f.bars[pad].loudness);
+    assert_true(f.onset_density > 1.5 && f.onset_density < 4.5);
     assert_true(f.energy >= 0 && f.energy <= 1 && f.danceability >= 0 && f.danceability <= 1);
     assert_true(isfinite(f.timbre[0]) && isfinite(f.timbre[TIMBRE_DIMS - 1]));
     assert_non_null(f.fingerprint);
