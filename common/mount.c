@@ -20,6 +20,11 @@ static int set_name(struct mount_spec *out, const char *name, size_t len, char *
     return 0;
 }
 
+int mount_spec_name(struct mount_spec *out, const char *name, char **cause)
+{
+    return set_name(out, name, strlen(name), cause);
+}
+
 static int set_kbps(struct mount_spec *out, long kbps, char **cause)
 {
     if (kbps < 0 || kbps > MP3_KBPS_MAX || !mp3_kbps_valid((unsigned)kbps))

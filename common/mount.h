@@ -23,6 +23,8 @@ int mount_spec_parse(const char *text, struct mount_spec *out, char **cause);
 /* Such rows, separated by commas or spaces, after the `count` that the list has: how many it has then, at
  * most MOUNTS_MAX; -1 with *cause. */
 int mount_specs_parse(const char *text, struct mount_spec *list, size_t count, char **cause);
+/* Only the name: 0, or -1 with *cause when it is none. */
+int mount_spec_name(struct mount_spec *out, const char *name, char **cause);
 /* The index of a name in a list; -1 when it is not there. */
 int mount_spec_find(const struct mount_spec *list, size_t count, const char *name);
 

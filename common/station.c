@@ -230,6 +230,13 @@ void station_wake(struct station *s)
     arm(s);
 }
 
+void station_set_main(struct station *further, struct station *main)
+{
+    if (further->conf.main) LIST_REMOVE(further, sibling);
+    further->conf.main = main;
+    LIST_INSERT_HEAD(&main->further, further, sibling);
+}
+
 void station_set_identity(struct station *s, const struct station_identity *identity)
 {
     s->conf.identity = *identity;
@@ -329,10 +336,13 @@ void station_free(struct station *s)
 {
     if (!s) return;
     http_server_unroute(s->http, s->routes, s);
-    if (s->conf.main)
-        LIST_REMOVE(s, sibling);
-    else
-        http_server_unroute(s->http, main_routes, s);
+    http_server_unroute(s->http, main_routes, s);
+    if (s->conf.main) LIST_REMOVE(s, sibling);
+    struct station *further;
+    while ((further = LIST_FIRST(&s->further))) {
+        LIST_REMOVE(further, sibling);
+        further->conf.main = NULL;
+    }
     struct station_waiter *w;
     while ((w = STAILQ_FIRST(&s->waiters))) {
         struct http_request *r = w->request;

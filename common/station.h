@@ -59,6 +59,8 @@ struct station_conf {
 struct station *station_new(struct event_base *base, struct http_server *http, struct ring *ring,
                             struct fanout *fanout, const struct station_conf *conf);
 void station_free(struct station *station);
+/* The main station was made anew (freed before those that it was the main one of): this is now the one. */
+void station_set_main(struct station *further, struct station *main);
 /* For those who come from now on. The strings are borrowed. */
 void station_set_identity(struct station *station, const struct station_identity *identity);
 /* Deferred requests look again (music has come, or the answer has changed). */

@@ -12,7 +12,6 @@
 #include "common/json.h"
 #include "common/log.h"
 #include "common/mem.h"
-#include "common/mp3.h"
 #include "common/proc.h"
 #include "common/stats.h"
 
@@ -21,7 +20,7 @@
 #define INTERVAL_MAX_S 60.0
 #define ANSWER_MS      4000
 #define CONNECT_MS     3000
-#define ANSWER_MAX     4096
+#define ANSWER_MAX     8192
 #define ELSEWHERE_MAX  4
 #define URL_MAX_BYTES  700
 #define RETRY_MS       1000
@@ -62,23 +61,36 @@ static void put_count(json_t *object, const char *key, uint64_t value)
 }
 
 /* The programme's place here: unknown while nothing is pulled, since the air then stands for want of frames.
- */
+ * All mounts are at the same place: one that is heard tells it. */
 static void put_place(const struct join *j, json_t *object)
 {
-    int on = node_playable(j->conf.node);
-    struct pacer *pacer = node_pacer(j->conf.node);
-    uint64_t air = on ? pacer_air(pacer, NULL) : 0;
+    struct node *node = bundle_heard(j->conf.bundle);
+    const struct pull *pull = bundle_following(j->conf.bundle);
+    struct pacer *pacer = node ? node_pacer(node) : NULL;
+    uint64_t air = node ? pacer_air(pacer, NULL) : 0;
     json_object_set_new(object, "position", air ? json_integer((json_int_t)air) : json_null());
-    json_object_set_new(object, "lag_s",
-                        pull_following(j->conf.pull) ? json_real(-pacer_offset_s(pacer)) : json_null());
-    json_object_set_new(object, "lead_s", json_real(on ? pacer_lead_s(pacer) : 0));
+    json_object_set_new(object, "lag_s", pull ? json_real(-bundle_offset_s(j->conf.bundle)) : json_null());
+    json_object_set_new(object, "lead_s", json_real(node ? pacer_lead_s(pacer) : 0));
+}
+
+static json_t *mounts(const struct join *j)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < bundle_count(j->conf.bundle); i++) {
+        const struct bundle_mount *m = bundle_at(j->conf.bundle, i);
+        json_array_append_new(list,
+                              json_pack("{s:s,s:i,s:b}", "name", m->spec.name, "listeners",
+                                        (int)node_listening(m->node), "pulling", pull_following(m->pull)));
+    }
+    return list;
 }
 
 static json_t *report(struct join *j)
 {
     struct fanout_counts counts;
     struct stats_process process;
-    node_counts(j->conf.node, &counts);
+    bundle_tick(j->conf.bundle);
+    bundle_counts(j->conf.bundle, &counts);
     stats_process_read(&process);
     json_t *o = json_object();
     json_object_set_new(o, "name", json_text_lossy(j->conf.name));
@@ -95,8 +107,9 @@ static json_t *report(struct join *j)
     put_count(o, "bytes_out", counts.bytes);
     json_object_set_new(o, "agents", agents(&counts));
     put_place(j, o);
-    json_object_set_new(o, "pulling", json_boolean(pull_following(j->conf.pull)));
-    json_object_set_new(o, "draining", json_boolean(node_draining(j->conf.node)));
+    json_object_set_new(o, "mounts", mounts(j));
+    json_object_set_new(o, "pulling", json_boolean(bundle_following(j->conf.bundle) != NULL));
+    json_object_set_new(o, "draining", json_boolean(node_draining(bundle_at(j->conf.bundle, 0)->node)));
     json_object_set_new(o, "cpu_s", json_real(process.cpu_s));
     put_count(o, "rss_bytes", process.rss_bytes);
     return o;
@@ -152,10 +165,11 @@ static double read_answer(struct join *j, const void *body, size_t len)
 {
     json_t *answer = json_parse(body, len, ANSWER_MAX, NULL);
     double interval_s = json_real_or(answer, "interval_s", INTERVAL_S, NULL);
-    int64_t kbps = json_int_or(answer, "kbps", 0, 0, MP3_KBPS_MAX, NULL);
+    struct mount_spec list[MOUNTS_MAX];
+    int count = mount_specs_read(json_object_get(answer, "mounts"), list, NULL);
     read_elsewhere(j, json_object_get(answer, "elsewhere"));
     json_decref(answer);
-    if (mp3_kbps_valid((unsigned)kbps)) j->conf.kbps(j->conf.context, (unsigned)kbps);
+    if (count > 0) j->conf.mounts(j->conf.context, list, (size_t)count);
     if (!(interval_s >= INTERVAL_MIN_S)) return INTERVAL_MIN_S;
     return interval_s > INTERVAL_MAX_S ? INTERVAL_MAX_S : interval_s;
 }

@@ -1,25 +1,24 @@
 /* join: the relay's reports to its root (docs/PROTOCOL.md, "The report"): every 2 s over a kept connection,
- * with cumulative counters, so that a lost one does no harm. The answer tells the bit rate, so that the ring
- * fits before the first listener comes. */
+ * with cumulative counters, so that a lost one does no harm. The answer tells the mounts and their bit rates,
+ * so that the rings fit before the first listener comes. */
 #ifndef FOREVER_RELAY_JOIN_H
 #define FOREVER_RELAY_JOIN_H
 #include <stdint.h>
 
 #include "common/fetch.h"
-#include "relay/node.h"
-#include "relay/pull.h"
+#include "relay/bundle.h"
 
 struct join;
 
 struct join_conf {
     struct event_base *base;
     struct fetch_client *client;
-    struct node *node;
-    const struct pull *pull;
+    struct bundle *bundle;
     const char *root, *token, *name, *public_url; /* outlive the join */
     unsigned max_listeners;
-    int64_t started_ns;                         /* boot time */
-    void (*kbps)(void *context, unsigned kbps); /* the root's, when it tells */
+    int64_t started_ns; /* boot time */
+    /* the root's mounts, when it tells: the main one first */
+    void (*mounts)(void *context, const struct mount_spec *list, size_t count);
     void *context;
 };
 

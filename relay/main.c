@@ -13,11 +13,10 @@
 #include "common/log.h"
 #include "common/mem.h"
 #include "common/proc.h"
+#include "relay/bundle.h"
 #include "relay/join.h"
 #include "relay/metrics.h"
-#include "relay/node.h"
 #include "relay/options.h"
-#include "relay/pull.h"
 
 #define SIGNALS 3
 
@@ -28,8 +27,7 @@ struct relay {
     struct event *signals[SIGNALS];
     struct http_server *http;
     struct fetch_client *client;
-    struct node *node;
-    struct pull *pull;
+    struct bundle *bundle;
     struct join *join;
     struct relay_metrics *metrics;
     int exit_code;
@@ -55,29 +53,13 @@ static void on_failed(void *context, const char *why)
     event_base_loopbreak(r->base);
 }
 
-static void on_kbps(void *context, unsigned kbps)
+static void on_mounts(void *context, const struct mount_spec *list, size_t count)
 {
     struct relay *r = context;
     char *why = NULL;
-    /* a link in use tells by itself, at its next start; and who waits for it must not be sent away for
-     * nothing */
-    int fits = kbps == ring_kbps(node_ring(r->node));
-    if (pull_following(r->pull) || (fits && node_waiting(r->node)) || !node_set_kbps(r->node, kbps, &why))
-        return;
+    if (bundle_set(r->bundle, list, count, &why) == 0) return;
     on_failed(r, why);
     free(why);
-}
-
-static void on_wanted(void *context)
-{
-    struct relay *r = context;
-    pull_want(r->pull);
-}
-
-static int on_hopeless(void *context)
-{
-    struct relay *r = context;
-    return pull_refused(r->pull);
 }
 
 static int on_elsewhere(void *context, int secure, size_t i, char *location, size_t size)
@@ -91,12 +73,12 @@ static int on_elsewhere(void *context, int secure, size_t i, char *location, siz
 static int on_healthy(void *context, char *text, size_t size)
 {
     struct relay *r = context;
-    const char *trouble = pull_trouble(r->pull);
-    if (node_draining(r->node)) {
+    const char *trouble = bundle_trouble(r->bundle);
+    if (node_draining(bundle_at(r->bundle, 0)->node)) {
         snprintf(text, size, "draining");
         return 0;
     }
-    if (pull_following(r->pull) || node_playable(r->node)) return 1;
+    if (bundle_following(r->bundle) || bundle_heard(r->bundle)) return 1;
     if (!trouble) trouble = join_trouble(r->join);
     if (!trouble) return 1;
     snprintf(text, size, "%s", trouble);
@@ -129,45 +111,36 @@ static int start(struct relay *r, char **cause)
     if (http_server_listen(r->http, o->host, o->port, &port, cause)) return -1;
     r->public_url = relay_options_public_url(o, port);
     r->client = fetch_client_new(r->base);
-    const struct node_conf node = {.base = r->base,
-                                   .http = r->http,
-                                   .state = o->state,
-                                   .public_url = o->public_url,
-                                   .lead_s = o->lead_s,
-                                   .max_listeners = (unsigned)o->max_listeners,
-                                   .wanted = on_wanted,
-                                   .hopeless = on_hopeless,
-                                   .elsewhere = on_elsewhere,
-                                   .healthy = on_healthy,
-                                   .context = r};
-    if (node_new(&r->node, &node, cause)) return -1;
-    const struct pull_conf pull = {.base = r->base,
-                                   .client = r->client,
-                                   .node = r->node,
-                                   .root = o->root,
-                                   .token = o->token,
-                                   .lead_s = o->lead_s,
-                                   .linger_s = o->idle_linger_s,
-                                   .failed = on_failed,
-                                   .context = r};
-    r->pull = pull_new(&pull);
+    const struct bundle_conf bundle = {.base = r->base,
+                                       .http = r->http,
+                                       .client = r->client,
+                                       .state = o->state,
+                                       .public_url = o->public_url,
+                                       .root = o->root,
+                                       .token = o->token,
+                                       .lead_s = o->lead_s,
+                                       .linger_s = o->idle_linger_s,
+                                       .max_listeners = (unsigned)o->max_listeners,
+                                       .elsewhere = on_elsewhere,
+                                       .healthy = on_healthy,
+                                       .failed = on_failed,
+                                       .context = r};
+    if (bundle_new(&r->bundle, &bundle, cause)) return -1;
     const struct join_conf join = {.base = r->base,
                                    .client = r->client,
-                                   .node = r->node,
-                                   .pull = r->pull,
+                                   .bundle = r->bundle,
                                    .root = o->root,
                                    .token = o->token,
                                    .name = o->name,
                                    .public_url = r->public_url,
                                    .max_listeners = (unsigned)o->max_listeners,
                                    .started_ns = clock_boot_ns(),
-                                   .kbps = on_kbps,
+                                   .mounts = on_mounts,
                                    .context = r};
     r->join = join_new(&join);
     const struct relay_metrics_conf metrics = {.http = r->http,
                                                .client = r->client,
-                                               .node = r->node,
-                                               .pull = r->pull,
+                                               .bundle = r->bundle,
                                                .join = r->join,
                                                .max_listeners = (unsigned)o->max_listeners};
     r->metrics = relay_metrics_new(&metrics);
@@ -181,8 +154,7 @@ static void stop(struct relay *r)
 {
     if (r->http) http_server_stop(r->http);
     join_free(r->join);
-    pull_free(r->pull);
-    node_free(r->node);
+    bundle_free(r->bundle);
     fetch_client_free(r->client);
     http_server_free(r->http);
     relay_metrics_free(r->metrics);

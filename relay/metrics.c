@@ -44,33 +44,73 @@ struct relay_metrics {
 static void look(void *context, struct station_look *out)
 {
     const struct relay_metrics *m = context;
-    struct node *node = m->conf.node;
-    node_counts(node, &out->counts);
-    out->peak = node_peak(node);
-    out->refused = node_turned_away(node);
-    out->waiting = node_waiting(node);
+    struct node *main = bundle_at(m->conf.bundle, 0)->node, *heard = bundle_heard(m->conf.bundle);
+    bundle_counts(m->conf.bundle, &out->counts);
+    out->peak = bundle_peak(m->conf.bundle);
+    out->refused = node_turned_away(main);
+    out->waiting = bundle_waiting(m->conf.bundle);
     out->max_listeners = m->conf.max_listeners;
-    out->ring = node_ring(node);
-    out->pacer = node_pacer(node);
-    out->on_air = node_playable(node);
+    out->ring = node_ring(heard ? heard : main);
+    out->pacer = node_pacer(heard ? heard : main);
+    out->on_air = heard != NULL;
 }
 
 static void values(void *context, double *v)
 {
     const struct relay_metrics *m = context;
-    const struct pull_counts *pull = pull_counts(m->conf.pull);
+    struct pull_counts pull;
     const struct join_counts *join = join_counts(m->conf.join);
-    v[M_LINK_UP] = pull_following(m->conf.pull);
-    v[M_LINK_ATTEMPTS] = (double)pull->attempts;
-    v[M_LINK_FAILURES] = (double)pull->failures;
-    v[M_LINKS] = (double)pull->links;
-    v[M_LINK_RESETS] = (double)pull->resets;
+    bundle_pulls(m->conf.bundle, &pull);
+    v[M_LINK_UP] = bundle_following(m->conf.bundle) != NULL;
+    v[M_LINK_ATTEMPTS] = (double)pull.attempts;
+    v[M_LINK_FAILURES] = (double)pull.failures;
+    v[M_LINKS] = (double)pull.links;
+    v[M_LINK_RESETS] = (double)pull.resets;
     v[M_INGRESS] = (double)fetch_bytes_in(m->conf.client);
-    v[M_OFFSET] = pacer_offset_s(node_pacer(m->conf.node));
+    v[M_OFFSET] = bundle_offset_s(m->conf.bundle);
     v[M_REPORTS] = (double)join->taken;
     v[M_REPORTS_FAILED] = (double)join->failed;
-    v[M_DRAINING] = node_draining(m->conf.node);
-    v[M_SENT_ON] = (double)node_sent_on(m->conf.node);
+    v[M_DRAINING] = node_draining(bundle_at(m->conf.bundle, 0)->node);
+    v[M_SENT_ON] = (double)node_sent_on(bundle_at(m->conf.bundle, 0)->node);
+}
+
+static double mount_listeners(const struct bundle_mount *m)
+{
+    return node_listening(m->node);
+}
+static double mount_up(const struct bundle_mount *m)
+{
+    return pull_following(m->pull);
+}
+static double mount_out(const struct bundle_mount *m)
+{
+    struct fanout_counts counts;
+    node_counts(m->node, &counts);
+    return (double)counts.bytes;
+}
+
+static void series(void *context, struct evbuffer *out)
+{
+    static const struct {
+        const char *name;
+        enum stats_kind kind;
+        const char *help;
+        double (*value)(const struct bundle_mount *mount);
+    } columns[] = {
+        {"forever_mount_listeners", STATS_GAUGE, "Listeners of this node by mount.", mount_listeners},
+        {"forever_mount_link_up", STATS_GAUGE, "1 while the mount is pulled from the root.", mount_up},
+        {"forever_mount_egress_bytes_total", STATS_COUNTER, "Bytes sent to listeners by mount.", mount_out},
+    };
+    const struct relay_metrics *m = context;
+    for (size_t i = 0; i < sizeof columns / sizeof *columns; i++) {
+        stats_write_head(out, columns[i].name, columns[i].kind, columns[i].help);
+        for (size_t k = 0; k < bundle_count(m->conf.bundle); k++) {
+            const struct bundle_mount *mount = bundle_at(m->conf.bundle, k);
+            char label[64] = "";
+            stats_label(label, sizeof label, "mount", mount->spec.name);
+            stats_write_sample(out, columns[i].name, label, columns[i].value(mount));
+        }
+    }
 }
 
 struct relay_metrics *relay_metrics_new(const struct relay_metrics_conf *conf)
@@ -83,6 +123,7 @@ struct relay_metrics *relay_metrics_new(const struct relay_metrics_conf *conf)
                                                               .row_count = M_COUNT,
                                                               .look = look,
                                                               .values = values,
+                                                              .series = series,
                                                               .context = m});
     return m;
 }

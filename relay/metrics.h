@@ -3,17 +3,15 @@
 #define FOREVER_RELAY_METRICS_H
 #include "common/fetch.h"
 #include "common/http.h"
+#include "relay/bundle.h"
 #include "relay/join.h"
-#include "relay/node.h"
-#include "relay/pull.h"
 
 struct relay_metrics;
 
 struct relay_metrics_conf {
     struct http_server *http;
     struct fetch_client *client;
-    struct node *node;
-    const struct pull *pull;
+    struct bundle *bundle;
     const struct join *join;
     unsigned max_listeners;
 };

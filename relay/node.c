@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/queue.h>
 
 #include "common/clock.h"
 #include "common/log.h"
@@ -22,6 +23,8 @@
 
 struct node {
     struct node_conf conf;
+    LIST_HEAD(, node) further; /* the main one's: the others */
+    LIST_ENTRY(node) sibling;
     unsigned kbps;
     int told; /* kbps is the root's word, not our guess */
     struct ring *ring;
@@ -35,6 +38,12 @@ struct node {
     int64_t full_told_ns;
     double asking_s; /* the burst that who is let in just now asks for */
 };
+
+/* The one that stands for the relay. */
+static struct node *main_of(const struct node *n)
+{
+    return n->conf.main ? n->conf.main : (struct node *)(uintptr_t)n;
+}
 
 static uint64_t node_air(void *context)
 {
@@ -73,14 +82,21 @@ int node_playable(struct node *n)
     return !pacer_starved(n->pacer) && air > ring_tail(n->ring) && ring_head(n->ring) > air;
 }
 
+static unsigned listening_at_all(const struct node *n)
+{
+    return n->conf.listening ? n->conf.listening(n->conf.context) : node_listening(n);
+}
+
 static void tell_full(struct node *n)
 {
     int64_t now = clock_boot_ns();
+    unsigned here = listening_at_all(n);
+    n = main_of(n);
     n->turned_away++;
     n->untold++;
     if (n->full_told_ns && now - n->full_told_ns < FULL_LOG_S * CLOCK_NS_PER_S) return;
-    log_warn("relay", "full: %llu listeners turned away with %u here%s", (unsigned long long)n->untold,
-             (unsigned)fanout_counts(n->fanout)->listening, n->draining ? ", draining" : "");
+    log_warn("relay", "full: %llu listeners turned away with %u here%s", (unsigned long long)n->untold, here,
+             n->draining ? ", draining" : "");
     n->full_told_ns = now;
     n->untold = 0;
 }
@@ -91,22 +107,33 @@ static int elsewhere(void *context, int secure, size_t i, char *location, size_t
     return n->conf.elsewhere ? n->conf.elsewhere(n->conf.context, secure, i, location, size) : -1;
 }
 
+/* A full disk is told as such: the listener is sent away. */
+static int rouse(struct node *n)
+{
+    char *cause = NULL;
+    if (ring_rouse(n->ring, &cause) == 0) return 0;
+    log_error("relay", "mount %s can't be woken: %s", n->conf.mount, cause);
+    free(cause);
+    return -1;
+}
+
 static enum station_verdict admit(void *context, struct http_request *request, enum station_asking asking,
                                   char *location, size_t size)
 {
     struct node *n = context;
     unsigned most = n->conf.max_listeners + station_spare(n->station, request);
-    int full = n->draining || fanout_counts(n->fanout)->listening >= most;
+    int full = node_draining(n) || listening_at_all(n) >= most;
     /* one hop more: the root takes no notice of a relay that filled up since its report */
     if (full && station_hops(request) < STATION_HOPS_MAX &&
         !station_agent_stays(http_header(request, "User-Agent")) &&
         !elsewhere(n, station_secure(request), 0, location, size)) {
-        n->sent_on += asking == STATION_GET;
+        main_of(n)->sent_on += asking == STATION_GET;
         return STATION_REDIRECT;
     }
     if (full && asking == STATION_GET) tell_full(n);
     if (full) return STATION_FULL;
     if (asking == STATION_HEAD) return STATION_SERVE;
+    if (rouse(n)) return STATION_FULL;
     n->asking_s = station_burst_s(request, asking); /* it does not wait yet */
     n->conf.wanted(n->conf.context);
     n->asking_s = 0;
@@ -143,6 +170,7 @@ static void parts_close(struct node *n)
 
 static struct station_identity identity(const struct node *n)
 {
+    n = main_of(n);
     return (struct station_identity){
         .name = n->name, .description = n->description, .genre = n->genre, .url = n->url};
 }
@@ -150,9 +178,14 @@ static struct station_identity identity(const struct node *n)
 static int parts_open(struct node *n, char **cause)
 {
     /* what is only assumed must not replace what an earlier life has kept: it stays in memory */
-    char *path = n->told ? xasprintf("%s/main.ring", n->conf.state) : NULL;
-    const struct ring_conf ring = {
-        .path = path, .kbps = n->kbps, .past_s = PAST_S, .lead_s = n->conf.lead_s + LEAD_SLACK_S};
+    char *path = !n->told        ? NULL
+                 : n->conf.mount ? xasprintf("%s/mount-%s.ring", n->conf.state, n->conf.mount)
+                                 : xasprintf("%s/main.ring", n->conf.state);
+    const struct ring_conf ring = {.path = path,
+                                   .kbps = n->kbps,
+                                   .past_s = PAST_S,
+                                   .lead_s = n->conf.lead_s + LEAD_SLACK_S,
+                                   .resting = n->conf.mount != NULL};
     int result = ring_open(&n->ring, &ring, cause);
     free(path);
     if (result) return -1;
@@ -163,6 +196,8 @@ static int parts_open(struct node *n, char **cause)
     n->fanout = fanout_new(n->conf.base, n->ring, &fanout);
     const struct station_conf station = {.identity = identity(n),
                                          .public_url = n->conf.public_url,
+                                         .mount = n->conf.mount,
+                                         .main = n->conf.main ? n->conf.main->station : NULL,
                                          .wait_ms = WAIT_MS,
                                          .admit = admit,
                                          .elsewhere = elsewhere,
@@ -170,6 +205,9 @@ static int parts_open(struct node *n, char **cause)
                                          .air = node_air,
                                          .context = n};
     n->station = station_new(n->conf.base, n->conf.http, n->ring, n->fanout, &station);
+    struct node *further;
+    LIST_FOREACH(further, &n->further, sibling)
+    station_set_main(further->station, n->station);
     return 0;
 }
 
@@ -196,13 +234,15 @@ int node_new(struct node **out, const struct node_conf *conf, char **cause)
 {
     struct node *n = xcalloc(1, sizeof *n);
     n->conf = *conf;
-    n->kbps = remembered_kbps(conf->state);
+    LIST_INIT(&n->further);
+    n->kbps = conf->mount ? conf->kbps : remembered_kbps(conf->state);
     n->told = n->kbps != 0;
     if (!n->told) n->kbps = FIRST_KBPS;
     if (parts_open(n, cause)) {
         free(n);
         return -1;
     }
+    if (conf->main) LIST_INSERT_HEAD(&conf->main->further, n, sibling);
     *out = n;
     return 0;
 }
@@ -210,6 +250,7 @@ int node_new(struct node **out, const struct node_conf *conf, char **cause)
 void node_free(struct node *n)
 {
     if (!n) return;
+    if (n->conf.main) LIST_REMOVE(n, sibling);
     parts_close(n);
     free(n->name);
     free(n->description);
@@ -221,12 +262,14 @@ void node_free(struct node *n)
 int node_set_kbps(struct node *n, unsigned kbps, char **cause)
 {
     if (kbps == n->kbps && n->told) return 0;
-    if (n->told) log_info("relay", "the station's bit rate is %u kbit/s, was %u", kbps, n->kbps);
+    if (n->told)
+        log_info("relay", "the bit rate of %s is %u kbit/s, was %u",
+                 n->conf.mount ? n->conf.mount : "the station", kbps, n->kbps);
     parts_close(n);
     n->told = 1;
     n->kbps = kbps;
     if (parts_open(n, cause)) return -1;
-    remember_kbps(n);
+    if (!n->conf.mount) remember_kbps(n);
     return 0;
 }
 
@@ -238,23 +281,33 @@ static void replace(char **text, const char *by)
 
 void node_set_identity(struct node *n, const struct station_identity *to)
 {
-    replace(&n->name, to->name);
-    replace(&n->description, to->description);
-    replace(&n->genre, to->genre);
-    replace(&n->url, to->url);
-    const struct station_identity now = identity(n);
-    station_set_identity(n->station, &now);
+    struct node *main = main_of(n), *further;
+    replace(&main->name, to->name);
+    replace(&main->description, to->description);
+    replace(&main->genre, to->genre);
+    replace(&main->url, to->url);
+    const struct station_identity now = identity(main);
+    station_set_identity(main->station, &now);
+    LIST_FOREACH(further, &main->further, sibling)
+    station_set_identity(further->station, &now);
 }
 
 void node_set_draining(struct node *n)
 {
+    n = main_of(n);
     if (!n->draining) log_info("relay", "draining: no new listener is taken");
     n->draining = 1;
 }
 
 int node_draining(const struct node *n)
 {
-    return n->draining;
+    return main_of(n)->draining;
+}
+
+void node_rest(struct node *n)
+{
+    if (n->conf.mount && !ring_resting(n->ring) && !node_wanted_by(n) && node_behind_s(n) > 0)
+        ring_rest(n->ring);
 }
 
 struct ring *node_ring(struct node *n)

@@ -1,7 +1,11 @@
-/* node: what a relay's listeners hear: ring, pacer, fan-out and station of one bit rate, and who is let in.
+/* node: what a relay's listeners hear of one mount: ring, pacer, fan-out and station, and who is let in.
  *
  * The bit rate is the root's and known only when the root has told it; a change of it ends every listener and
- * starts the parts afresh (they all count in its bytes), while the node and its counters live on. */
+ * starts the parts afresh (they all count in its bytes), while the node and its counters live on.
+ *
+ * The node of the main mount stands for the relay: it drains for all, counts who was turned away, and what
+ * the station calls itself is told through it to the others. The ring of a further mount rests (ring_rest)
+ * until somebody wants it. */
 #ifndef FOREVER_RELAY_NODE_H
 #define FOREVER_RELAY_NODE_H
 #include <stdint.h>
@@ -15,14 +19,18 @@
 struct node;
 
 struct node_conf {
+    const char *mount; /* NULL: the main one */
+    struct node *main; /* its node, when this is another; outlives this one */
+    unsigned kbps;     /* of another one */
     struct event_base *base;
     struct http_server *http;
     const char *state; /* directory; outlives the node */
     const char *public_url;
     double lead_s;
     unsigned max_listeners;
-    void (*wanted)(void *context);  /* somebody listens or waits to: music is needed */
-    int (*hopeless)(void *context); /* 1: none will come soon, so that nobody need wait for it */
+    unsigned (*listening)(void *context); /* at all mounts; NULL: there is only this one */
+    void (*wanted)(void *context);        /* somebody listens or waits to: music is needed */
+    int (*hopeless)(void *context);       /* 1: none will come soon, so that nobody need wait for it */
     /* as struct station_conf's: where listeners go that find no place here */
     int (*elsewhere)(void *context, int secure, size_t i, char *location, size_t size);
     int (*healthy)(void *context, char *text, size_t size);
@@ -37,6 +45,9 @@ int node_set_kbps(struct node *node, unsigned kbps, char **cause);
 void node_set_identity(struct node *node, const struct station_identity *identity); /* copied */
 void node_set_draining(struct node *node);
 int node_draining(const struct node *node);
+
+/* Nobody wants a further mount, and what is held has aired: gives its room back. */
+void node_rest(struct node *node);
 
 /* Valid until node_set_kbps. */
 struct ring *node_ring(struct node *node);

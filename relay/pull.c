@@ -11,6 +11,7 @@
 #include "common/link.h"
 #include "common/log.h"
 #include "common/mem.h"
+#include "common/mount.h"
 #include "common/proc.h"
 #include "relay/follow.h"
 
@@ -220,8 +221,8 @@ static void connect_link(struct pull *p)
         snprintf(from, sizeof from, "&from=%" PRIu32 ",%" PRIu64 "&station=%s", ring_branch(ring),
                  ring_head(ring), ring_station(ring));
     }
-    char *url = xasprintf("%s/link?version=1&mount=main&lead=%.0f&back=%.0f%s", p->conf.root, p->conf.lead_s,
-                          back_s, from);
+    char *url = xasprintf("%s/link?version=1&mount=%s&lead=%.0f&back=%.0f%s", p->conf.root,
+                          p->conf.mount ? p->conf.mount : MOUNT_MAIN, p->conf.lead_s, back_s, from);
     const struct fetch_conf conf = {.url = url,
                                     .bearer = p->conf.token,
                                     .connect_ms = CONNECT_MS,
@@ -264,6 +265,11 @@ void pull_want(struct pull *p)
 {
     p->wanted_ns = clock_boot_ns();
     if (p->state == IDLE) connect_link(p);
+}
+
+int pull_idle(const struct pull *p)
+{
+    return p->state == IDLE;
 }
 
 int pull_following(const struct pull *p)

@@ -1,4 +1,4 @@
-/* pull: the relay's one link to its root, as long as somebody listens.
+/* pull: the relay's link to its root for one mount, as long as somebody listens to that.
  *
  *     idle --wanted--> connecting --200--> following --nobody for the linger--> idle
  *                        ^   |                 |
@@ -21,7 +21,7 @@ struct pull_conf {
     struct event_base *base;
     struct fetch_client *client;
     struct node *node;
-    const char *root, *token; /* outlive the pull */
+    const char *root, *token, *mount; /* outlive the pull; mount NULL: the main one */
     double lead_s, linger_s;
     /* the ring of another bit rate can't be opened: the relay is of no more use */
     void (*failed)(void *context, const char *why);
@@ -32,6 +32,8 @@ struct pull *pull_new(const struct pull_conf *conf);
 void pull_free(struct pull *pull);
 /* Somebody listens or wants to. */
 void pull_want(struct pull *pull);
+/* 1 when nobody listens, and nothing is under way. */
+int pull_idle(const struct pull *pull);
 /* 1 when a link is up. */
 int pull_following(const struct pull *pull);
 /* 1 when the root refuses us: waiting for music is of no use. */

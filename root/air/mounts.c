@@ -14,7 +14,6 @@
 
 #define PAST_S    600.0 /* of a mount that is on always, as the main one: HLS and resumes reach back so far */
 #define NEAR_S    60.0  /* of one that sleeps: a relay's link that was cut, a resume */
-#define LINGER_S  60.0
 #define FILL_RATE 4.0
 #define AHEAD_S   6.0 /* of the air that a waking mount is given at once */
 #define BACK_S    0.5 /* that it begins before the burst */
@@ -102,7 +101,9 @@ static void place(struct mount *m)
 {
     uint64_t from = beginning(m);
     int useless = ring_align(m->ring, lead_of(m));
-    if (useless || ring_head(m->ring) < from || ring_head(m->ring) > ring_head(lead_of(m)))
+    /* a ring that rested is empty, at the head it had: mostly ahead of the air */
+    if (useless || ring_tail(m->ring) > from || ring_head(m->ring) < from ||
+        ring_head(m->ring) > ring_head(lead_of(m)))
         ring_reset(m->ring, ring_station(lead_of(m)), ring_branch(lead_of(m)), from);
     m->wake++;
     m->told = 0;
@@ -181,7 +182,9 @@ void mounts_tick(struct mounts *mounts)
         }
         follow(m);
         if (heard_by(m)) m->wanted_ns = now;
-        if (!m->spec.always && (double)(now - m->wanted_ns) > LINGER_S * CLOCK_NS_PER_S) put_to_sleep(m);
+        if (!m->spec.always &&
+            (double)(now - m->wanted_ns) > mounts->air->options->mount_linger * CLOCK_NS_PER_S)
+            put_to_sleep(m);
     }
 }
 

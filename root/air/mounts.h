@@ -6,8 +6,8 @@
  *
  * A mount that nobody hears sleeps: nothing is encoded, its ring gives its room back. The first listener or
  * relay wakes it: it begins a burst before the air, gets what a listener needs at once and the rest of the
- * lead at FILL_RATE times real time. It goes to sleep when nobody has heard it for LINGER_S, unless it is on
- * always. */
+ * lead at FILL_RATE times real time. It goes to sleep when nobody has heard it for --mount-linger, unless it
+ * is on always. */
 #ifndef FOREVER_ROOT_AIR_MOUNTS_H
 #define FOREVER_ROOT_AIR_MOUNTS_H
 #include <stdint.h>

@@ -10,7 +10,7 @@ struct options {
     char *listen, *state, *relay_token_file, *name, *description, *genre, *public_url, *worker, *log_level,
         *bitrate_text, *mounts_text;
     long relay_limit, max_listeners, analysers, seed;
-    double lead, target_lufs;
+    double lead, target_lufs, mount_linger;
     /* worked out after loading */
     char host[64];
     int port;

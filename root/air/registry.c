@@ -11,6 +11,7 @@
 #include "common/json.h"
 #include "common/log.h"
 #include "common/mem.h"
+#include "common/mount.h"
 #include "root/air/router.h"
 
 #define FORGET_S     86400
@@ -34,6 +35,7 @@ struct relay {
     double uptime_s, lag_s, lead_s, cpu_s;
     int64_t position, rss_bytes;
     int pulling, draining;
+    json_t *mounts; /* NULL: it tells none */
 };
 
 struct registry {
@@ -52,6 +54,7 @@ static void relay_free(struct relay *r)
     free(r->url);
     free(r->version);
     free(r->session);
+    json_decref(r->mounts);
     free(r);
 }
 
@@ -144,6 +147,26 @@ static uint64_t count_of(const json_t *report, const char *key, int64_t max, int
     return (uint64_t)json_int_or(report, key, 0, 0, max, bad);
 }
 
+/* [{"name","listeners","pulling"}...] as it may be shown; a new reference, NULL when the relay tells none. */
+static json_t *mounts_of(const json_t *report, int *bad)
+{
+    const json_t *told = json_object_get(report, "mounts"), *row;
+    size_t i;
+    *bad |= told && (!json_is_array(told) || json_array_size(told) > MOUNTS_MAX);
+    if (!told || *bad) return NULL;
+    json_t *list = json_array();
+    json_array_foreach(told, i, row)
+    {
+        struct mount_spec spec;
+        const char *name = json_str_or(row, "name", "", bad);
+        *bad |= mount_spec_name(&spec, name, NULL) != 0;
+        json_array_append_new(list, json_pack("{s:s,s:I,s:b}", "name", *bad ? "" : name, "listeners",
+                                              (json_int_t)count_of(row, "listeners", COUNT_MAX, bad),
+                                              "pulling", json_bool_or(row, "pulling", 0, bad)));
+    }
+    return list;
+}
+
 /* Reads what changes with each report; -1 when a member is of the wrong type. */
 static int read_values(const json_t *report, struct relay *out)
 {
@@ -185,13 +208,21 @@ int registry_report(struct registry *registry, const json_t *report, char **caus
     if (!url_is_sound(url)) return cause_set(cause, "public_url must be an absolute http or https address");
     if (!text_is_sound(session, NAME_MAX_LEN) || !text_is_sound(version, NAME_MAX_LEN) || !seq)
         return cause_set(cause, "session, seq and version must be there");
+    values.mounts = mounts_of(report, &bad);
+    if (bad) {
+        json_decref(values.mounts);
+        return cause_set(cause, "mounts must be a list of name, listeners and pulling");
+    }
     char clean[URL_MAX_LEN + 1];
     snprintf(clean, sizeof clean, "%s", url);
     for (size_t n = strlen(clean); n && clean[n - 1] == '/';)
         clean[--n] = '\0';
     struct relay *r = find(registry, name, clean);
     if (!strcmp(r->session, session)) {
-        if (seq <= r->seq) return 0;
+        if (seq <= r->seq) {
+            json_decref(values.mounts);
+            return 0;
+        }
     } else {
         r->before.bytes_in += r->now.bytes_in;
         r->before.bytes_out += r->now.bytes_out;
@@ -210,6 +241,7 @@ int registry_report(struct registry *registry, const json_t *report, char **caus
     values.redirects = r->redirects;
     values.seq = seq;
     values.heard_ns = clock_boot_ns();
+    json_decref(r->mounts);
     *r = values;
     return 1;
 }
@@ -297,6 +329,7 @@ static json_t *relay_json(const struct relay *r)
     json_object_set_new(o, "cpu_s", json_finite(r->cpu_s));
     json_object_set_new(o, "rss_bytes", json_integer(r->rss_bytes));
     json_object_set_new(o, "report_age_s", json_finite(age_s(r)));
+    json_object_set(o, "mounts", r->mounts);
     return o;
 }
 

@@ -18,10 +18,9 @@
 #include "common/log.h"
 #include "common/mem.h"
 #include "common/proc.h"
+#include "relay/bundle.h"
 #include "relay/join.h"
 #include "relay/metrics.h"
-#include "relay/node.h"
-#include "relay/pull.h"
 #include "tests/unit/frames.h"
 #include "tests/unit/netclient.h"
 
@@ -42,7 +41,9 @@ static struct root {
     struct pacer *pacer;
     struct link_server *link;
     struct event *studio;
-    int port, told_kbps, silent, refuse_links;
+    int port, told_kbps, silent, refuse_links, has_low;
+    struct ring *low; /* the mount beside the main one, and its links */
+    struct link_server *low_link;
     unsigned reports, links_started;
     json_t *last_report;
 } root;
@@ -54,18 +55,26 @@ static uint64_t root_air(void *context, uint32_t *ns)
 }
 
 /* Keeps the lead, as a studio with credits does. */
+static void fill(struct ring *ring, uint64_t until)
+{
+    while (ring_head(ring) < until) {
+        size_t len;
+        uint64_t head = ring_head(ring);
+        uint8_t *bytes = frames_make(ring_kbps(ring), head, 32, SEED, &len);
+        assert_int_equal(ring_append(ring, ring_branch(ring), head, 32, bytes, len, NULL), 0);
+        free(bytes);
+    }
+}
+
 static void on_studio(evutil_socket_t fd, short what, void *context)
 {
     (void)fd, (void)what, (void)context;
-    uint64_t until = pacer_air(root.pacer, NULL) + LEAD_S * 38;
-    while (ring_head(root.ring) < until) {
-        size_t len;
-        uint64_t head = ring_head(root.ring);
-        uint8_t *bytes = frames_make(KBPS, head, 32, SEED, &len);
-        assert_int_equal(ring_append(root.ring, ring_branch(root.ring), head, 32, bytes, len, NULL), 0);
-        free(bytes);
-    }
+    uint64_t air = pacer_air(root.pacer, NULL), until = air + LEAD_S * 38;
+    ring_set_floor(root.low, air);
+    fill(root.ring, until);
+    fill(root.low, until);
     link_server_wake(root.link);
+    link_server_wake(root.low_link);
 }
 
 static int let_in(struct http_request *r)
@@ -92,9 +101,12 @@ static void on_link(void *context, struct http_request *r)
                    sscanf(from, "%u,%" SCNu64, &branch, &position) == 2;
     double lead_s = strtod(http_query_get(r, "lead", lead, sizeof lead), NULL);
     void *peer = (void *)(uintptr_t)++root.links_started;
-    link_server_add(root.link, http_detach(r), "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n", has_from,
-                    branch, position, station, 0, peer);
-    link_server_limit(root.link, peer, lead_s);
+    char mount[40];
+    struct link_server *link =
+        !strcmp(http_query_get(r, "mount", mount, sizeof mount), "low") ? root.low_link : root.link;
+    link_server_add(link, http_detach(r), "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n", has_from, branch,
+                    position, station, 0, peer);
+    link_server_limit(link, peer, lead_s);
 }
 
 static void on_report(void *context, struct http_request *r)
@@ -106,9 +118,14 @@ static void on_report(void *context, struct http_request *r)
     json_decref(root.last_report);
     root.last_report = json_parse(text, len, 16384, NULL);
     root.reports++;
-    char body[100];
+    static const char alone[] = ",\"mounts\":[{\"name\":\"stream\",\"kbps\":128}]";
+    static const char both[] =
+        ",\"mounts\":[{\"name\":\"stream\",\"kbps\":128},{\"name\":\"low\",\"kbps\":64}]";
+    char body[200];
     int n = snprintf(body, sizeof body, "{\"ok\":true,\"interval_s\":0.5%s}",
-                     root.told_kbps ? ",\"kbps\":128" : "");
+                     !root.told_kbps ? ""
+                     : root.has_low  ? both
+                                     : alone);
     http_reply(r, 200, "application/json", body, (size_t)n);
 }
 
@@ -127,6 +144,7 @@ static void start_links(void)
                                           .fill_rate = 2,
                                           .air = root_air};
     root.link = link_server_new(base, root.ring, &conf);
+    root.low_link = link_server_new(base, root.low, &conf);
 }
 
 static void start_root(void)
@@ -136,6 +154,8 @@ static void start_root(void)
     char *cause = NULL;
     root.told_kbps = 1;
     if (ring_open(&root.ring, &ring, &cause)) fail_msg("%s", cause);
+    const struct ring_conf low = {.kbps = 64, .past_s = 30, .lead_s = LEAD_S + 5, .marks_of = root.ring};
+    if (ring_open(&root.low, &low, &cause)) fail_msg("%s", cause);
     root.pacer = pacer_new(root.ring, &pace);
     start_links();
     root.http = http_server_new(base, NULL, "root");
@@ -151,6 +171,8 @@ static void start_root(void)
     assert_int_equal(ring_append(root.ring, 0, 0, 400, bytes, len, NULL), 0);
     json_decref(title);
     free(bytes);
+    ring_reset(root.low, ring_station(root.ring), 0, 0);
+    fill(root.low, 400);
     pacer_air(root.pacer, NULL);
     pacer_follow(root.pacer, 300, 0); /* jumps there */
     on_studio(-1, 0, NULL);
@@ -160,8 +182,10 @@ static void stop_root(void)
 {
     event_free(root.studio);
     link_server_free(root.link);
+    link_server_free(root.low_link);
     http_server_free(root.http);
     pacer_free(root.pacer);
+    ring_close(root.low);
     ring_close(root.ring);
     json_decref(root.last_report);
     memset(&root, 0, sizeof root);
@@ -172,8 +196,7 @@ static void stop_root(void)
 static struct relay {
     struct http_server *http;
     struct fetch_client *client;
-    struct node *node;
-    struct pull *pull;
+    struct bundle *bundle;
     struct join *join;
     struct relay_metrics *metrics;
     char state[64], url[64];
@@ -181,16 +204,14 @@ static struct relay {
     int port, failed;
 } relay;
 
-static void on_wanted(void *context)
+static struct node *node_of(size_t mount)
 {
-    (void)context;
-    pull_want(relay.pull);
+    return bundle_at(relay.bundle, mount)->node;
 }
 
-static int on_hopeless(void *context)
+static struct pull *pull_of(size_t mount)
 {
-    (void)context;
-    return pull_refused(relay.pull);
+    return bundle_at(relay.bundle, mount)->pull;
 }
 
 static int on_healthy(void *context, char *text, size_t size)
@@ -199,10 +220,10 @@ static int on_healthy(void *context, char *text, size_t size)
     return 1;
 }
 
-static void on_kbps(void *context, unsigned kbps)
+static void on_mounts(void *context, const struct mount_spec *list, size_t count)
 {
     (void)context;
-    assert_int_equal(node_set_kbps(relay.node, kbps, NULL), 0);
+    assert_int_equal(bundle_set(relay.bundle, list, count, NULL), 0);
 }
 
 static void on_failed(void *context, const char *why)
@@ -221,40 +242,32 @@ static void start_relay_with(const char *token, unsigned max_listeners, double l
     relay.http = http_server_new(base, NULL, "relay");
     assert_int_equal(http_server_listen(relay.http, "127.0.0.1", 0, &relay.port, &cause), 0);
     relay.client = fetch_client_new(base);
-    const struct node_conf node = {.base = base,
-                                   .http = relay.http,
-                                   .state = relay.state,
-                                   .lead_s = RELAY_S,
-                                   .max_listeners = max_listeners,
-                                   .wanted = on_wanted,
-                                   .hopeless = on_hopeless,
-                                   .healthy = on_healthy};
-    if (node_new(&relay.node, &node, &cause)) fail_msg("%s", cause);
-    const struct pull_conf pull = {.base = base,
-                                   .client = relay.client,
-                                   .node = relay.node,
-                                   .root = relay.url,
-                                   .token = token,
-                                   .lead_s = RELAY_S,
-                                   .linger_s = relay.linger_s,
-                                   .failed = on_failed};
-    relay.pull = pull_new(&pull);
+    const struct bundle_conf bundle = {.base = base,
+                                       .http = relay.http,
+                                       .client = relay.client,
+                                       .state = relay.state,
+                                       .root = relay.url,
+                                       .token = token,
+                                       .lead_s = RELAY_S,
+                                       .linger_s = relay.linger_s,
+                                       .max_listeners = max_listeners,
+                                       .healthy = on_healthy,
+                                       .failed = on_failed};
+    if (bundle_new(&relay.bundle, &bundle, &cause)) fail_msg("%s", cause);
     const struct join_conf join = {.base = base,
                                    .client = relay.client,
-                                   .node = relay.node,
-                                   .pull = relay.pull,
+                                   .bundle = relay.bundle,
                                    .root = relay.url,
                                    .token = token,
                                    .name = "here",
                                    .public_url = "http://relay.example",
                                    .max_listeners = max_listeners,
                                    .started_ns = 1,
-                                   .kbps = on_kbps};
+                                   .mounts = on_mounts};
     relay.join = join_new(&join);
     const struct relay_metrics_conf metrics = {.http = relay.http,
                                                .client = relay.client,
-                                               .node = relay.node,
-                                               .pull = relay.pull,
+                                               .bundle = relay.bundle,
                                                .join = relay.join,
                                                .max_listeners = max_listeners};
     relay.metrics = relay_metrics_new(&metrics);
@@ -268,13 +281,13 @@ static void start_relay(const char *token, unsigned max_listeners)
 static void stop_relay(void)
 {
     join_free(relay.join);
-    pull_free(relay.pull);
-    node_free(relay.node);
+    bundle_free(relay.bundle);
     fetch_client_free(relay.client);
     http_server_free(relay.http);
     relay_metrics_free(relay.metrics);
-    static const char *const names[] = {"main.ring",           "main.ring.marks",     "main.ring.old",
-                                        "main.ring.old.marks", "main.ring.marks.old", "kbps"};
+    static const char *const names[] = {
+        "main.ring", "main.ring.marks", "main.ring.old", "main.ring.old.marks", "main.ring.marks.old",
+        "kbps",      "mounts",          "mount-low.ring"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         char path[128];
         snprintf(path, sizeof path, "%s/%s", relay.state, names[i]);
@@ -374,7 +387,7 @@ static void one_pull_for_many_none_for_nobody(void **state)
     start_root();
     start_relay(TOKEN, 100);
     UNTIL(!join_trouble(relay.join));
-    assert_int_equal(ring_kbps(node_ring(relay.node)), KBPS); /* told by the answer to the report */
+    assert_int_equal(ring_kbps(node_ring(node_of(0))), KBPS); /* told by the answer to the report */
     assert_int_equal(link_server_count(root.link), 0);
     struct listener many[20];
     many[0] = listen_to("/stream.mp3");
@@ -385,7 +398,7 @@ static void one_pull_for_many_none_for_nobody(void **state)
     for (int i = 0; i < 20; i++)
         hear(&many[i], 30000);
     assert_int_equal(link_server_count(root.link), 1);
-    assert_int_equal(pull_counts(relay.pull)->attempts, 1);
+    assert_int_equal(pull_counts(pull_of(0))->attempts, 1);
     for (int i = 0; i < 20; i++) {
         check_bytes(&many[i]);
         assert_non_null(strstr(many[i].in.data, "icy-name: Radio Test\r\n"));
@@ -400,18 +413,18 @@ static void one_pull_for_many_none_for_nobody(void **state)
     for (int i = 0; i < 20; i++)
         hang_up(&many[i]);
     UNTIL(link_server_count(root.link) == 0);
-    assert_false(pull_following(relay.pull));
+    assert_false(pull_following(pull_of(0)));
     UNTIL(json_integer_value(json_object_get(root.last_report, "listeners")) == 0);
     assert_int_equal(json_integer_value(json_object_get(root.last_report, "accepted")), 20);
     assert_int_equal(json_integer_value(json_object_get(root.last_report, "closed")), 20);
-    assert_int_equal(pull_counts(relay.pull)->failures, 0);
+    assert_int_equal(pull_counts(pull_of(0))->failures, 0);
     /* and again: what it held still reaches the present, so nothing is begun anew */
     struct listener again = listen_to("/stream.mp3");
     assert_true(hear(&again, 2000) <= 500);
     UNTIL(link_server_count(root.link) == 1);
     hear(&again, 60000);
     check_bytes(&again);
-    assert_int_equal(pull_counts(relay.pull)->resets, 1);
+    assert_int_equal(pull_counts(pull_of(0))->resets, 1);
     hang_up(&again);
 }
 
@@ -423,7 +436,7 @@ static void the_lead_stays_what_the_relay_can_hold(void **state)
     UNTIL(!join_trouble(relay.join));
     struct listener one = listen_to("/stream.mp3");
     hear(&one, 20000);
-    struct pacer *pacer = node_pacer(relay.node);
+    struct pacer *pacer = node_pacer(node_of(0));
     double most_s = 0;
     for (int64_t end = net_now_ms() + 1200; net_now_ms() < end;) {
         net_turn(base);
@@ -433,7 +446,7 @@ static void the_lead_stays_what_the_relay_can_hold(void **state)
     assert_true(most_s > 2.5 && most_s < RELAY_S + 0.2);
     /* the root's clock has come a second time by now */
     assert_true(pacer_offset_s(pacer) > -0.1 && pacer_offset_s(pacer) < 0.1);
-    assert_int_equal(pull_counts(relay.pull)->failures, 0);
+    assert_int_equal(pull_counts(pull_of(0))->failures, 0);
     hang_up(&one);
 }
 
@@ -448,14 +461,14 @@ static void a_cut_is_not_heard(void **state)
     root.refuse_links = 1;
     link_server_free(root.link);
     start_links();
-    UNTIL(pull_trouble(relay.pull) && strstr(pull_trouble(relay.pull), "503 no music yet"));
+    UNTIL(pull_trouble(pull_of(0)) && strstr(pull_trouble(pull_of(0)), "503 no music yet"));
     hear(&one, one.in.len + 1000); /* it lives on its lead */
     root.refuse_links = 0;
-    UNTIL(!pull_trouble(relay.pull) && pull_following(relay.pull));
+    UNTIL(!pull_trouble(pull_of(0)) && pull_following(pull_of(0)));
     hear(&one, one.in.len + 1000);
     check_bytes(&one);
-    assert_int_equal(pull_counts(relay.pull)->resets, 1); /* the first link */
-    assert_int_equal(pull_counts(relay.pull)->links, 2);
+    assert_int_equal(pull_counts(pull_of(0))->resets, 1); /* the first link */
+    assert_int_equal(pull_counts(pull_of(0))->links, 2);
     hang_up(&one);
 }
 
@@ -470,8 +483,8 @@ static void a_wrong_token_is_told(void **state)
     assert_true(net_until(base, one.fd, &one.in, "\r\n\r\n", NET_DEADLINE_MS));
     assert_non_null(strstr(one.in.data, "HTTP/1.1 503 "));
     assert_non_null(strstr(one.in.data, "Retry-After: "));
-    assert_non_null(strstr(pull_trouble(relay.pull), "403 wrong token"));
-    assert_int_equal(pull_counts(relay.pull)->attempts, 1); /* and no busy loop */
+    assert_non_null(strstr(pull_trouble(pull_of(0)), "403 wrong token"));
+    assert_int_equal(pull_counts(pull_of(0))->attempts, 1); /* and no busy loop */
     assert_int_equal(link_server_count(root.link), 0);
     hang_up(&one);
 }
@@ -481,13 +494,13 @@ static void nobody_at_the_roots_address(void **state)
     (void)state;
     start_relay(TOKEN, 100); /* of port 1 */
     struct listener one = listen_to("/stream.mp3");
-    UNTIL(pull_trouble(relay.pull) && join_trouble(relay.join));
-    assert_non_null(strstr(pull_trouble(relay.pull), "can't be reached"));
-    assert_false(pull_refused(relay.pull));
-    assert_int_equal(node_waiting(relay.node), 1); /* it may come yet */
+    UNTIL(pull_trouble(pull_of(0)) && join_trouble(relay.join));
+    assert_non_null(strstr(pull_trouble(pull_of(0)), "can't be reached"));
+    assert_false(pull_refused(pull_of(0)));
+    assert_int_equal(node_waiting(node_of(0)), 1); /* it may come yet */
     hang_up(&one);
-    UNTIL(!pull_trouble(relay.pull)); /* nobody waits any more: idle */
-    uint64_t attempts = pull_counts(relay.pull)->attempts;
+    UNTIL(!pull_trouble(pull_of(0))); /* nobody waits any more: idle */
+    uint64_t attempts = pull_counts(pull_of(0))->attempts;
     assert_true(attempts >= 1 && attempts <= 4);
 }
 
@@ -505,9 +518,9 @@ static void a_full_relay_says_so(void **state)
     assert_true(net_until(base, c.fd, &c.in, "\r\n\r\n", NET_DEADLINE_MS));
     assert_non_null(strstr(c.in.data, "HTTP/1.1 503 "));
     assert_non_null(strstr(c.in.data, "Retry-After: "));
-    assert_int_equal(node_turned_away(relay.node), 1);
+    assert_int_equal(node_turned_away(node_of(0)), 1);
     hang_up(&a);
-    UNTIL(node_wanted_by(relay.node) == 1);
+    UNTIL(node_wanted_by(node_of(0)) == 1);
     struct listener d = listen_to("/stream.mp3");
     hear(&d, 100);
     hang_up(&b);
@@ -523,10 +536,56 @@ static void without_linger_it_ends_with_the_last_listener(void **state)
     UNTIL(!join_trouble(relay.join));
     struct listener one = listen_to("/stream.mp3");
     hear(&one, 70000); /* beyond the burst, so for longer than a turn of the pull's clock */
-    assert_int_equal(pull_counts(relay.pull)->attempts, 1);
-    assert_true(pull_following(relay.pull));
+    assert_int_equal(pull_counts(pull_of(0))->attempts, 1);
+    assert_true(pull_following(pull_of(0)));
     hang_up(&one);
     UNTIL(link_server_count(root.link) == 0);
+}
+
+/* The root's further mounts are served as soon as it told them, pulled only while somebody listens there, and
+ * gone with its next word; a relay that starts anew knows them before the root answers. */
+static void further_mounts_are_pulled_when_heard(void **state)
+{
+    (void)state;
+    start_root();
+    start_relay(TOKEN, 2);
+    struct listener early = listen_to("/low.mp3");
+    assert_true(net_until(base, early.fd, &early.in, "HTTP/1.1 404 ", NET_DEADLINE_MS));
+    hang_up(&early);
+    root.has_low = 1;
+    UNTIL(bundle_count(relay.bundle) == 2);
+    assert_true(ring_resting(node_ring(node_of(1))));
+    struct listener low = listen_to("/low.mp3");
+    assert_true(hear(&low, 2000) <= 500);
+    assert_int_equal(link_server_count(root.low_link), 1);
+    assert_int_equal(link_server_count(root.link), 0);
+    assert_non_null(strstr(low.in.data, "icy-name: Radio Test\r\n"));
+    assert_non_null(strstr(low.in.data, "icy-br: 64\r\n"));
+    struct listener main = listen_to("/stream.mp3");
+    hear(&main, 30000);
+    check_bytes(&main);
+    struct listener third = listen_to("/low.mp3"); /* the limit is one for all */
+    assert_true(net_until(base, third.fd, &third.in, "HTTP/1.1 503 ", NET_DEADLINE_MS));
+    hang_up(&third);
+    UNTIL(json_integer_value(json_object_get(root.last_report, "listeners")) == 2);
+    const json_t *told = json_array_get(json_object_get(root.last_report, "mounts"), 1);
+    assert_string_equal(json_str_or(told, "name", "", NULL), "low");
+    assert_int_equal(json_int_or(told, "listeners", 0, 0, 9, NULL), 1);
+    assert_true(json_is_true(json_object_get(told, "pulling")));
+    hang_up(&main);
+    UNTIL(link_server_count(root.link) == 0);
+    assert_int_equal(link_server_count(root.low_link), 1);
+    hang_up(&low);
+    UNTIL(link_server_count(root.low_link) == 0);
+    root.has_low = 0;
+    UNTIL(bundle_count(relay.bundle) == 1);
+    low = listen_to("/low.mp3");
+    assert_true(net_until(base, low.fd, &low.in, "HTTP/1.1 404 ", NET_DEADLINE_MS));
+    hang_up(&low);
+    struct fanout_counts counts;
+    bundle_counts(relay.bundle, &counts);
+    assert_int_equal(counts.opened, 2);
+    assert_int_equal(counts.closed, 2);
 }
 
 static void the_rate_is_learned_from_the_link_too(void **state)
@@ -536,9 +595,9 @@ static void the_rate_is_learned_from_the_link_too(void **state)
     root.told_kbps = 0;
     start_relay(TOKEN, 100);
     UNTIL(!join_trouble(relay.join));
-    assert_int_equal(ring_kbps(node_ring(relay.node)), 192);
+    assert_int_equal(ring_kbps(node_ring(node_of(0))), 192);
     struct listener one = listen_to("/stream.mp3");
-    UNTIL(ring_kbps(node_ring(relay.node)) == KBPS);
+    UNTIL(ring_kbps(node_ring(node_of(0))) == KBPS);
     hang_up(&one);
     one = listen_to("/stream.mp3");
     hear(&one, 20000);
@@ -584,6 +643,7 @@ int main(void)
         TEST(nobody_at_the_roots_address),
         TEST(a_full_relay_says_so),
         TEST(without_linger_it_ends_with_the_last_listener),
+        TEST(further_mounts_are_pulled_when_heard),
         TEST(the_rate_is_learned_from_the_link_too),
         TEST(metrics_and_health_answer),
     };
