@@ -12,13 +12,14 @@
 #include "common/mp3.h"
 #include "root/air/air.h"
 
-#define PAST_S    600.0 /* of a mount that is on always, as the main one: HLS and resumes reach back so far */
-#define NEAR_S    60.0  /* of one that sleeps: a relay's link that was cut, a resume */
-#define FILL_RATE 4.0
-#define AHEAD_S   6.0 /* of the air that a waking mount is given at once */
-#define BACK_S    0.5 /* that it begins before the burst */
-#define SOUND_S   0.5 /* ahead of the air for the first listener to start */
-#define WAIT_MS   5000
+#define PAST_S     600.0 /* of a mount that is on always, as the main one: HLS and resumes reach back so far */
+#define NEAR_S     60.0  /* of one that sleeps: a relay's link that was cut, a resume */
+#define FILL_RATE  4.0
+#define AHEAD_S    6.0  /* of the air that a waking mount is given at once */
+#define BACK_S     0.5  /* that it begins before the burst */
+#define BACK_MAX_S 31.0 /* a burst is 30 s at most */
+#define SOUND_S    0.5  /* ahead of the air for the first listener to start */
+#define WAIT_MS    5000
 
 struct mounts {
     struct air *air;
@@ -90,16 +91,17 @@ static void give(struct mount *m)
 }
 
 /* Where a mount begins that has nothing to go on with. */
-static uint64_t beginning(const struct mount *m)
+static uint64_t beginning(const struct mount *m, double burst_s)
 {
-    uint64_t air = air_position(m->mounts->air), back = frames_of(AIR_BURST_S + BACK_S);
+    uint64_t air = air_position(m->mounts->air);
+    uint64_t back = frames_of(fmin(fmax(burst_s, AIR_BURST_S) + BACK_S, BACK_MAX_S));
     return air > back ? air - back : 0;
 }
 
 /* Makes its ring one that frames can be appended to, near the air. */
-static void place(struct mount *m)
+static void place(struct mount *m, double burst_s)
 {
-    uint64_t from = beginning(m);
+    uint64_t from = beginning(m, burst_s);
     int useless = ring_align(m->ring, lead_of(m));
     /* a ring that rested is empty, at the head it had: mostly ahead of the air */
     if (useless || ring_tail(m->ring) > from || ring_head(m->ring) < from ||
@@ -113,7 +115,7 @@ static void place(struct mount *m)
     m->paced_ns = clock_boot_ns();
 }
 
-static int wake(struct mount *m)
+static int wake(struct mount *m, double burst_s)
 {
     char *cause = NULL;
     if (ring_rouse(m->ring, &cause)) {
@@ -125,7 +127,7 @@ static int wake(struct mount *m)
     m->wakes++;
     m->wake_s = 0;
     m->woken_ns = m->wanted_ns = clock_boot_ns();
-    place(m);
+    place(m, burst_s);
     log_info("mounts", "%s wakes at frame %" PRIu64, m->spec.name, ring_head(m->ring));
     give(m);
     return 0;
@@ -141,10 +143,10 @@ static void put_to_sleep(struct mount *m)
     log_info("mounts", "%s sleeps: nobody hears it", m->spec.name);
 }
 
-int mount_want(struct mount *m)
+int mount_want(struct mount *m, double back_s)
 {
     m->wanted_ns = clock_boot_ns();
-    return m->index == 0 || m->awake ? 0 : wake(m);
+    return m->index == 0 || m->awake ? 0 : wake(m, back_s);
 }
 
 /* Following the main mount */
@@ -154,7 +156,7 @@ static void follow(struct mount *m)
     if (!m->awake) return;
     uint32_t branch = ring_branch(m->ring);
     if (ring_align(m->ring, lead_of(m))) {
-        place(m);
+        place(m, 0);
     } else if (ring_branch(m->ring) != branch) {
         m->told = 0; /* the order names its branch */
         link_server_wake(m->link);
@@ -176,7 +178,7 @@ void mounts_tick(struct mounts *mounts)
         if (!m->awake) {
             if (m->spec.always && now - m->woken_ns > CLOCK_NS_PER_S) {
                 m->woken_ns = now; /* the next try, when this one fails */
-                wake(m);
+                wake(m, 0);
             }
             continue;
         }
@@ -193,7 +195,7 @@ void mounts_coder_up(struct mounts *mounts)
     for (size_t i = 1; i < mounts->count; i++) {
         struct mount *m = &mounts->list[i];
         if (!m->awake) continue;
-        place(m);
+        place(m, 0);
         give(m);
     }
 }
@@ -300,7 +302,7 @@ static void begin(struct mount *m)
 {
     int held = !ring_resting(m->ring) && ring_head(m->ring) > air_position(m->mounts->air);
     if (m->spec.always || held)
-        wake(m);
+        wake(m, 0);
     else
         ring_rest(m->ring);
 }

@@ -5,9 +5,9 @@
  * frames come from the coder, which encodes what the studio has rendered, up to the main mount's head.
  *
  * A mount that nobody hears sleeps: nothing is encoded, its ring gives its room back. The first listener or
- * relay wakes it: it begins a burst before the air, gets what a listener needs at once and the rest of the
- * lead at FILL_RATE times real time. It goes to sleep when nobody has heard it for --mount-linger, unless it
- * is on always. */
+ * relay wakes it: it begins a burst (as long as was asked for) before the air, gets what a listener needs at
+ * once and the rest of the lead at FILL_RATE times real time. It goes to sleep when nobody has heard it for
+ * --mount-linger, unless it is on always. */
 #ifndef FOREVER_ROOT_AIR_MOUNTS_H
 #define FOREVER_ROOT_AIR_MOUNTS_H
 #include <stdint.h>
@@ -56,8 +56,9 @@ struct mount *mounts_at(struct mounts *mounts, size_t index);
 /* By its name, or "main"; NULL when there is none. */
 struct mount *mounts_find(struct mounts *mounts, const char *name);
 
-/* Somebody hears it or wants to: wakes it. 0, or -1 when it can't be woken (logged). */
-int mount_want(struct mount *mount);
+/* Somebody hears it or wants to, from back_s before the air: wakes it. 0, or -1 when it can't be woken
+ * (logged). */
+int mount_want(struct mount *mount, double back_s);
 /* 1 when a listener can start. */
 int mount_playable(const struct mount *mount);
 

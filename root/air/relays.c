@@ -143,7 +143,7 @@ static void on_link(void *context, struct http_request *request)
         status = 503;
         why = "too many links";
     }
-    if (!status && mount_want(ask.mount)) {
+    if (!status && mount_want(ask.mount, (double)ask.back_s)) {
         status = 503;
         why = "this mount can't be woken now";
     }
@@ -226,10 +226,11 @@ enum station_verdict relays_admit(void *context, struct http_request *request, e
 }
 
 /* A place is there: and sound? */
-static enum station_verdict serve_from(struct mount *mount, enum station_asking asking)
+static enum station_verdict serve_from(struct mount *mount, const struct http_request *request,
+                                       enum station_asking asking)
 {
     if (asking == STATION_HEAD) return STATION_SERVE;
-    if (mount_want(mount)) return STATION_FULL;
+    if (mount_want(mount, station_burst_s(request, asking))) return STATION_FULL;
     return mount_playable(mount) ? STATION_SERVE : STATION_WAIT;
 }
 
@@ -255,7 +256,7 @@ enum station_verdict relays_admit_to(struct air *air, struct mount *mount, struc
         }
         verdict = listening < most ? ROUTER_SERVE : ROUTER_FULL;
     }
-    if (verdict == ROUTER_SERVE) return serve_from(mount, asking);
+    if (verdict == ROUTER_SERVE) return serve_from(mount, request, asking);
     air->refused += !probe;
     return STATION_FULL;
 }
