@@ -112,11 +112,12 @@ $(BUILD)/forever-crate: deploy/crate.c
 	$(call say,LINK)
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) -o $@ $< -lm
 
-# What a listener costs (tests/bench/run --help).
+# What a listener costs, and what the station costs when nobody listens (tests/bench/fanout --help, idle --help).
 $(BUILD)/bench-fanout: $(call obj,tests/bench/fanout.c) $(BUILD)/libcommon.a
 	$(CC) $(LDFLAGS) -o $@ $^ $(AIR_LIBS)
 bench: all $(BUILD)/bench-fanout $(BUILD)/forever-crate
-	BUILD=$(BUILD) ./tests/bench/run
+	BUILD=$(BUILD) ./tests/bench/fanout
+	BUILD=$(BUILD) ./tests/bench/idle
 
 # Fuzzing: build/fuzz/X runs files through tests/fuzz/X.c (see replay.c); libFuzzer drives it instead after
 #   make fuzz CC=clang FUZZER=-fsanitize=fuzzer SAN=address,undefined,fuzzer-no-link BUILD=build-fuzz

@@ -70,14 +70,21 @@ static void progress(const struct load_crowd *c, double since_s)
             (unsigned long long)t->reconnects, (unsigned long long)t->refused);
 }
 
-/* Until `seconds` after all hear, or until it is clear that they will not. The time of that, -1. */
+static void announce(const struct load_options *o)
+{
+    if (!o->announce) return;
+    printf("ready\n");
+    fflush(stdout);
+}
+
+/* Until `seconds` after all hear, or patience is over. When all heard, from the start; -1. */
 static double live(struct load_crowd *c, int64_t start)
 {
     const struct load_options *o = c->options;
-    int64_t hopeless = start + (int64_t)((o->ramp_s + LOAD_READY_MAX_S) * CLOCK_NS_PER_S);
-    int64_t end = hopeless, told = start, now = start, next = start;
+    int64_t patience = start + (int64_t)((o->ramp_s + o->patience_s) * CLOCK_NS_PER_S);
+    int64_t end = INT64_MAX, told = start, now, next = start;
     double ready_s = -1;
-    while ((now = clock_boot_ns()) < end) {
+    while ((now = clock_boot_ns()) < end && !c->forbidden) {
         if (now >= next) {
             look(c, now);
             next = soonest(c, now);
@@ -87,20 +94,17 @@ static double live(struct load_crowd *c, int64_t start)
         int n = epoll_wait(c->epoll, events, EVENTS, wait_ms > 0 ? (int)wait_ms : 0);
         for (int i = 0; i < n; i++)
             load_listener_event(c, (int)events[i].data.u32, events[i].events);
-        if (ready_s < 0 && c->totals.hearing == o->listeners) {
+        int all = c->totals.hearing == o->listeners;
+        if (end == INT64_MAX && (all || now >= patience)) {
             now = clock_boot_ns();
-            ready_s = (double)(now - start) / CLOCK_NS_PER_S;
+            if (all) ready_s = (double)(now - start) / CLOCK_NS_PER_S;
             end = now + (int64_t)(o->seconds * CLOCK_NS_PER_S);
-            if (o->announce) {
-                printf("ready\n");
-                fflush(stdout);
-            }
+            announce(o);
         }
         if (o->progress && now - told >= CLOCK_NS_PER_S) {
             progress(c, (double)(now - start) / 1e9);
             told = now;
         }
-        if (c->forbidden) break;
     }
     return ready_s;
 }

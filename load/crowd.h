@@ -9,7 +9,6 @@
 #define LOAD_LISTENERS_MAX 20000
 #define LOAD_SECONDS_MAX   3600
 #define LOAD_RAMP_MAX      600
-#define LOAD_READY_MAX_S   60 /* after the ramp, until all hear */
 
 struct load_options {
     const char *url;
@@ -17,6 +16,7 @@ struct load_options {
     int stalled, trickle; /* beside them: that read nothing; one byte a second */
     double ramp_s;        /* they begin spread over this */
     double seconds;       /* from when all of them hear */
+    double patience_s;    /* or this long after the ramp, whoever hears by then */
     double jitter_s;      /* the first pause before coming back, at most */
     double timeout_s;     /* without a word */
     int listen_api;       /* ask /api/listen first, and resume */

@@ -26,6 +26,8 @@ static const char usage[] =
     "  --listeners N      1 to 20000 (100)\n"
     "  --ramp SECONDS     they begin spread over this time, 0 to 600 (1)\n"
     "  --seconds SECONDS  they stay this long after the last has heard something, 1 to 3600 (10)\n"
+    "  --patience SECONDS how long after the ramp the last may take, 1 to 600 (60); then with those who "
+    "hear\n"
     "  --listen           ask /api/listen first, and resume with Range where a connection broke\n"
     "  --stalled N        beside them, listeners that read nothing after the header\n"
     "  --trickle N        beside them, listeners that read one byte a second\n"
@@ -38,12 +40,13 @@ static const char usage[] =
     "  --sources N        come from N addresses, 127.1.0.1 and following, 1 to 65000\n"
     "  --allow ADDRESS    also ask this address, or with /BITS this network; may be repeated\n"
     "  --seed N           of the pauses (the clock's)\n"
-    "  --announce         print \"ready\" once all have heard something\n"
+    "  --announce         print \"ready\" then\n"
     "  --progress         a line a second on stderr\n"
     "  --help, --version\n";
 
 enum {
     LISTEN = 256,
+    PATIENCE,
     STALLED,
     TRICKLE,
     JITTER,
@@ -61,16 +64,14 @@ enum {
     VERSION
 };
 
-static const struct option longs[] = {{"listeners", 1, NULL, 'n'},     {"ramp", 1, NULL, 'r'},
-                                      {"seconds", 1, NULL, 's'},       {"listen", 0, NULL, LISTEN},
-                                      {"stalled", 1, NULL, STALLED},   {"trickle", 1, NULL, TRICKLE},
-                                      {"jitter", 1, NULL, JITTER},     {"timeout", 1, NULL, TIMEOUT},
-                                      {"once", 0, NULL, ONCE},         {"icy", 0, NULL, ICY},
-                                      {"http10", 0, NULL, HTTP10},     {"no-verify", 0, NULL, NO_VERIFY},
-                                      {"sources", 1, NULL, SOURCES},   {"allow", 1, NULL, ALLOW},
-                                      {"seed", 1, NULL, SEED},         {"announce", 0, NULL, ANNOUNCE},
-                                      {"progress", 0, NULL, PROGRESS}, {"help", 0, NULL, HELP},
-                                      {"version", 0, NULL, VERSION},   {NULL, 0, NULL, 0}};
+static const struct option longs[] = {
+    {"listeners", 1, NULL, 'n'},       {"ramp", 1, NULL, 'r'},          {"seconds", 1, NULL, 's'},
+    {"patience", 1, NULL, PATIENCE},   {"listen", 0, NULL, LISTEN},     {"stalled", 1, NULL, STALLED},
+    {"trickle", 1, NULL, TRICKLE},     {"jitter", 1, NULL, JITTER},     {"timeout", 1, NULL, TIMEOUT},
+    {"once", 0, NULL, ONCE},           {"icy", 0, NULL, ICY},           {"http10", 0, NULL, HTTP10},
+    {"no-verify", 0, NULL, NO_VERIFY}, {"sources", 1, NULL, SOURCES},   {"allow", 1, NULL, ALLOW},
+    {"seed", 1, NULL, SEED},           {"announce", 0, NULL, ANNOUNCE}, {"progress", 0, NULL, PROGRESS},
+    {"help", 0, NULL, HELP},           {"version", 0, NULL, VERSION},   {NULL, 0, NULL, 0}};
 
 static double number(int index, const char *text, double min, double max)
 {
@@ -113,6 +114,9 @@ static void read_options(int argc, char **argv, struct load_options *o)
             break;
         case 's':
             o->seconds = number(i, optarg, 1, LOAD_SECONDS_MAX);
+            break;
+        case PATIENCE:
+            o->patience_s = number(i, optarg, 1, 600);
             break;
         case LISTEN:
             o->listen_api = 1;
@@ -184,6 +188,7 @@ int main(int argc, char **argv)
                              .ramp_s = 1,
                              .seconds = 10,
                              .jitter_s = 1,
+                             .patience_s = 60,
                              .timeout_s = 20,
                              .verify = 1,
                              .reconnect = 1,
