@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -52,15 +53,15 @@ uint64_t fanout_start_byte(const struct fanout *f, uint64_t byte)
 
 /* Slots */
 
+/* Pages of their own: among the short-lived allocations of thousands who join they would pin the heap. */
 static int grow(struct fanout *f)
 {
-    struct listener *chunk = calloc(FANOUT_CHUNK_SLOTS, sizeof *chunk);
-    struct listener **chunks = chunk ? realloc(f->chunks, (f->chunk_count + 1) * sizeof(void *)) : NULL;
-    if (!chunks) {
-        free(chunk);
-        return -1;
-    }
+    struct listener **chunks = realloc(f->chunks, (f->chunk_count + 1) * sizeof(void *));
+    if (!chunks) return -1;
     f->chunks = chunks;
+    struct listener *chunk = mmap(NULL, FANOUT_CHUNK_SLOTS * sizeof *chunk, PROT_READ | PROT_WRITE,
+                                  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (chunk == MAP_FAILED) return -1;
     f->chunks[f->chunk_count] = chunk;
     uint32_t base = f->chunk_count++ * FANOUT_CHUNK_SLOTS;
     for (uint32_t i = FANOUT_CHUNK_SLOTS; i-- > 0;) {
@@ -205,7 +206,7 @@ void fanout_free(struct fanout *f, int abort_sockets)
             fanout_end_listener(f, f->cohorts[c], FANOUT_SHUTDOWN, abort_sockets);
     }
     for (uint32_t i = 0; i < f->chunk_count; i++)
-        free(f->chunks[i]);
+        munmap(f->chunks[i], FANOUT_CHUNK_SLOTS * sizeof(struct listener));
     free(f->chunks);
     free(f->clients);
     event_free(f->ready);

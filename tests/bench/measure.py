@@ -71,8 +71,15 @@ def pss(pids):
 
 
 def private_dirty(pid):
-    """What grows with listeners: the ring is a shared mapping."""
-    return rollup(pid, "Private_Dirty")
+    """What grows with listeners. The ring counts apart: a file's pages, which nobody else happens to map."""
+    total, ring = 0, False
+    with open(f"/proc/{pid}/smaps") as f:
+        for line in f:
+            if line[0] in "0123456789abcdef":
+                ring = line.rstrip().endswith(".ring")
+            elif line.startswith("Private_Dirty:") and not ring:
+                total += int(line.split()[1]) * 1024
+    return total
 
 
 @contextlib.contextmanager
