@@ -40,6 +40,7 @@ static const struct wire_row rows[] = {
     REPLY(JOB_IS, R(STORE), KB(8), 0),
     EVENT(FEATURES, R(ANALYSE), STORE, MB(8)),
     BINARY(ART, R(ANALYSE), STORE, MB(4)),
+    BINARY(WAVE, R(ANALYSE), STORE, KB(128)),
     EVENT(FAILED, R(ANALYSE), STORE, KB(4)),
     EVENT(JOB_LOST, R(AIR), STORE, KB(4)),
     EVENT(PROGRESS, R(STORE), AIR, KB(4)),
@@ -66,6 +67,8 @@ static const struct wire_row rows[] = {
     EVENT(AIRED, R(AIR), STORE, KB(256)),
     REQUEST(ART_GET, R(AIR), STORE, ART_IS, 5000),
     REPLY(ART_IS, R(STORE), MB(4), 1),
+    REQUEST(WAVE_GET, R(AIR), STORE, WAVE_IS, 5000),
+    REPLY(WAVE_IS, R(STORE), KB(128), 1),
     EVENT(PLANNED, R(AIR), BRAIN, KB(1)),
 };
 

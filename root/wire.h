@@ -43,6 +43,8 @@ enum wire_type {
     WIRE_ART,      /* analyse -> store, binary: i64 track (little endian), mime text, NUL, image bytes */
     WIRE_FAILED,   /* {"track","reason"} */
     WIRE_JOB_LOST, /* air -> store: {"track","reason"}: the worker died or hung on it */
+    WIRE_WAVE, /* analyse -> store, binary: i64 track (little endian), the waveform as root/analysis/wave.h
+                  has it */
 
     /* store -> air: {"total","analysed","failed","pending","outdated"}, at each change, at most one a second
      */
@@ -83,9 +85,11 @@ enum wire_type {
                   too near, at the first place that may still change; not when branch is an old one */
     /* air -> store: the segment on air (its mark) with "wall_s": goes to the history */
     WIRE_AIRED = 120,
-    WIRE_ART_GET, /* request air -> store: {"track"} */
-    WIRE_ART_IS,  /* reply, binary: mime text, NUL, image bytes; or WIRE_ERROR */
-    WIRE_PLANNED, /* air -> brain: {"track"}: a track entered the plan (from a segment mark) */
+    WIRE_ART_GET,  /* request air -> store: {"track"} */
+    WIRE_ART_IS,   /* reply, binary: mime text, NUL, image bytes; or WIRE_ERROR */
+    WIRE_PLANNED,  /* air -> brain: {"track"}: a track entered the plan (from a segment mark) */
+    WIRE_WAVE_GET, /* request air -> store: {"track"} */
+    WIRE_WAVE_IS,  /* reply, binary: the waveform, or WIRE_ERROR */
 
     /* coder: the mounts beside the main one, encoded from the studio's spool (root/work/spool.h) */
     WIRE_ENCODE = 140, /* air -> coder: {"mount": index, "wake","branch","next": position, "until": position}:

@@ -12,9 +12,9 @@
 #include "common/mp3.h"
 #include "common/stats.h"
 #include "root/air/air.h"
+#include "root/air/pictures.h"
 
 #define SEGMENTS_PAST_S 600.0
-#define ART_WAITING_MAX 64
 #define FRAME_S         ((double)MP3_FRAME_SAMPLES / MP3_RATE)
 
 static double wall_s(void)
@@ -298,71 +298,6 @@ static void on_stats(void *context, struct http_request *request)
     reply_json(request, api_stats(context));
 }
 
-/* Cover art comes from the store, later. */
-struct art {
-    struct air *air;
-    struct http_request *request;
-    uint32_t handle;
-};
-static unsigned art_waiting;
-
-static void art_free(struct art *art)
-{
-    art_waiting--;
-    free(art);
-}
-
-static void art_cancelled(void *context)
-{
-    struct art *art = context;
-    switchboard_cancel(workers_switchboard(art->air->workers), art->handle);
-    art_free(art);
-}
-
-static void art_replied(void *context, const struct msg *message, const char *error)
-{
-    struct art *art = context;
-    struct http_request *request = art->request;
-    char quiet[8];
-    art_free(art);
-    const uint8_t *end = message ? memchr(message->body, '\0', message->len) : NULL;
-    if (!end) {
-        /* a page asks so, since browsers complain about every 404 */
-        if (http_query_get(request, "quiet", quiet, sizeof quiet))
-            http_reply(request, 204, NULL, NULL, 0);
-        else
-            http_reply_error(request, 404, "%s", error ? error : "no picture");
-        return;
-    }
-    http_add_header(request, "Cache-Control", "public, max-age=3600");
-    http_reply(request, 200, (const char *)message->body, end + 1,
-               message->len - (size_t)(end + 1 - message->body));
-}
-
-static void on_art(void *context, struct http_request *request)
-{
-    struct air *air = context;
-    const char *digits = http_path(request) + strlen("/art/");
-    size_t n = strlen(digits);
-    if (!n || n > 18 || strspn(digits, "0123456789") != n) {
-        http_reply_error(request, 404, "no such track");
-        return;
-    }
-    if (art_waiting >= ART_WAITING_MAX || air->stopping) {
-        http_add_header(request, "Retry-After", "1");
-        http_reply_error(request, 503, "too many pictures are asked for");
-        return;
-    }
-    struct art *art = xcalloc(1, sizeof *art);
-    art->air = air;
-    art->request = request;
-    art_waiting++;
-    http_defer(request, art_cancelled, art);
-    art->handle = switchboard_request(workers_switchboard(air->workers), WIRE_ART_GET,
-                                      json_pack("{s:I}", "track", (json_int_t)strtoll(digits, NULL, 10)),
-                                      art_replied, art);
-}
-
 void api_routes(struct air *air)
 {
     static const struct http_route routes[] = {
@@ -370,7 +305,7 @@ void api_routes(struct air *air)
         {HTTP_GET, "/api/segments", on_segments, 1,
          "the programme: ten minutes past and all that is planned"},
         {HTTP_GET, "/api/stats", on_stats, 1, "listeners, relays, workers, counters"},
-        {HTTP_GET, "/art/*", on_art, 1, "a track's cover picture"},
     };
     http_server_routes(air->http, routes, sizeof routes / sizeof *routes, air);
+    pictures_routes(air);
 }

@@ -1,8 +1,8 @@
 /* analysis: the extractors side by side over one stream, then what follows from them together.
  *
  * Each extractor keeps its own window and what it must remember, about 20 MB an hour altogether; nothing of
- * the samples themselves is kept. Beyond four hours only the loudness goes on, which keeps next to nothing:
- * so long a recording is no piece with one tempo, and its beats and parts stay unknown. */
+ * the samples themselves is kept. Beyond four hours only loudness and waveform go on, which keep next to
+ * nothing: so long a recording is no piece with one tempo, and its beats and parts stay unknown. */
 #include "root/analysis/analysis.h"
 
 #include <math.h>
@@ -26,6 +26,7 @@
 #include "root/analysis/phrase.h"
 #include "root/analysis/structure.h"
 #include "root/analysis/timbre.h"
+#include "root/analysis/wave.h"
 #include "root/audio/pcm.h"
 
 #define CHUNK   1024 /* samples turned to mono at a time */
@@ -40,6 +41,7 @@ struct analysis {
     struct course *course;
     struct dance *dance;
     struct fingerprint *fingerprint;
+    struct wave *wave;
 };
 
 struct analysis *analysis_new(void)
@@ -52,6 +54,7 @@ struct analysis *analysis_new(void)
     analysis->course = course_new();
     analysis->dance = dance_new();
     analysis->fingerprint = fingerprint_new();
+    analysis->wave = wave_new();
     return analysis;
 }
 
@@ -65,6 +68,7 @@ void analysis_free(struct analysis *analysis)
     course_free(analysis->course);
     dance_free(analysis->dance);
     fingerprint_free(analysis->fingerprint);
+    wave_free(analysis->wave);
     free(analysis);
 }
 
@@ -74,18 +78,21 @@ void analysis_feed(struct analysis *analysis, const float *pcm, size_t samples)
     analysis->samples += samples;
     loudness_feed(analysis->loudness, pcm, samples);
     fingerprint_feed(analysis->fingerprint, pcm, samples);
-    while (samples && analysis->samples <= LONGEST) {
+    while (samples) {
         size_t n = samples < CHUNK ? samples : CHUNK;
         for (size_t i = 0; i < n; i++) {
             mono[i] = 0.5f * (pcm[2 * i] + pcm[2 * i + 1]);
             /* a float file may hold anything; nothing here may become infinite */
             if (!(fabsf(mono[i]) < 1e3f)) mono[i] = 0;
         }
-        course_feed(analysis->course, pcm, n);
-        dance_feed(analysis->dance, mono, n);
-        onset_feed(analysis->onset, mono, n);
-        chroma_feed(analysis->chroma, mono, n);
-        timbre_feed(analysis->timbre, mono, n);
+        wave_feed(analysis->wave, mono, n);
+        if (analysis->samples <= LONGEST) {
+            course_feed(analysis->course, pcm, n);
+            dance_feed(analysis->dance, mono, n);
+            onset_feed(analysis->onset, mono, n);
+            chroma_feed(analysis->chroma, mono, n);
+            timbre_feed(analysis->timbre, mono, n);
+        }
         pcm += n * PCM_CHANNELS;
         samples -= n;
     }
@@ -188,6 +195,9 @@ int analysis_finish(struct analysis *analysis, struct features *out, char **caus
     out->loudness_range_lu = loudness.range_lu;
     out->loud_part_lufs = loudness.loud_lufs;
     out->true_peak_dbtp = loudness.true_peak_dbtp;
+    out->loudness_curve = loudness_curve(analysis->loudness, &out->loudness_count);
+    out->fade_in_s = loudness.fade_in_s;
+    out->fade_out_s = loudness.fade_out_s;
     take_key(analysis, out);
     timbre_summary(analysis->timbre, out->timbre);
     if (analysis->samples <= LONGEST) {
@@ -198,4 +208,9 @@ int analysis_finish(struct analysis *analysis, struct features *out, char **caus
     }
     out->fingerprint = fingerprint_finish(analysis->fingerprint);
     return 0;
+}
+
+uint8_t *analysis_wave(struct analysis *analysis, size_t *len)
+{
+    return wave_finish(analysis->wave, len);
 }

@@ -2,6 +2,7 @@
 #ifndef FOREVER_ROOT_ANALYSIS_ANALYSIS_H
 #define FOREVER_ROOT_ANALYSIS_ANALYSIS_H
 #include <stddef.h>
+#include <stdint.h>
 
 #include "root/track.h"
 
@@ -14,5 +15,7 @@ void analysis_feed(struct analysis *analysis, const float *pcm, size_t samples);
 /* All that is known; out is freshly initialised. 0; -1 with an owned *cause when there was no sound at all.
  */
 int analysis_finish(struct analysis *analysis, struct features *out, char **cause);
+/* At the end, once: the waveform (wave.h), owned, of *len bytes. */
+uint8_t *analysis_wave(struct analysis *analysis, size_t *len);
 
 #endif

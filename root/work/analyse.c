@@ -14,23 +14,24 @@
 
 #define IDLE_MS         500
 #define BACKGROUND_NICE 15
-#define ART_HEAD        8 /* the track's number, little endian */
+#define TRACK_HEAD      8 /* the track's number, little endian */
 
-static void send_art(struct work *work, int64_t track, const struct examine_art *art)
+/* Both rows are dropped by air when they are too large; a picture is not worth a worker. */
+static void send_picture(struct work *work, enum wire_type type, int64_t track, const void *head,
+                         size_t head_len, const void *bytes, size_t bytes_len)
 {
-    size_t mime = strlen(art->mime) + 1, len = ART_HEAD + mime + art->len;
-    /* the row is dropped by air when it is too large; a cover is not worth a worker */
-    if (len > wire_find(WIRE_ART)->max_len) {
+    size_t len = TRACK_HEAD + head_len + bytes_len;
+    if (len > wire_find(type)->max_len) {
         log_info("analyse", "track %lld: its picture of %zu bytes is too large to keep", (long long)track,
-                 art->len);
+                 bytes_len);
         return;
     }
     uint8_t *body = xmalloc(len);
-    for (int i = 0; i < ART_HEAD; i++)
+    for (int i = 0; i < TRACK_HEAD; i++)
         body[i] = (uint8_t)((uint64_t)track >> (8 * i));
-    memcpy(body + ART_HEAD, art->mime, mime);
-    memcpy(body + ART_HEAD + mime, art->bytes, art->len);
-    work_send_bytes(work, WIRE_ART, 0, body, len);
+    if (head_len) memcpy(body + TRACK_HEAD, head, head_len);
+    memcpy(body + TRACK_HEAD + head_len, bytes, bytes_len);
+    work_send_bytes(work, type, 0, body, len);
     free(body);
 }
 
@@ -44,9 +45,9 @@ static void fail(struct work *work, int64_t id, const char *path, const char *re
 static void do_job(struct work *work, int64_t id, const char *path, int fd)
 {
     struct track track;
-    struct examine_art art;
+    struct examine_pictures pictures;
     char *cause = NULL;
-    if (examine_file(fd, path, &track, &art, &cause)) {
+    if (examine_file(fd, path, &track, &pictures, &cause)) {
         fail(work, id, path, cause);
         free(cause);
         return;
@@ -54,16 +55,19 @@ static void do_job(struct work *work, int64_t id, const char *path, int fd)
     if (examine_judge(&track, &cause)) {
         fail(work, id, path, cause);
         free(cause);
-        examine_art_free(&art);
+        examine_pictures_free(&pictures);
         track_free(&track);
         return;
     }
-    if (art.bytes) send_art(work, id, &art);
+    if (pictures.art)
+        send_picture(work, WIRE_ART, id, pictures.art_mime, strlen(pictures.art_mime) + 1, pictures.art,
+                     pictures.art_len);
+    send_picture(work, WIRE_WAVE, id, NULL, 0, pictures.wave, pictures.wave_len);
     json_t *body = json_pack("{s:I,s:s,s:o,s:o}", "track", (json_int_t)id, "hash", track.hash, "tags",
                              tags_to_json(&track.tags), "features", features_to_json(&track.features));
     if (work_send(work, WIRE_FEATURES, 0, body, -1) && !work->quit)
         fail(work, id, path, "its analysis is too large to keep");
-    examine_art_free(&art);
+    examine_pictures_free(&pictures);
     track_free(&track);
 }
 

@@ -21,6 +21,7 @@
 #include "root/library/art.h"
 #include "root/library/features.h"
 #include "root/library/tracks.h"
+#include "root/library/waves.h"
 #include "root/work/examine.h"
 
 #define AT_ONCE_MAX  8
@@ -54,6 +55,9 @@ struct block {
     size_t len;
 };
 
+/* The child's answer: the track, or nothing and then the reason why not; cover and waveform may be empty. */
+enum { BLOCK_TRACK, BLOCK_MIME, BLOCK_ART, BLOCK_WAVE, BLOCKS, BLOCK_REASON = BLOCK_MIME };
+
 static int write_all(int fd, const void *bytes, size_t len)
 {
     const uint8_t *p = bytes;
@@ -73,6 +77,16 @@ static int write_block(int fd, const void *bytes, size_t len)
     return write_all(fd, &head, sizeof head) < 0 || write_all(fd, bytes, len) < 0 ? -1 : 0;
 }
 
+static int write_text(int fd, const char *text)
+{
+    return write_block(fd, text ? text : "", text ? strlen(text) : 0);
+}
+
+static int write_bytes(int fd, const uint8_t *bytes, size_t len)
+{
+    return bytes ? write_block(fd, bytes, len) : write_block(fd, "", 0);
+}
+
 /* The child's whole life. */
 static int examine(const struct crate_job *job, int out)
 {
@@ -80,25 +94,19 @@ static int examine(const struct crate_job *job, int out)
     const struct rlimit memory = {CHILD_MEMORY, CHILD_MEMORY};
     if (!WITH_SANITIZER) setrlimit(RLIMIT_AS, &memory);
     struct track track;
-    struct examine_art art = {0};
+    struct examine_pictures pictures = {0};
     char *cause = NULL;
     int fd = open(job->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0) cause_set(&cause, "it can't be opened: %s", strerror(errno));
-    if (fd < 0 || examine_file(fd, job->path, &track, &art, &cause) < 0 ||
-        examine_judge(&track, &cause) < 0) {
-        return write_block(out, "", 0) < 0 || write_block(out, cause, strlen(cause)) < 0 ||
-                       write_block(out, "", 0) < 0
-                   ? 1
-                   : 0;
-    }
+    if (fd < 0 || examine_file(fd, job->path, &track, &pictures, &cause) < 0 ||
+        examine_judge(&track, &cause) < 0)
+        return write_text(out, NULL) < 0 || write_text(out, cause) < 0 || write_text(out, NULL) < 0 ||
+               write_text(out, NULL) < 0;
     track.id = job->id;
     json_t *object = track_to_json(&track);
-    char *text = json_text(object);
-    return write_block(out, text, strlen(text)) < 0 ||
-                   write_block(out, art.mime ? art.mime : "", art.mime ? strlen(art.mime) : 0) < 0 ||
-                   write_block(out, art.bytes ? art.bytes : (const uint8_t *)"", art.bytes ? art.len : 0) < 0
-               ? 1
-               : 0;
+    return write_text(out, json_text(object)) < 0 || write_text(out, pictures.art_mime) < 0 ||
+           write_bytes(out, pictures.art, pictures.art_len) < 0 ||
+           write_bytes(out, pictures.wave, pictures.wave_len) < 0;
 }
 
 static int start(struct child *child, const struct crate_job *job, char **cause)
@@ -136,10 +144,10 @@ static int read_some(struct child *child)
     return child->len > ANSWER_MAX;
 }
 
-static int take_blocks(const struct child *child, struct block out[3])
+static int take_blocks(const struct child *child, struct block out[BLOCKS])
 {
     size_t at = 0;
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < BLOCKS; i++) {
         uint64_t len;
         if (child->len - at < sizeof len) return -1;
         memcpy(&len, child->answer + at, sizeof len);
@@ -152,16 +160,16 @@ static int take_blocks(const struct child *child, struct block out[3])
 }
 
 /* -1 with *cause when the file can't be played; 0 otherwise, with *cause when that could not be kept. */
-static int keep(struct library *library, const struct child *child, const struct block blocks[3],
+static int keep(struct library *library, const struct child *child, const struct block blocks[BLOCKS],
                 char **cause)
 {
-    if (blocks[0].len == 0) {
-        char *reason = xstrndup((const char *)blocks[1].bytes, blocks[1].len);
+    if (blocks[BLOCK_TRACK].len == 0) {
+        char *reason = xstrndup((const char *)blocks[BLOCK_REASON].bytes, blocks[BLOCK_REASON].len);
         cause_set(cause, "%s", reason);
         free(reason);
         return -1;
     }
-    json_t *object = json_parse(blocks[0].bytes, blocks[0].len, ANSWER_MAX, cause);
+    json_t *object = json_parse(blocks[BLOCK_TRACK].bytes, blocks[BLOCK_TRACK].len, ANSWER_MAX, cause);
     if (!object) return -1;
     struct track track;
     track_init(&track);
@@ -176,11 +184,13 @@ static int keep(struct library *library, const struct child *child, const struct
         cause_set(cause, "the database can't be written");
         return 0;
     }
-    if (blocks[2].len) {
-        char *mime = xstrndup((const char *)blocks[1].bytes, blocks[1].len);
-        art_store(library, child->job->id, mime, blocks[2].bytes, blocks[2].len);
+    if (blocks[BLOCK_ART].len) {
+        char *mime = xstrndup((const char *)blocks[BLOCK_MIME].bytes, blocks[BLOCK_MIME].len);
+        art_store(library, child->job->id, mime, blocks[BLOCK_ART].bytes, blocks[BLOCK_ART].len);
         free(mime);
     }
+    if (blocks[BLOCK_WAVE].len)
+        waves_store(library, child->job->id, blocks[BLOCK_WAVE].bytes, blocks[BLOCK_WAVE].len);
     return 0;
 }
 
@@ -189,7 +199,7 @@ static int finish(struct library *library, struct child *child, int late)
 {
     int status = 0;
     char *cause = NULL;
-    struct block blocks[3];
+    struct block blocks[BLOCKS];
     int lost = 1; /* the analysis, rather than the file, may be to blame */
     if (late) kill(child->pid, SIGKILL);
     close(child->fd);

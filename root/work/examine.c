@@ -91,19 +91,20 @@ static void take_tags(struct tags *out, const struct tags *in, const char *path)
     name_tags(out, path);
 }
 
-static void take_art(struct examine_art *out, const struct decoder *decoder)
+static void take_art(struct examine_pictures *out, const struct decoder *decoder)
 {
     const char *mime = NULL;
     size_t len = 0;
     const uint8_t *bytes = decode_art(decoder, &len, &mime);
     if (!bytes || !len) return;
-    out->bytes = xmalloc(len);
-    memcpy(out->bytes, bytes, len);
-    out->len = len;
-    out->mime = xstrdup(mime ? mime : "application/octet-stream");
+    out->art = xmalloc(len);
+    memcpy(out->art, bytes, len);
+    out->art_len = len;
+    out->art_mime = xstrdup(mime ? mime : "application/octet-stream");
 }
 
-static int take_features(struct features *out, struct decoder *decoder, char **cause)
+static int take_features(struct features *out, struct examine_pictures *pictures, struct decoder *decoder,
+                         char **cause)
 {
     struct analysis *analysis = analysis_new();
     float *pcm = xmalloc(READ_SAMPLES * PCM_CHANNELS * sizeof *pcm);
@@ -111,16 +112,17 @@ static int take_features(struct features *out, struct decoder *decoder, char **c
     while ((got = decode_read(decoder, pcm, READ_SAMPLES, cause)) > 0)
         analysis_feed(analysis, pcm, (size_t)got);
     int result = got < 0 ? -1 : analysis_finish(analysis, out, cause);
+    if (!result && pictures) pictures->wave = analysis_wave(analysis, &pictures->wave_len);
     free(pcm);
     analysis_free(analysis);
     return result;
 }
 
-int examine_file(int fd, const char *path, struct track *out, struct examine_art *art, char **cause)
+int examine_file(int fd, const char *path, struct track *out, struct examine_pictures *pictures, char **cause)
 {
     struct decoder *decoder = NULL;
     track_init(out);
-    if (art) *art = (struct examine_art){0};
+    if (pictures) *pictures = (struct examine_pictures){0};
     out->hash = hash_file(fd, cause);
     if (!out->hash) {
         close(fd);
@@ -128,13 +130,13 @@ int examine_file(int fd, const char *path, struct track *out, struct examine_art
     }
     if (decode_open(&decoder, fd, cause)) goto failed;
     take_tags(&out->tags, decode_tags(decoder), path);
-    if (art) take_art(art, decoder);
-    if (take_features(&out->features, decoder, cause)) goto failed;
+    if (pictures) take_art(pictures, decoder);
+    if (take_features(&out->features, pictures, decoder, cause)) goto failed;
     decode_close(decoder);
     return 0;
 failed:
     if (decoder) decode_close(decoder);
-    if (art) examine_art_free(art);
+    if (pictures) examine_pictures_free(pictures);
     track_free(out);
     return -1;
 }
@@ -146,9 +148,10 @@ int examine_judge(const struct track *track, char **cause)
     return cause_set(cause, "it holds less than %d s of music", SHORTEST_S);
 }
 
-void examine_art_free(struct examine_art *art)
+void examine_pictures_free(struct examine_pictures *pictures)
 {
-    free(art->bytes);
-    free(art->mime);
-    *art = (struct examine_art){0};
+    free(pictures->art);
+    free(pictures->art_mime);
+    free(pictures->wave);
+    *pictures = (struct examine_pictures){0};
 }

@@ -22,6 +22,7 @@
 #include "root/library/history.h"
 #include "root/library/library.h"
 #include "root/library/tracks.h"
+#include "root/library/waves.h"
 #include "root/work/store.h"
 #include "root/work/store_jobs.h"
 
@@ -254,6 +255,18 @@ static void on_art_get(struct store *s, uint32_t seq, const json_t *body)
     free(mime);
 }
 
+static void on_wave_get(struct store *s, uint32_t seq, const json_t *body)
+{
+    uint8_t *bytes;
+    size_t len;
+    if (waves_load(s->library, store_body_track(body), &bytes, &len) <= 0) {
+        reply_error(s, seq, "no waveform");
+        return;
+    }
+    work_send_bytes(s->work, WIRE_WAVE_IS, seq, bytes, len);
+    free(bytes);
+}
+
 static void handle(struct store *s, const struct work_message *m)
 {
     switch (m->row->type) {
@@ -271,6 +284,9 @@ static void handle(struct store *s, const struct work_message *m)
         break;
     case WIRE_ART:
         store_on_art(s, m->bytes, m->len);
+        break;
+    case WIRE_WAVE:
+        store_on_wave(s, m->bytes, m->len);
         break;
     case WIRE_FAILED:
         store_on_failed(s, m->body);
@@ -295,6 +311,9 @@ static void handle(struct store *s, const struct work_message *m)
         break;
     case WIRE_ART_GET:
         on_art_get(s, m->seq, m->body);
+        break;
+    case WIRE_WAVE_GET:
+        on_wave_get(s, m->seq, m->body);
         break;
     default:
         break;

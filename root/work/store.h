@@ -49,5 +49,6 @@ void store_on_features(struct store *s, const json_t *body);
 void store_on_failed(struct store *s, const json_t *body);
 void store_on_job_lost(struct store *s, const json_t *body);
 void store_on_art(struct store *s, const uint8_t *bytes, size_t len);
+void store_on_wave(struct store *s, const uint8_t *bytes, size_t len);
 
 #endif

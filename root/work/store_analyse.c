@@ -12,6 +12,8 @@
 #include "common/mem.h"
 #include "root/library/art.h"
 #include "root/library/features.h"
+#include "root/library/waves.h"
+#include "root/analysis/wave.h"
 #include "root/track.h"
 #include "root/work/store_jobs.h"
 
@@ -109,15 +111,29 @@ void store_on_job_lost(struct store *s, const json_t *body)
     jobs_end(s->jobs, id);
 }
 
+static int64_t get_track(const uint8_t bytes[8])
+{
+    uint64_t id = 0;
+    for (int i = 0; i < 8; i++)
+        id |= (uint64_t)bytes[i] << (8 * i);
+    return (int64_t)id;
+}
+
 /* i64 track, mime text, NUL, image */
 void store_on_art(struct store *s, const uint8_t *bytes, size_t len)
 {
-    uint64_t id = 0;
     if (len < 10) return;
-    for (int i = 0; i < 8; i++)
-        id |= (uint64_t)bytes[i] << (8 * i);
+    int64_t id = get_track(bytes);
     const uint8_t *mime = bytes + 8, *nul = memchr(mime, 0, len - 8);
-    if (!nul || nul + 1 == bytes + len || !wanted(s, (int64_t)id)) return;
-    if (art_store(s->library, (int64_t)id, (const char *)mime, nul + 1, (size_t)(bytes + len - nul - 1)))
+    if (!nul || nul + 1 == bytes + len || !wanted(s, id)) return;
+    if (art_store(s->library, id, (const char *)mime, nul + 1, (size_t)(bytes + len - nul - 1)))
         log_debug("store", "track %lld: picture of type %s left out", (long long)id, (const char *)mime);
+}
+
+/* i64 track, waveform */
+void store_on_wave(struct store *s, const uint8_t *bytes, size_t len)
+{
+    if (len < 8 + WAVE_HEAD || memcmp(bytes + 8, "wave", 4)) return;
+    int64_t id = get_track(bytes);
+    if (wanted(s, id)) waves_store(s->library, id, bytes + 8, len - 8);
 }

@@ -3,6 +3,7 @@ import glob
 import json
 import os
 import shutil
+import struct
 import subprocess
 import time
 
@@ -140,3 +141,14 @@ def test_cover_art_is_served(crate, scratch, start):
     assert art.status == 200 and art.headers["Content-Type"] == "image/jpeg"
     with open(picture, "rb") as f:
         assert art.body == f.read()
+    wave = request(root.url, f"/api/tracks/{now['track']}/waveform")
+    assert wave.status == 200 and wave.headers["Content-Type"] == "application/octet-stream"
+    assert "max-age" in wave.headers["Cache-Control"]
+    magic, version, bands, samples, columns = struct.unpack("<4sBBxxII", wave.body[:16])
+    assert (magic, version, bands, samples) == (b"wave", 1, 3, 2205) and len(wave.body) == 16 + 3 * columns
+    assert abs(columns * samples / 44100 - now["segment"]["tracks"][0]["duration_s"]) < 0.1
+    assert max(wave.body[16:]) > 100, "it is no flat line"
+    assert request(root.url, "/api/tracks/999999/waveform").status == 404
+    assert request(root.url, "/api/tracks/999999/waveform?quiet=1").status == 204
+    for wrong in ("/api/tracks/1", "/api/tracks/x/waveform", "/api/tracks/-1/waveform", "/api/tracks/1/waveforms"):
+        assert request(root.url, wrong).status == 404, wrong

@@ -252,6 +252,22 @@ static void plays_and_pictures(void **state)
     assert_memory_equal(store.message.body, "image/png\0PIXELS", 16);
     end_ask(&store, WIRE_ART_GET, json_pack("{s:i}", "track", 77777), WIRE_ERROR);
 
+    /* of a job under way only, and nothing that is no waveform */
+    uint8_t wave[27] = {(uint8_t)a};
+    memcpy(wave + 8, "wave", 4);
+    assert_int_equal(msg_send(store.channel, WIRE_WAVE, 0, wave, sizeof wave, -1), 0);
+    end_ask(&store, WIRE_WAVE_GET, json_pack("{s:I}", "track", (json_int_t)a), WIRE_WAVE_IS);
+    assert_int_equal(store.message.len, sizeof wave - 8);
+    assert_memory_equal(store.message.body, wave + 8, sizeof wave - 8);
+    wave[8] = 'x';
+    wave[9] = 'x';
+    assert_int_equal(msg_send(store.channel, WIRE_WAVE, 0, wave, sizeof wave, -1), 0);
+    end_ask(&store, WIRE_WAVE_GET, json_pack("{s:I}", "track", (json_int_t)a), WIRE_WAVE_IS);
+    assert_memory_equal(store.message.body, "wave", 4);
+    memset(wave, 0x55, 8);
+    assert_int_equal(msg_send(store.channel, WIRE_WAVE, 0, wave, sizeof wave, -1), 0);
+    end_ask(&store, WIRE_WAVE_GET, json_pack("{s:i}", "track", 77777), WIRE_ERROR);
+
     for (int i = 0; i < 3; i++) {
         end_tell(&store, WIRE_AIRED,
                  json_pack("{s:i,s:i,s:s,s:f,s:{s:[{s:i}]}}", "branch", 0, "position", i * 100, "kind",
