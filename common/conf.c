@@ -37,6 +37,11 @@ static void *slot(const struct conf_option *o, void *dest)
     return (char *)dest + o->offset;
 }
 
+static int is_list(const struct conf_option *o)
+{
+    return o->type == CONF_LIST || o->type == CONF_COMMAS;
+}
+
 static void list_clear(struct conf_list *list)
 {
     for (size_t i = 0; i < list->count; i++)
@@ -60,7 +65,7 @@ void conf_free(const struct conf_table *table, void *dest)
             char **text = slot(o, dest);
             free(*text);
             *text = NULL;
-        } else if (o->type == CONF_LIST) {
+        } else if (is_list(o)) {
             list_clear(slot(o, dest));
         }
     }
@@ -163,7 +168,7 @@ static int assign(const struct conf_option *o, void *dest, const char *place, co
     }
     if (o->type == CONF_CHOICE && !choice_known(o->choices, text))
         return cause_set(cause, "%s: \"%s\" is none of %s", place, text, o->choices);
-    if (o->type != CONF_LIST) {
+    if (!is_list(o)) {
         char *why = NULL;
         if (o->check && o->check(text, &why)) {
             cause_set(cause, "%s: \"%s\" %s", place, text, why ? why : "is not allowed");
@@ -176,7 +181,8 @@ static int assign(const struct conf_option *o, void *dest, const char *place, co
         return 0;
     }
     while (*text) {
-        size_t n = split ? strcspn(text, ":") : strlen(text);
+        if (o->type == CONF_COMMAS) text += strspn(text, " ");
+        size_t n = split ? strcspn(text, o->type == CONF_COMMAS ? "," : ":") : strlen(text);
         char *item = xstrndup(text, n), *why = NULL;
         int bad = n && o->check && o->check(item, &why);
         if (bad)
@@ -194,7 +200,7 @@ static int assign(const struct conf_option *o, void *dest, const char *place, co
 /* A source of higher precedence replaces the whole of a list. */
 static void begin_source(const struct conf_option *o, void *dest)
 {
-    if (o->type == CONF_LIST) list_clear(slot(o, dest));
+    if (is_list(o)) list_clear(slot(o, dest));
 }
 
 /* The file */
@@ -249,7 +255,7 @@ static int file_value(void *context, const char *section, const char *name, cons
         return 1;
     }
     int *seen = &f->seen[o - f->table->options];
-    if (*seen && o->type != CONF_LIST) {
+    if (*seen && !is_list(o)) {
         cause_set(&f->cause, "%s:%d: %s: set a second time, first in line %d", f->path, f->line, name, *seen);
         return 1;
     }

@@ -24,6 +24,7 @@ enum conf_type {
     CONF_STRING, /* char *, NULL when unset and without default */
     CONF_LIST,   /* struct conf_list: repeatable, also in the file; there and in the environment one value may
                     hold several, separated by `:` */
+    CONF_COMMAS, /* the same, separated by `,`, for what has colons in it: addresses */
     CONF_CHOICE, /* char *, one of choices ("a|b|c") */
 };
 

@@ -50,7 +50,7 @@ static void limits(const struct conf_option *o, char *out, size_t size)
         snprintf(range, sizeof range, "%.15g to %.15g%s", o->min, o->max, unit);
     else if (o->type == CONF_CHOICE)
         snprintf(range, sizeof range, "%s", o->choices);
-    else if (o->type == CONF_LIST)
+    else if (o->type == CONF_LIST || o->type == CONF_COMMAS)
         snprintf(range, sizeof range, "may be repeated");
     const char *def = o->def && *o->def ? o->def : NULL;
     out[0] = '\0';
@@ -187,6 +187,7 @@ void conf_write_values(const struct conf_table *table, const void *src, FILE *ou
             fprintf(out, "%s%s =%s%s\n", text ? "" : "#", o->name, text ? " " : "", text ? text : "");
             break;
         case CONF_LIST:
+        case CONF_COMMAS:
             for (size_t k = 0; k < list->count; k++)
                 fprintf(out, "%s = %s\n", o->name, list->items[k]);
             if (list->count == 0) fprintf(out, "#%s =\n", o->name);

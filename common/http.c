@@ -80,6 +80,23 @@ void http_server_on_done(struct http_server *s, void (*done)(void *, const char 
     s->done_context = context;
 }
 
+void http_server_on_answer(struct http_server *s, void (*answer)(void *, const struct access_line *),
+                           void *context)
+{
+    s->answer = answer;
+    s->answer_context = context;
+}
+
+void http_server_trust(struct http_server *s, const struct net_list *trusted)
+{
+    s->trusted = trusted && trusted->count ? trusted : NULL;
+}
+
+const struct http_counts *http_server_counts(const struct http_server *s)
+{
+    return &s->counts;
+}
+
 void http_server_count(struct http_server *s, const char *route, int status)
 {
     if (s->done) s->done(s->done_context, route ? route : "", status);
@@ -166,7 +183,7 @@ void http_server_dispatch(struct http_request *r)
     void *context = NULL;
     const struct http_route *any, *found = route_find(s, r->path, r->method, &allow, &any, &context);
     r->route = found ? found : any;
-    if (r->conn->over_limit) {
+    if (r->conn->over_limit && !(found && (found->methods & HTTP_RESERVED))) {
         http_add_header(r, "Retry-After", "5");
         http_reply_error(r, 503, "too many connections");
     } else if (found) {

@@ -4,8 +4,14 @@
  * headers, body bytes, an absolute deadline for the header and one for the body (a slow sender can't hold a
  * connection), idle time, connections in all. A request that breaks them gets 400, 408, 413, 414, 431, 501
  * or 505 and the connection ends. Header names that end in space are refused, since llhttp lets them pass.
- * A stream's socket leaves the server: http_detach gives the bare descriptor, whose header the handler
- * writes itself; from then on it belongs to the fan-out or the link.
+ * A stream's socket leaves the server: http_detach gives the bare descriptor (and http_take_tls what stands
+ * between it and the wire), whose header the handler writes itself; from then on it belongs to the fan-out or
+ * the link.
+ *
+ * Room is reserved: beyond limits.connections, and with descriptors that are nearly used up, only routes
+ * marked HTTP_RESERVED are served (the operator's and the relays'), anybody else is told 503. Peers on the
+ * trusted list may say for whom they ask (common/proxy.h); everything here that tells a peer's address means
+ * that one then.
  *
  * Everything runs on the event base's thread and nothing blocks. */
 #ifndef FOREVER_COMMON_HTTP_H
@@ -13,8 +19,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "common/access.h"
+#include "common/net.h"
+
 struct event_base;
 struct evbuffer;
+struct tls;
+struct tls_conn;
 struct http_server;
 struct http_request;
 
@@ -25,9 +36,13 @@ struct http_limits {      /* 0 takes the default in brackets */
     int body_ms;          /* [20 s] */
     int idle_ms;          /* [30 s] between requests */
     unsigned connections; /* [4096] not yet detached; beyond it 503 and close */
+    int descriptors; /* [no limit] a connection whose descriptor's number is this or higher is as one beyond
+                        `connections`: the numbers above are kept for reserved routes and other work */
 };
 
 enum { HTTP_GET = 1, HTTP_HEAD = 2, HTTP_POST = 4, HTTP_OPTIONS = 8, HTTP_PUT = 16, HTTP_DELETE = 32 };
+#define HTTP_RESERVED                                                                                        \
+    0x100 /* with the methods of a route: also served when connections or descriptors run out */
 
 struct http_route {
     unsigned methods; /* GET implies HEAD (same headers, no body) unless HEAD is handled too; OPTIONS is
@@ -50,6 +65,11 @@ void http_server_free(struct http_server *server);
 /* Listens; port 0 takes a free one. Sets *port_out (may be NULL). host "" is all addresses, IPv6 and IPv4.
  * 0, or -1 with an owned *cause. */
 int http_server_listen(struct http_server *server, const char *host, int port, int *port_out, char **cause);
+/* The same with TLS, which is borrowed; NULL: without. */
+int http_server_listen_tls(struct http_server *server, struct tls *tls, const char *host, int port,
+                           int *port_out, char **cause);
+/* Peers that may say for whom they ask; borrowed. */
+void http_server_trust(struct http_server *server, const struct net_list *trusted);
 /* Listening sockets are left to the caller's new process or closed; established requests go on. */
 void http_server_stop(struct http_server *server);
 unsigned http_server_connections(const struct http_server *server);
@@ -57,6 +77,20 @@ unsigned http_server_connections(const struct http_server *server);
  * and the status. */
 void http_server_on_done(struct http_server *server,
                          void (*done)(void *context, const char *route, int status), void *context);
+
+/* Called for each answer, with a line for the access log (without a mount and a reason). */
+void http_server_on_answer(struct http_server *server,
+                           void (*answer)(void *context, const struct access_line *line), void *context);
+
+struct http_counts { /* since the start */
+    uint64_t accepted, accepted_tls;
+    uint64_t over_connections, over_descriptors; /* connections that only reserved routes were open to */
+    uint64_t shed;                               /* closed unheard: not even for a 503 was there room */
+    uint64_t late;                               /* header or body took too long */
+    uint64_t handshakes, handshakes_failed, handshakes_late;
+    uint64_t proxy_headers, proxy_broken;
+};
+const struct http_counts *http_server_counts(const struct http_server *server);
 
 /* The request, valid until it is answered, detached or cancelled. Strings are owned by it. */
 unsigned http_method(const struct http_request *request);
@@ -68,7 +102,13 @@ const char *http_header(const struct http_request *request, const char *name); /
 const void *http_body(const struct http_request *request, size_t *len);
 int http_minor(const struct http_request *request);        /* 0 or 1 of HTTP/1.x */
 const char *http_peer(const struct http_request *request); /* numeric address */
+const struct net_addr *http_peer_addr(const struct http_request *request);
+/* 1 when it comes from this machine itself, not through a proxy. */
 int http_peer_is_loopback(const struct http_request *request);
+/* 1 when it was asked over TLS, here or at a trusted proxy. */
+int http_secure(const struct http_request *request);
+/* The request's part of a line for the access log; strings are the request's. */
+void http_access_line(const struct http_request *request, struct access_line *line);
 
 /* Extra headers of the answer, before http_reply. Values with CR or LF are refused (-1). */
 int http_add_header(struct http_request *request, const char *name, const char *value);
@@ -81,6 +121,9 @@ void http_reply_buffer(struct http_request *request, int status, const char *typ
 /* An error as JSON {"error": text}. */
 void http_reply_error(struct http_request *request, int status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+/* A header that the handler wrote itself, whole and without a body, as a HEAD of a stream gets it; the
+ * connection ends. len bytes are copied. */
+void http_reply_raw(struct http_request *request, int status, const void *header, size_t len);
 /* A handler that answers later says so; cancelled is called (once) when the client goes away first, after
  * which the request must not be touched. */
 void http_defer(struct http_request *request, void (*cancelled)(void *context), void *context);
@@ -88,6 +131,9 @@ void http_defer(struct http_request *request, void (*cancelled)(void *context), 
 /* Ends HTTP on this connection and hands its socket out: non-blocking, TCP_NODELAY set, nothing written yet.
  * Pipelined bytes are dropped. The request is given up (copy what you need before). -1 never happens. */
 int http_detach(struct http_request *request);
+/* Before http_detach: what its bytes must go through, from then on the caller's; NULL on a plain connection.
+ * One that is not taken ends with the request, and its socket is of use for a reset only. */
+struct tls_conn *http_take_tls(struct http_request *request);
 const char *http_status_text(int status);
 /* "Date: ...\r\nServer: ...\r\n" for handlers that write their own header. Static storage, one second's. */
 const char *http_common_headers(const struct http_server *server);

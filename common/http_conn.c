@@ -4,13 +4,15 @@
  * deadline is absolute: it is set when the state begins, and no byte that trickles in moves it. */
 #include "common/http_internal.h"
 
-#include <arpa/inet.h>
+#include <event2/bufferevent_ssl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+#include "common/tls.h"
 
 #define OVER_LIMIT_MS     1000 /* what a connection beyond the limit gets to say what it wants */
 #define LINGER_MS         2000
@@ -24,25 +26,6 @@ static void deadline(struct http_conn *c, int64_t ms)
     evtimer_add(&c->deadline, &t);
 }
 
-static void set_peer(struct http_conn *c, const struct sockaddr *address)
-{
-    const void *bytes = NULL;
-    int family = address->sa_family;
-    if (family == AF_INET) {
-        bytes = &((const struct sockaddr_in *)address)->sin_addr;
-    } else if (family == AF_INET6) {
-        const struct in6_addr *six = &((const struct sockaddr_in6 *)address)->sin6_addr;
-        bytes = six;
-        c->loopback = IN6_IS_ADDR_LOOPBACK(six);
-        if (IN6_IS_ADDR_V4MAPPED(six)) { /* IPv4 on a dual-stack socket */
-            family = AF_INET;
-            bytes = &six->s6_addr[12];
-        }
-    }
-    if (!bytes || !inet_ntop(family, bytes, c->peer, sizeof c->peer)) strcpy(c->peer, "unknown");
-    if (bytes && family == AF_INET) c->loopback = *(const unsigned char *)bytes == 127;
-}
-
 static void free_now(struct http_conn *c)
 {
     struct http_request *r = c->request;
@@ -53,7 +36,11 @@ static void free_now(struct http_conn *c)
     }
     http_request_free(c->request);
     event_del(&c->deadline);
-    bufferevent_free(c->bev);
+    if (c->preface) event_free(c->preface);
+    if (c->bev) bufferevent_free(c->bev);
+    tls_conn_free(c->tls_conn,
+                  c->state == HTTP_CONN_DETACHED); /* not asked for anything by a freed bufferevent */
+    if (c->fd >= 0) close(c->fd);
     TAILQ_REMOVE(&c->server->conns, c, entry);
     c->server->conn_count--;
     free(c);
@@ -80,7 +67,8 @@ static void refuse(struct http_conn *c, int status, const char *why)
 static void linger(struct http_conn *c)
 {
     c->state = HTTP_CONN_LINGER;
-    shutdown(bufferevent_getfd(c->bev), SHUT_WR);
+    if (c->tls_conn) tls_conn_shutdown(c->tls_conn);
+    shutdown(c->fd, SHUT_WR);
     deadline(c, LINGER_MS);
 }
 
@@ -227,6 +215,12 @@ static void on_event(struct bufferevent *bev, short what, void *context)
 {
     (void)bev;
     struct http_conn *c = context;
+    if (what & BEV_EVENT_CONNECTED) {
+        c->server->counts.handshakes++;
+        return;
+    }
+    if (c->tls_conn && (what & BEV_EVENT_ERROR) && !tls_conn_established(c->tls_conn))
+        c->server->counts.handshakes_failed++;
     if (what & BEV_EVENT_EOF) c->eof = 1;
     if ((what & BEV_EVENT_ERROR) || c->state == HTTP_CONN_ANSWER) {
         http_conn_free(c);
@@ -241,6 +235,9 @@ static void on_deadline(evutil_socket_t fd, short what, void *context)
     (void)fd;
     (void)what;
     struct http_conn *c = context;
+    c->server->counts.late += c->state == HTTP_CONN_HEAD || c->state == HTTP_CONN_BODY;
+    if (c->tls && c->state <= HTTP_CONN_IDLE && (!c->tls_conn || !tls_conn_established(c->tls_conn)))
+        c->server->counts.handshakes_late++;
     if (c->state == HTTP_CONN_HEAD)
         refuse(c, 408, "the header took too long");
     else if (c->state == HTTP_CONN_BODY)
@@ -249,42 +246,91 @@ static void on_deadline(evutil_socket_t fd, short what, void *context)
         http_conn_free(c);
 }
 
-void http_conn_accept(struct http_server *s, int fd, const struct sockaddr *address)
+void http_conn_shed(struct http_server *s, int fd, int plain)
+{
+    static const char answer[] = "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nContent-Length: 0\r\n"
+                                 "Connection: close\r\n\r\n";
+    char said[1024];
+    s->counts.shed++;
+    if (plain && send(fd, answer, sizeof answer - 1, MSG_NOSIGNAL | MSG_DONTWAIT) > 0) {
+        shutdown(fd, SHUT_WR);
+        while (recv(fd, said, sizeof said, MSG_DONTWAIT) >
+               0) { /* unread bytes would turn the end into a reset */
+        }
+    }
+    close(fd);
+}
+
+void http_conn_begin(struct http_conn *c)
+{
+    struct http_server *s = c->server;
+    c->state = HTTP_CONN_IDLE;
+    if (c->tls) {
+        c->tls_conn = tls_conn_new(c->tls, c->fd);
+        if (c->tls_conn)
+            c->bev = bufferevent_openssl_socket_new(s->base, c->fd, tls_conn_ssl(c->tls_conn),
+                                                    BUFFEREVENT_SSL_ACCEPTING, BEV_OPT_DEFER_CALLBACKS);
+    } else {
+        c->bev = bufferevent_socket_new(s->base, c->fd, 0);
+    }
+    if (!c->bev) {
+        http_conn_free(c);
+        return;
+    }
+    bufferevent_setcb(c->bev, on_read, on_write, on_event, c);
+    size_t high = s->limits.header_bytes > READ_BUFFER_BYTES ? s->limits.header_bytes : READ_BUFFER_BYTES;
+    bufferevent_setwatermark(c->bev, EV_READ, 0, high);
+    bufferevent_enable(c->bev, EV_READ | EV_WRITE);
+}
+
+void http_conn_accept(struct http_server *s, struct tls *tls, int fd, const struct sockaddr *address)
 {
     unsigned spare = s->limits.connections / 8 + 16; /* are told so instead of just cut off */
+    int scarce = s->limits.descriptors && fd >= s->limits.descriptors,
+        many = s->conn_count >= s->limits.connections;
     struct http_conn *c = s->conn_count < s->limits.connections + spare ? calloc(1, sizeof *c) : NULL;
-    struct bufferevent *bev = c ? bufferevent_socket_new(s->base, fd, BEV_OPT_CLOSE_ON_FREE) : NULL;
-    if (!bev) {
-        close(fd);
-        free(c);
+    if (!c) {
+        http_conn_shed(s, fd, !tls);
         return;
     }
     int on = 1;
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     c->server = s;
-    c->bev = bev;
-    c->over_limit = s->conn_count >= s->limits.connections;
-    set_peer(c, address);
+    c->fd = fd;
+    c->tls = tls;
+    c->over_limit = scarce || many;
+    s->counts.accepted++;
+    s->counts.accepted_tls += tls != NULL;
+    s->counts.over_connections += many;
+    s->counts.over_descriptors += scarce && !many;
+    net_addr_of(address, &c->peer);
+    c->loopback = net_addr_is_loopback(&c->peer);
+    c->trusted = s->trusted && net_list_has(s->trusted, &c->peer);
     evtimer_assign(&c->deadline, s->base, on_deadline, c);
     TAILQ_INSERT_TAIL(&s->conns, c, entry);
     s->conn_count++;
-    bufferevent_setcb(bev, on_read, on_write, on_event, c);
-    size_t high = s->limits.header_bytes > READ_BUFFER_BYTES ? s->limits.header_bytes : READ_BUFFER_BYTES;
-    bufferevent_setwatermark(bev, EV_READ, 0, high);
-    bufferevent_enable(bev, EV_READ | EV_WRITE);
     deadline(c, c->over_limit ? OVER_LIMIT_MS : s->limits.header_ms);
+    if (!c->trusted || http_preface_start(c)) http_conn_begin(c);
+}
+
+struct tls_conn *http_take_tls(struct http_request *r)
+{
+    struct tls_conn *tls = r->conn->tls_conn;
+    if (tls) tls_conn_settle(tls);
+    r->conn->tls_conn = NULL;
+    return tls;
 }
 
 int http_detach(struct http_request *r)
 {
     struct http_conn *c = r->conn;
     struct evbuffer *output = bufferevent_get_output(c->bev);
-    int fd = bufferevent_getfd(c->bev);
+    int fd = c->fd;
     bufferevent_disable(c->bev, EV_READ | EV_WRITE);
     /* at most an interim 100 lies here */
-    while (evbuffer_get_length(output) && evbuffer_write(output, fd) > 0) {
+    while (!c->tls && evbuffer_get_length(output) && evbuffer_write(output, fd) > 0) {
     }
-    bufferevent_setfd(c->bev, -1);
+    c->fd = -1;
     const char *route = r->route ? r->route->path : NULL;
     http_request_free(r);
     c->state = HTTP_CONN_DETACHED;

@@ -1,5 +1,6 @@
 /* http_internal: what the files of the HTTP server share: http.c (listening, routes, dispatch),
- * http_conn.c (a connection's life), http_request.c (reading a request), http_reply.c (answers).
+ * http_listen.c, http_preface.c and http_conn.c (a connection's life), http_peer.c, http_request.c (reading a
+ * request), http_reply.c (answers).
  *
  * One request at a time lives on a connection: the next pipelined one is read only when the answer before
  * it has been written out, so output is bounded by one answer and a detached socket has nothing pending. */
@@ -15,8 +16,9 @@
 #include "common/http_parse.h"
 
 enum http_state {
-    HTTP_CONN_IDLE, /* waits for the first byte of a request */
-    HTTP_CONN_HEAD, /* some of a header is in */
+    HTTP_CONN_PREFACE, /* a trusted peer may first say for whom it speaks; there is no bufferevent yet */
+    HTTP_CONN_IDLE,    /* waits for the first byte of a request */
+    HTTP_CONN_HEAD,    /* some of a header is in */
     HTTP_CONN_BODY,
     HTTP_CONN_ANSWER,  /* a handler has it */
     HTTP_CONN_WRITE,   /* the answer goes out */
@@ -31,16 +33,21 @@ struct http_conn {
     TAILQ_ENTRY(http_conn) entry;
     struct http_server *server;
     struct bufferevent *bev;
+    int fd;
+    struct tls *tls;           /* what its address presents; NULL: plain */
+    struct tls_conn *tls_conn; /* once there is a bufferevent */
+    struct event *preface;
+    ssize_t preface_seen; /* bytes of a part of a PROXY header */
     struct event deadline;
     enum http_state state;
     struct http_scan scan;
     struct http_request *request;
     unsigned depth;
     unsigned served;
-    int loopback, over_limit;
+    int loopback, over_limit, trusted;
     int eof, close_after, linger_after, dead;
     size_t lingered_bytes;
-    char peer[64];
+    struct net_addr peer;
 };
 
 struct http_request {
@@ -48,7 +55,12 @@ struct http_request {
     struct http_parser *parser;
     const struct http_head *head;
     unsigned method;
-    char *path; /* decoded */
+    struct net_addr peer;
+    char peer_text[NET_TEXT_MAX];
+    int loopback, secure;
+    int64_t began_ns;
+    const char *target; /* as it was sent, without query */
+    char *path;         /* decoded */
     const char *query;
     const struct http_route *route; /* NULL when none matched */
     struct evbuffer *headers;       /* extra ones of the answer; NULL until needed */
@@ -72,6 +84,10 @@ struct http_server {
     struct http_listen *listens; /* a list; http_listen.c */
     TAILQ_HEAD(, http_conn) conns;
     unsigned conn_count;
+    const struct net_list *trusted; /* NULL: nobody */
+    struct http_counts counts;
+    void (*answer)(void *context, const struct access_line *line);
+    void *answer_context;
     int stopped;
     void (*done)(void *context, const char *route, int status);
     void *done_context;
@@ -80,11 +96,23 @@ struct http_server {
 };
 
 /* http_conn.c */
-void http_conn_accept(struct http_server *server, int fd, const struct sockaddr *address);
+void http_conn_accept(struct http_server *server, struct tls *tls, int fd, const struct sockaddr *address);
+/* Tells a plain connection for which there is no room so, as far as its socket takes it, and closes it. */
+void http_conn_shed(struct http_server *server, int fd, int plain);
 void http_conn_free(struct http_conn *conn);
 void http_conn_answered(struct http_conn *conn); /* an answer lies in the output, the request is gone */
 /* Closes what only waits for a next request (the server stops). */
 void http_conn_close_idle(struct http_conn *conn);
+
+/* http_preface.c */
+/* Waits for what a trusted peer may send in front of all else; http_conn_begin follows, or the end. 0 or -1.
+ */
+int http_preface_start(struct http_conn *conn);
+void http_conn_begin(struct http_conn *conn);
+
+/* http_peer.c */
+/* Who asks, by what trusted proxies say. */
+void http_request_set_peer(struct http_request *request);
 
 /* http_request.c */
 /* From a complete header of len bytes at the front of input. 0, or the status to refuse it with. */

@@ -5,7 +5,7 @@
  *
  * When descriptors run out, accept fails and the socket stays readable: a loop that just tries again spins,
  * and clients hang. A descriptor kept in reserve is given up to take the waiting connections in and close
- * them (they learn at once, and may go elsewhere), and then the socket rests for a moment. */
+ * them (they are told 503 and learn at once), and then the socket rests for a moment. */
 #include "common/http_internal.h"
 
 #include <errno.h>
@@ -32,6 +32,7 @@
 struct http_listen {
     struct http_listen *next;
     struct http_server *server;
+    struct tls *tls;
     struct evconnlistener *listener;
     struct event *rest;
     int reserve, taken; /* of the present lot */
@@ -57,7 +58,7 @@ static void on_accept(struct evconnlistener *listener, evutil_socket_t fd, struc
     (void)listener;
     (void)len;
     struct http_listen *l = context;
-    http_conn_accept(l->server, fd, address);
+    http_conn_accept(l->server, l->tls, fd, address);
     if (++l->taken >= LOT) pause_for(l, 0); /* on with it in the next turn of the loop */
 }
 
@@ -80,7 +81,7 @@ static void on_accept_error(struct evconnlistener *listener, void *context)
         for (int fd; shed < SHED_MAX &&
                      (fd = accept4(evconnlistener_get_fd(listener), NULL, NULL, SOCK_CLOEXEC)) >= 0;
              shed++)
-            close(fd);
+            http_conn_shed(l->server, fd, !l->tls);
         l->reserve = reserve_open();
     }
     if (last_logged_ns == 0 || clock_boot_ns() - last_logged_ns > LOG_EVERY_NS) {
@@ -120,10 +121,11 @@ static int listen_socket(const struct sockaddr *address, socklen_t len, int dual
     return fd;
 }
 
-static int add(struct http_server *s, int fd)
+static int add(struct http_server *s, struct tls *tls, int fd)
 {
     struct http_listen *l = xcalloc(1, sizeof *l);
     l->server = s;
+    l->tls = tls;
     l->listener =
         evconnlistener_new(s->base, on_accept, l, LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC, 0, fd);
     if (!l->listener) {
@@ -139,7 +141,7 @@ static int add(struct http_server *s, int fd)
     return 0;
 }
 
-static int listen_any(struct http_server *s, int port, int *bound)
+static int listen_any(struct http_server *s, struct tls *tls, int port, int *bound)
 {
     struct sockaddr_in6 six = {.sin6_family = AF_INET6, .sin6_port = htons((uint16_t)port)};
     struct sockaddr_in four = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
@@ -148,14 +150,15 @@ static int listen_any(struct http_server *s, int port, int *bound)
         fd = listen_socket((struct sockaddr *)&four, sizeof four, 0);
     if (fd < 0) return -1;
     *bound = port_of(fd);
-    return add(s, fd);
+    return add(s, tls, fd);
 }
 
-int http_server_listen(struct http_server *s, const char *host, int port, int *port_out, char **cause)
+int http_server_listen_tls(struct http_server *s, struct tls *tls, const char *host, int port, int *port_out,
+                           char **cause)
 {
     int bound = port, taken = 0, error = 0;
     if (!*host) {
-        if (listen_any(s, port, &bound))
+        if (listen_any(s, tls, port, &bound))
             return cause_set(cause, "listen on port %d: %s", port, strerror(errno));
         if (port_out) *port_out = bound;
         return 0;
@@ -169,7 +172,7 @@ int http_server_listen(struct http_server *s, const char *host, int port, int *p
         if (a->ai_family == AF_INET) ((struct sockaddr_in *)a->ai_addr)->sin_port = htons((uint16_t)bound);
         if (a->ai_family == AF_INET6) ((struct sockaddr_in6 *)a->ai_addr)->sin6_port = htons((uint16_t)bound);
         int fd = listen_socket(a->ai_addr, a->ai_addrlen, 0);
-        if (fd < 0 || (bound = port_of(fd), add(s, fd)))
+        if (fd < 0 || (bound = port_of(fd), add(s, tls, fd)))
             error = errno;
         else
             taken++;
@@ -178,6 +181,11 @@ int http_server_listen(struct http_server *s, const char *host, int port, int *p
     if (!taken) return cause_set(cause, "listen on %s port %d: %s", host, port, strerror(error));
     if (port_out) *port_out = bound;
     return 0;
+}
+
+int http_server_listen(struct http_server *s, const char *host, int port, int *port_out, char **cause)
+{
+    return http_server_listen_tls(s, NULL, host, port, port_out, cause);
 }
 
 void http_listen_stop(struct http_server *s)

@@ -94,10 +94,17 @@ static void put_head(struct http_conn *c, struct evbuffer *out, int minor, int s
     if (status != 204 && status != 304) evbuffer_add_printf(out, "Content-Length: %zu\r\n", len);
 }
 
-static void finish(struct http_request *r, int status)
+static void finish(struct http_request *r, int status, size_t bytes)
 {
     struct http_conn *c = r->conn;
     const char *route = r->route ? r->route->path : NULL;
+    if (c->server->answer) {
+        struct access_line line;
+        http_access_line(r, &line);
+        line.status = status;
+        line.bytes = bytes;
+        c->server->answer(c->server->answer_context, &line);
+    }
     http_request_free(r);
     http_server_count(c->server, route, status);
     http_conn_answered(c);
@@ -117,13 +124,19 @@ void http_reply_buffer(struct http_request *r, int status, const char *type, str
     else if (r->head->minor == 0)
         evbuffer_add_printf(out, "Connection: keep-alive\r\n");
     evbuffer_add(out, "\r\n", 2);
-    if (body) {
-        if (r->method != HTTP_HEAD && status != 204 && status != 304)
-            evbuffer_add_buffer(out, body);
-        else
-            evbuffer_drain(body, len);
-    }
-    finish(r, status);
+    int sent = body && r->method != HTTP_HEAD && status != 204 && status != 304;
+    if (sent)
+        evbuffer_add_buffer(out, body);
+    else if (body)
+        evbuffer_drain(body, len);
+    finish(r, status, sent ? len : 0);
+}
+
+void http_reply_raw(struct http_request *r, int status, const void *header, size_t len)
+{
+    r->conn->close_after = 1;
+    evbuffer_add(bufferevent_get_output(r->conn->bev), header, len);
+    finish(r, status, 0);
 }
 
 void http_reply(struct http_request *r, int status, const char *type, const void *body, size_t len)
@@ -179,6 +192,11 @@ void http_reply_refusal(struct http_conn *c, int status, const char *why)
     put_head(c, out, 1, status, "application/json", strlen(text));
     evbuffer_add_printf(out, "%sConnection: close\r\n\r\n%s", status == 503 ? "Retry-After: 5\r\n" : "",
                         text);
+    if (c->server->answer) {
+        const struct access_line line = {
+            .peer = c->peer, .status = status, .bytes = strlen(text), .minor = 1};
+        c->server->answer(c->server->answer_context, &line);
+    }
     free(text);
     http_server_count(c->server, NULL, status);
     http_conn_answered(c);

@@ -4,6 +4,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "common/clock.h"
+
 static const struct {
     const char *name;
     unsigned bit;
@@ -26,6 +28,7 @@ static int read_target(struct http_request *r, char *target, const char **why)
     char *query = strchr(target, '?');
     if (query) *query++ = '\0';
     r->query = query ? query : "";
+    r->target = *target ? target : "/";
     r->path = strdup(*target ? target : "/");
     if (!r->path) return 503;
     return http_path_decode(r->path) ? 400 : 0;
@@ -58,6 +61,8 @@ int http_request_read(struct http_conn *conn, struct evbuffer *input, size_t len
         http_request_free(r);
         return status;
     }
+    http_request_set_peer(r);
+    r->began_ns = clock_boot_ns();
     conn->request = r;
     return 0;
 }
@@ -117,16 +122,6 @@ const void *http_body(const struct http_request *r, size_t *len)
 int http_minor(const struct http_request *r)
 {
     return r->head->minor;
-}
-
-const char *http_peer(const struct http_request *r)
-{
-    return r->conn->peer;
-}
-
-int http_peer_is_loopback(const struct http_request *r)
-{
-    return r->conn->loopback;
 }
 
 struct http_server *http_request_server(const struct http_request *r)

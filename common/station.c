@@ -14,7 +14,7 @@
 
 #define LOCATION_MAX  1024
 #define TAIL_SLACK_S  2
-#define RETRY_AFTER_S "10"
+#define RETRY_AFTER_S 10
 
 uint64_t station_air(const struct station *s)
 {
@@ -94,11 +94,43 @@ static int correct(struct station *s, struct http_request *r)
     return 1;
 }
 
+static void refuse(struct http_request *r, int status, unsigned retry_s, const char *why)
+{
+    char text[16];
+    snprintf(text, sizeof text, "%u", retry_s);
+    http_add_header(r, "Retry-After", text);
+    http_add_header(r, "Cache-Control", "no-store");
+    http_add_header(r, "Access-Control-Expose-Headers", STATION_EXPOSED);
+    http_reply_error(r, status, "%s", why);
+}
+
 void station_turn_away(struct http_request *r, const char *why)
 {
-    http_add_header(r, "Retry-After", RETRY_AFTER_S);
-    http_add_header(r, "Cache-Control", "no-store");
-    http_reply_error(r, 503, "%s", why);
+    refuse(r, 503, RETRY_AFTER_S, why);
+}
+
+enum limits_verdict station_room(const struct station *s, const struct http_request *r)
+{
+    if (!s->conf.gate) return LIMITS_OK;
+    return gate_judge(s->conf.gate, s->mount, ring_kbps(s->ring), r, station_spare(s, r));
+}
+
+void station_refuse(const struct station *s, struct http_request *r, enum limits_verdict verdict)
+{
+    int personal = limits_is_personal(verdict), status = personal ? 429 : 503;
+    const char *why = verdict == LIMITS_OTHER ? "no listener is taken now"
+                      : personal              ? "too many listeners from this address"
+                                              : "no room for another listener";
+    unsigned retry_s = RETRY_AFTER_S;
+    if (s->conf.gate && http_method(r) != HTTP_HEAD)
+        status = gate_refuse(s->conf.gate, verdict, why, &retry_s);
+    refuse(r, status, retry_s, why);
+}
+
+void station_refuse_full(const struct station *s, struct http_request *r)
+{
+    enum limits_verdict room = station_room(s, r);
+    station_refuse(s, r, s->conf.gate && room == LIMITS_OK ? LIMITS_OTHER : room);
 }
 
 /* A 503 ends the playing for good, a broken connection is tried again: so who resumes, and may be served
@@ -130,7 +162,7 @@ static int decide_stream(struct station *s, struct http_request *r)
         send_on(s, r, location);
         return 1;
     case STATION_FULL:
-        station_turn_away(r, "no room for another listener");
+        station_refuse_full(s, r);
         return 1;
     case STATION_WAIT:
         return 0;
@@ -323,6 +355,7 @@ struct station *station_new(struct event_base *base, struct http_server *http, s
     s->timeout = evtimer_new(base, on_timeout, s);
     s->mount = conf->mount ? conf->mount : "stream";
     s->routes = routes_of(s->mount);
+    if (conf->gate) fanout_on_ended(fanout, gate_on_ended, conf->gate);
     LIST_INIT(&s->further);
     http_server_routes(http, s->routes, MOUNT_ROUTES, s);
     if (conf->main)

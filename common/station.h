@@ -10,6 +10,7 @@
 #include <jansson.h>
 
 #include "common/fanout.h"
+#include "common/gate.h"
 #include "common/http.h"
 #include "common/ring.h"
 
@@ -19,7 +20,7 @@ enum station_verdict {
     STATION_SERVE,
     STATION_REDIRECT, /* 302 to `location` (the main mount's stream, absolute, without query), query kept; not
                          when station_hops says STATION_HOPS_MAX, and to an address of the request's scheme */
-    STATION_FULL,     /* 503 with Retry-After */
+    STATION_FULL,     /* 503 with Retry-After, or 429 when station_room says that it is the address's doing */
     STATION_WAIT, /* nothing to play yet: the answer is deferred (a relay waking up, a root that has no music
                      yet) and admission is asked again at station_wake, until wait_ms is over: then 503 */
 };
@@ -39,6 +40,7 @@ struct station_conf {
     struct station_identity identity; /* strings borrowed, like the rest */
     const char *public_url;           /* absolute, without trailing slash; NULL: from the Host header */
     const char *mount;                /* NULL: "stream" */
+    struct gate *gate;    /* seats and the access log; outlives the fan-out; NULL: whoever is admitted sits */
     struct station *main; /* outlives this one, which is a further mount; NULL: this is the main one */
     int wait_ms;
     /* Called for each GET and HEAD of the stream and for /api/listen. location: at least 1024 bytes. */
@@ -75,11 +77,8 @@ uint64_t station_peak(const struct station *station);
 #define STATION_HOPS_MAX 2 /* one, and one more from a relay that is full or drains */
 /* How often this request was sent on from node to node already. */
 int station_hops(const struct http_request *request);
-/* 1 when it was asked over TLS, here or at a proxy on this machine. */
-int station_secure(const struct http_request *request);
-/* How many listeners above its limit a node takes for this request: some, when it resumes one that still
- * seems to listen here (its old connection is dead and not noticed yet); else 0. */
-unsigned station_spare(const struct station *station, const struct http_request *request);
+/* What the limits say to a listener with this request: the reason for a STATION_FULL, or LIMITS_OK. */
+enum limits_verdict station_room(const struct station *station, const struct http_request *request);
 /* True for agents known not to follow a 302. */
 int station_agent_stays(const char *user_agent);
 /* {"artist","title","text"} at a position, borrowed from the ring's mark; NULL when there is none. */

@@ -64,6 +64,12 @@ uint64_t station_frames(double seconds);
 void station_request_ask(const struct http_request *request, struct station_ask *ask);
 /* The byte of the endless stream that an answer made now begins with. */
 uint64_t station_first_byte(const struct station *station, const struct station_ask *ask);
+/* As many more listeners than there are places may sit: some, for one that resumes and still seems to listen
+ * here (its old connection is dead and not noticed yet); else 0. */
+unsigned station_spare(const struct station *station, const struct http_request *request);
+/* Answers with why there is no room; _full finds that out by itself. */
+void station_refuse(const struct station *station, struct http_request *request, enum limits_verdict verdict);
+void station_refuse_full(const struct station *station, struct http_request *request);
 /* Answers a GET or HEAD of the stream with it. */
 void station_serve(struct station *station, struct http_request *request);
 

@@ -2,7 +2,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <time.h>
 
 #include "common/clock.h"
@@ -14,19 +13,12 @@
 #define ADDRESSES_MAX 6
 #define LOCATION_MAX  1024
 
-int station_secure(const struct http_request *r)
-{
-    /* a proxy on this machine may say that it was asked over TLS */
-    const char *scheme = http_peer_is_loopback(r) ? http_header(r, "X-Forwarded-Proto") : NULL;
-    return scheme && !strcasecmp(scheme, "https");
-}
-
 char *station_url(const struct station *s, const struct http_request *r, const char *path)
 {
     if (s->conf.public_url) return xasprintf("%s%s", s->conf.public_url, path);
     const char *host = http_header(r, "Host");
     if (!host || !*host) return xstrdup(path);
-    return xasprintf("%s://%s%s", station_secure(r) ? "https" : "http", host, path);
+    return xasprintf("%s://%s%s", http_secure(r) ? "https" : "http", host, path);
 }
 
 char *station_stream_url(const struct station *s, const struct http_request *r)
@@ -65,7 +57,7 @@ static size_t addresses(const struct station *s, const struct http_request *r, c
     size_t n = 0;
     urls[n++] = station_stream_url(s, r);
     while (s->conf.elsewhere && n < ADDRESSES_MAX &&
-           !s->conf.elsewhere(s->conf.context, station_secure(r), n - 1, location, sizeof location))
+           !s->conf.elsewhere(s->conf.context, http_secure(r), n - 1, location, sizeof location))
         urls[n++] = station_elsewhere_url(s, location);
     return n;
 }

@@ -19,7 +19,6 @@ enum {
     M_OPENED,
     M_SECONDS,
     M_EGRESS,
-    M_REFUSED,
     M_SHORT_WRITES,
     M_SKIPS,
     M_POSITION,
@@ -38,8 +37,6 @@ static const struct stats_row rows[M_COUNT] = {
     [M_SECONDS] = {"forever_listening_seconds_total", STATS_COUNTER,
                    "Time listened, of sessions that have ended."},
     [M_EGRESS] = {"forever_egress_bytes_total", STATS_COUNTER, "Bytes sent to listeners."},
-    [M_REFUSED] = {"forever_refused_total", STATS_COUNTER,
-                   "Listeners turned away because all places were taken."},
     [M_SHORT_WRITES] = {"forever_listener_short_writes_total", STATS_COUNTER,
                         "Writes the kernel did not take whole."},
     [M_SKIPS] = {"forever_listener_skips_total", STATS_COUNTER, "Listeners moved on because they lagged."},
@@ -82,7 +79,6 @@ static void collect(const struct station_look *look, double *v)
     v[M_OPENED] = (double)look->counts.opened;
     v[M_SECONDS] = look->counts.seconds;
     v[M_EGRESS] = (double)look->counts.bytes;
-    v[M_REFUSED] = (double)look->refused;
     v[M_SHORT_WRITES] = (double)look->counts.short_writes;
     v[M_SKIPS] = (double)look->counts.skips;
     v[M_POSITION] = (double)(look->on_air ? pacer_air(look->pacer, NULL) : ring_floor(look->ring));

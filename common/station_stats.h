@@ -19,8 +19,8 @@ struct station_stats;
 
 /* How the node stands at the moment of a page. */
 struct station_look {
-    struct fanout_counts counts; /* since the start of the program, like peak and refused */
-    uint64_t peak, refused;
+    struct fanout_counts counts; /* since the start of the program, like peak */
+    uint64_t peak;
     unsigned waiting, max_listeners;
     struct ring *ring;
     struct pacer *pacer;

@@ -9,12 +9,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include "common/log.h"
 #include "common/mp3.h"
 #include "common/station_internal.h"
+#include "common/tls.h"
 
 #define HEADER_MAX 4096
 
@@ -94,6 +93,9 @@ uint64_t station_first_byte(const struct station *s, const struct station_ask *a
     return mp3_frame_offset(kbps, fanout_start_position(s->fanout, 1, air > back ? air - back : 0));
 }
 
+static const struct fanout_transport over_tls = {
+    .write = tls_conn_write, .drain = tls_conn_drain, .free = tls_conn_free};
+
 void station_serve(struct station *s, struct http_request *r)
 {
     struct answer a;
@@ -107,13 +109,22 @@ void station_serve(struct station *s, struct http_request *r)
     char agent[256];
     const char *sent = http_header(r, "User-Agent");
     snprintf(agent, sizeof agent, "%s", sent ? sent : "");
-    int probe = http_method(r) == HTTP_HEAD, fd = http_detach(r);
-    if (probe) {
-        /* the very header of a GET, which has no length: so it does not go through http_reply */
-        if (send(fd, h.text, h.len, MSG_NOSIGNAL | MSG_DONTWAIT) == (ssize_t)h.len) shutdown(fd, SHUT_WR);
-        close(fd);
+    if (http_method(r) == HTTP_HEAD) {
+        /* the very header of a GET, which has no length */
+        http_reply_raw(r, a.ask.offset ? 206 : 200, h.text, h.len);
         return;
     }
+    void *tag = NULL;
+    if (s->conf.gate) {
+        enum limits_verdict verdict = gate_enter(s->conf.gate, s->mount, ring_kbps(s->ring), r,
+                                                 station_spare(s, r), a.ask.offset ? 206 : 200, &tag);
+        if (verdict != LIMITS_OK) {
+            station_refuse(s, r, verdict);
+            return;
+        }
+    }
+    struct tls_conn *tls = http_take_tls(r);
+    int fd = http_detach(r);
     /* with from= the fan-out is told what was asked for, and comes to the same; else the byte that the header
      * names, whatever frame is due by now */
     struct fanout_listener_conf listener = {
@@ -124,10 +135,14 @@ void station_serve(struct station *s, struct http_request *r)
         .resumable = a.ask.has_from,
         .chunked = a.chunked,
         .client = a.ask.client,
+        .tag = tag,
+        .transport = tls ? &over_tls : NULL,
+        .transport_self = tls,
         .header = h.text,
         .header_len = h.len};
     if (fanout_add(s->fanout, fd, &listener)) {
         log_warn("station", "a listener was not taken: %s", strerror(errno));
+        if (tag) gate_give_up(s->conf.gate, tag);
         return;
     }
     uint64_t now = fanout_counts(s->fanout)->listening;

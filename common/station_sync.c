@@ -117,7 +117,7 @@ static int decide(struct station *s, struct http_request *r)
     case STATION_WAIT:
         return 0;
     case STATION_FULL:
-        station_turn_away(r, "no room for another listener");
+        station_refuse_full(s, r);
         return 1;
     case STATION_REDIRECT:
         sent_on = 1;

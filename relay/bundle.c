@@ -30,11 +30,6 @@ static unsigned listening(const struct bundle *b)
 
 /* What a node asks */
 
-static unsigned on_listening(void *context)
-{
-    return listening(((struct bundle_mount *)context)->bundle);
-}
-
 static void on_wanted(void *context)
 {
     pull_want(((struct bundle_mount *)context)->pull);
@@ -80,8 +75,7 @@ static int add(struct bundle *b, const struct mount_spec *spec, char **cause)
                                    .state = conf->state,
                                    .public_url = conf->public_url,
                                    .lead_s = conf->lead_s,
-                                   .max_listeners = conf->max_listeners,
-                                   .listening = on_listening,
+                                   .gate = conf->gate,
                                    .wanted = on_wanted,
                                    .hopeless = on_hopeless,
                                    .elsewhere = on_elsewhere,

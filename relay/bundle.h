@@ -19,7 +19,7 @@ struct bundle_conf {
     struct fetch_client *client;
     const char *state, *public_url, *root, *token; /* outlive the bundle */
     double lead_s, linger_s;
-    unsigned max_listeners; /* of all mounts together */
+    struct gate *gate; /* who may sit, at all mounts together; NULL: whoever comes */
     int (*elsewhere)(void *context, int secure, size_t i, char *location, size_t size);
     int (*healthy)(void *context, char *text, size_t size);
     void (*failed)(void *context, const char *why); /* as pull_conf's */

@@ -25,6 +25,7 @@ struct relay {
     char *public_url;
     struct event_base *base;
     struct event *signals[SIGNALS];
+    struct front *front;
     struct http_server *http;
     struct fetch_client *client;
     struct bundle *bundle;
@@ -38,7 +39,8 @@ static void on_signal(evutil_socket_t number, short what, void *context)
     struct relay *r = context;
     (void)what;
     if (number == SIGHUP) {
-        log_info("relay", "SIGHUP: there is nothing to read again");
+        log_info("relay", "certificates are read again, the access log is opened again");
+        front_reload(r->front, NULL);
         return;
     }
     log_info("relay", "stops (signal %d)", (int)number);
@@ -89,7 +91,7 @@ static int on_healthy(void *context, char *text, size_t size)
 static int start(struct relay *r, char **cause)
 {
     const struct relay_options *o = &r->options;
-    int port;
+    int port, tls_port;
     r->base = event_base_new();
     r->exit_code = EX_OSERR;
     if (!r->base) return cause_set(cause, "no event loop");
@@ -107,8 +109,10 @@ static int start(struct relay *r, char **cause)
         return -1;
     }
     r->exit_code = EX_UNAVAILABLE;
-    r->http = http_server_new(r->base, NULL, "forever-relay/" FOREVER_VERSION);
-    if (http_server_listen(r->http, o->host, o->port, &port, cause)) return -1;
+    r->front = front_new(r->base, &o->front, (unsigned)o->max_listeners, cause);
+    if (!r->front) return -1;
+    r->http = front_server(r->front, "forever-relay/" FOREVER_VERSION);
+    if (front_listen(r->front, r->http, &port, &tls_port, cause)) return -1;
     r->public_url = relay_options_public_url(o, port);
     r->client = fetch_client_new(r->base);
     const struct bundle_conf bundle = {.base = r->base,
@@ -120,7 +124,7 @@ static int start(struct relay *r, char **cause)
                                        .token = o->token,
                                        .lead_s = o->lead_s,
                                        .linger_s = o->idle_linger_s,
-                                       .max_listeners = (unsigned)o->max_listeners,
+                                       .gate = front_gate(r->front),
                                        .elsewhere = on_elsewhere,
                                        .healthy = on_healthy,
                                        .failed = on_failed,
@@ -142,6 +146,7 @@ static int start(struct relay *r, char **cause)
                                                .client = r->client,
                                                .bundle = r->bundle,
                                                .join = r->join,
+                                               .front = r->front,
                                                .max_listeners = (unsigned)o->max_listeners};
     r->metrics = relay_metrics_new(&metrics);
     log_info("relay", "forever-relay %s for %s, listeners at %s/stream.mp3", FOREVER_VERSION, o->root,
@@ -158,6 +163,7 @@ static void stop(struct relay *r)
     fetch_client_free(r->client);
     http_server_free(r->http);
     relay_metrics_free(r->metrics);
+    front_free(r->front);
     for (int i = 0; i < SIGNALS; i++) {
         if (r->signals[i]) event_free(r->signals[i]);
     }

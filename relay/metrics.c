@@ -47,7 +47,6 @@ static void look(void *context, struct station_look *out)
     struct node *main = bundle_at(m->conf.bundle, 0)->node, *heard = bundle_heard(m->conf.bundle);
     bundle_counts(m->conf.bundle, &out->counts);
     out->peak = bundle_peak(m->conf.bundle);
-    out->refused = node_turned_away(main);
     out->waiting = bundle_waiting(m->conf.bundle);
     out->max_listeners = m->conf.max_listeners;
     out->ring = node_ring(heard ? heard : main);
@@ -102,6 +101,7 @@ static void series(void *context, struct evbuffer *out)
         {"forever_mount_egress_bytes_total", STATS_COUNTER, "Bytes sent to listeners by mount.", mount_out},
     };
     const struct relay_metrics *m = context;
+    if (m->conf.front) front_metrics(m->conf.front, out);
     for (size_t i = 0; i < sizeof columns / sizeof *columns; i++) {
         stats_write_head(out, columns[i].name, columns[i].kind, columns[i].help);
         for (size_t k = 0; k < bundle_count(m->conf.bundle); k++) {

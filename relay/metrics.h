@@ -2,6 +2,7 @@
 #ifndef FOREVER_RELAY_METRICS_H
 #define FOREVER_RELAY_METRICS_H
 #include "common/fetch.h"
+#include "common/front.h"
 #include "common/http.h"
 #include "relay/bundle.h"
 #include "relay/join.h"
@@ -10,6 +11,7 @@ struct relay_metrics;
 
 struct relay_metrics_conf {
     struct http_server *http;
+    const struct front *front;
     struct fetch_client *client;
     struct bundle *bundle;
     const struct join *join;

@@ -19,7 +19,6 @@
 #define LAG_LIMIT_S  20
 #define START_LEAD_S 0.5
 #define WAIT_MS      8000
-#define FULL_LOG_S   10 /* between two lines about listeners turned away */
 
 struct node {
     struct node_conf conf;
@@ -34,8 +33,7 @@ struct node {
     char *name, *description, *genre, *url; /* of the station, as the root told last; NULL: none */
     int draining, linked;
     struct fanout_counts before; /* of the parts that were closed */
-    uint64_t peak, turned_away, sent_on, untold;
-    int64_t full_told_ns;
+    uint64_t peak, turned_away, sent_on;
     double asking_s; /* the burst that who is let in just now asks for */
 };
 
@@ -82,25 +80,6 @@ int node_playable(struct node *n)
     return !pacer_starved(n->pacer) && air > ring_tail(n->ring) && ring_head(n->ring) > air;
 }
 
-static unsigned listening_at_all(const struct node *n)
-{
-    return n->conf.listening ? n->conf.listening(n->conf.context) : node_listening(n);
-}
-
-static void tell_full(struct node *n)
-{
-    int64_t now = clock_boot_ns();
-    unsigned here = listening_at_all(n);
-    n = main_of(n);
-    n->turned_away++;
-    n->untold++;
-    if (n->full_told_ns && now - n->full_told_ns < FULL_LOG_S * CLOCK_NS_PER_S) return;
-    log_warn("relay", "full: %llu listeners turned away with %u here%s", (unsigned long long)n->untold, here,
-             n->draining ? ", draining" : "");
-    n->full_told_ns = now;
-    n->untold = 0;
-}
-
 static int elsewhere(void *context, int secure, size_t i, char *location, size_t size)
 {
     struct node *n = context;
@@ -121,17 +100,19 @@ static enum station_verdict admit(void *context, struct http_request *request, e
                                   char *location, size_t size)
 {
     struct node *n = context;
-    unsigned most = n->conf.max_listeners + station_spare(n->station, request);
-    int full = node_draining(n) || listening_at_all(n) >= most;
+    enum limits_verdict room = station_room(n->station, request);
+    int full = node_draining(n) || room != LIMITS_OK;
     /* one hop more: the root takes no notice of a relay that filled up since its report */
-    if (full && station_hops(request) < STATION_HOPS_MAX &&
+    if (full && !limits_is_personal(room) && station_hops(request) < STATION_HOPS_MAX &&
         !station_agent_stays(http_header(request, "User-Agent")) &&
-        !elsewhere(n, station_secure(request), 0, location, size)) {
+        !elsewhere(n, http_secure(request), 0, location, size)) {
         main_of(n)->sent_on += asking == STATION_GET;
         return STATION_REDIRECT;
     }
-    if (full && asking == STATION_GET) tell_full(n);
-    if (full) return STATION_FULL;
+    if (full) {
+        main_of(n)->turned_away += asking == STATION_GET;
+        return STATION_FULL;
+    }
     if (asking == STATION_HEAD) return STATION_SERVE;
     if (rouse(n)) return STATION_FULL;
     n->asking_s = station_burst_s(request, asking); /* it does not wait yet */
@@ -198,6 +179,7 @@ static int parts_open(struct node *n, char **cause)
                                          .public_url = n->conf.public_url,
                                          .mount = n->conf.mount,
                                          .main = n->conf.main ? n->conf.main->station : NULL,
+                                         .gate = n->conf.gate,
                                          .wait_ms = WAIT_MS,
                                          .admit = admit,
                                          .elsewhere = elsewhere,

@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "common/fanout.h"
+#include "common/gate.h"
 #include "common/http.h"
 #include "common/pacer.h"
 #include "common/ring.h"
@@ -27,10 +28,9 @@ struct node_conf {
     const char *state; /* directory; outlives the node */
     const char *public_url;
     double lead_s;
-    unsigned max_listeners;
-    unsigned (*listening)(void *context); /* at all mounts; NULL: there is only this one */
-    void (*wanted)(void *context);        /* somebody listens or waits to: music is needed */
-    int (*hopeless)(void *context);       /* 1: none will come soon, so that nobody need wait for it */
+    struct gate *gate;              /* who may sit; NULL: whoever comes */
+    void (*wanted)(void *context);  /* somebody listens or waits to: music is needed */
+    int (*hopeless)(void *context); /* 1: none will come soon, so that nobody need wait for it */
     /* as struct station_conf's: where listeners go that find no place here */
     int (*elsewhere)(void *context, int secure, size_t i, char *location, size_t size);
     int (*healthy)(void *context, char *text, size_t size);

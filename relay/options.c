@@ -20,13 +20,6 @@ static int check_url(const char *text, char **cause)
     return 0;
 }
 
-static int check_listen(const char *text, char **cause)
-{
-    char host[64];
-    int port;
-    return conf_parse_listen(text, host, &port, cause);
-}
-
 #define AT(member) offsetof(struct relay_options, member)
 static const struct conf_option table[] = {
     {.name = "root",
@@ -40,13 +33,7 @@ static const struct conf_option table[] = {
      .offset = AT(token_file),
      .unit = "FILE",
      .help = "file with the secret that this relay presents to the root"},
-    {.name = "listen",
-     .type = CONF_STRING,
-     .offset = AT(listen),
-     .def = ":8001",
-     .unit = "ADDR:PORT",
-     .check = check_listen,
-     .help = "where to serve; :PORT means every address of this machine"},
+    FRONT_OPTIONS(struct relay_options, front, ":8001"),
     {.name = "public-url",
      .type = CONF_STRING,
      .offset = AT(public_url),
@@ -146,7 +133,9 @@ static int finish(void *dest, int *exit_code, char **cause)
     if (missing)
         return cause_set(cause, "%s must be given (also as a line of the file or FOREVER_RELAY_...)",
                          missing);
-    if (conf_parse_listen(o->listen, o->host, &o->port, cause)) return -1;
+    if (front_options_check(&o->front, exit_code, cause)) return -1;
+    *exit_code = EX_USAGE;
+    if (conf_parse_listen(o->front.listen.items[0], o->host, &o->port, cause)) return -1;
     *exit_code = EX_NOINPUT;
     if (read_token(o, cause)) return -1;
     strip_slashes(o->root);

@@ -1,13 +1,14 @@
 /* options: what a relay can be told: one table for command line, file and environment. */
 #ifndef FOREVER_RELAY_OPTIONS_H
 #define FOREVER_RELAY_OPTIONS_H
-#include "common/conf.h"
+#include "common/front.h"
 #include "common/log.h"
 
 struct relay_options {
     /* as given */
-    char *root, *token_file, *listen, *public_url, *state, *name, *log_level_name;
+    char *root, *token_file, *public_url, *state, *name, *log_level_name;
     double idle_linger_s, lead_s;
+    struct front_options front;
     long max_listeners;
     /* worked out */
     char *token, host[64];

@@ -126,7 +126,7 @@ class Listener:
     """A bare HTTP listener: status and headers, then bytes as they come; nothing is followed. `reset` is set when
     the other side cut the connection rather than ending the body."""
 
-    def __init__(self, url, path="/stream.mp3", headers=None, version="1.1", timeout=20, rcvbuf=None):
+    def __init__(self, url, path="/stream.mp3", headers=None, version="1.1", timeout=20, rcvbuf=None, wrap=None):
         parts = urllib.parse.urlsplit(url)
         path, self.reset = path or parts.path + ("?" + parts.query if parts.query else ""), False
         self.begin = time.monotonic()
@@ -135,6 +135,8 @@ class Listener:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, rcvbuf)
         self.socket.settimeout(timeout * SLOW)
         self.socket.connect((parts.hostname, parts.port))
+        if wrap:
+            self.socket = wrap(self.socket)
         lines = [f"GET {path} HTTP/{version}", f"Host: {parts.netloc}"]
         lines += [f"{k}: {v}" for k, v in (headers or {}).items()]
         self.socket.sendall(("\r\n".join(lines) + "\r\n\r\n").encode())

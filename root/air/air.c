@@ -224,6 +224,12 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 
 /* Life */
 
+int air_reload(struct air *air, char **cause)
+{
+    log_info("air", "certificates are read again, the access log is opened again");
+    return front_reload(air->front, cause);
+}
+
 void air_stop(struct air *air)
 {
     if (air->stopping++) {
@@ -242,7 +248,7 @@ static void on_signal(evutil_socket_t number, short what, void *arg)
 {
     (void)what;
     if (number == SIGHUP)
-        log_info("air", "SIGHUP: there is nothing to read again");
+        air_reload(arg, NULL);
     else
         air_stop(arg);
 }
@@ -307,10 +313,11 @@ static void make_parts(struct air *air)
                                                            .closed = on_link_closed,
                                                            .context = air});
     air->registry = registry_new();
-    air->http = http_server_new(air->base, NULL, "forever-root/" FOREVER_VERSION);
+    air->http = front_server(air->front, "forever-root/" FOREVER_VERSION);
     air->station = station_new(air->base, air->http, air->ring, air->fanout,
                                &(struct station_conf){.identity = identity,
                                                       .public_url = o->public_url,
+                                                      .gate = front_gate(air->front),
                                                       .wait_ms = WAIT_MS,
                                                       .admit = relays_admit,
                                                       .elsewhere = relays_elsewhere,
@@ -368,6 +375,7 @@ static void free_parts(struct air *air)
     if (air->link) link_server_free(air->link);
     if (air->http) http_server_free(air->http);
     metrics_free(air->metrics);
+    front_free(air->front);
     schedule_free(air->schedule);
     registry_free(air->registry);
     if (air->pacer) pacer_free(air->pacer);
@@ -394,8 +402,11 @@ static int set_up(struct air *air, char **cause)
     if (proc_make_dir(o->state, cause)) return EX_CANTCREAT;
     if (proc_lock_state(o->state, cause)) return errno == EWOULDBLOCK ? EX_TEMPFAIL : EX_CANTCREAT;
     if (open_ring(air, cause) || mounts_open(&air->mounts, air, cause)) return EX_CANTCREAT;
+    air->front = front_new(air->base, &o->front, (unsigned)o->max_listeners, cause);
+    if (!air->front) return EX_NOINPUT;
     make_parts(air);
-    if (http_server_listen(air->http, o->host, o->port, &air->port, cause)) return EX_UNAVAILABLE;
+    int tls_port;
+    if (front_listen(air->front, air->http, &air->port, &tls_port, cause)) return EX_UNAVAILABLE;
     air->ctl = ctl_server_new(air, cause);
     if (!air->ctl) return EX_CANTCREAT;
     return 0;

@@ -8,6 +8,7 @@
 #include <jansson.h>
 
 #include "common/fanout.h"
+#include "common/front.h"
 #include "common/hls.h"
 #include "common/http.h"
 #include "common/link.h"
@@ -37,6 +38,7 @@ struct air {
     struct pacer *pacer;
     struct fanout *fanout;
     struct link_server *link;
+    struct front *front;
     struct http_server *http;
     struct station *station;
     struct mounts *mounts; /* the main one, whose parts these are, among them */
@@ -62,6 +64,8 @@ int air_has_music(const struct air *air);
 double air_lead_s(const struct air *air);
 /* Something else begins: as schedule_skip. */
 int air_skip(struct air *air, uint64_t *position, char **cause);
+/* Reads certificates again, opens the access log again. 0, or -1 with *cause: the old certificates stay. */
+int air_reload(struct air *air, char **cause);
 /* Ends the loop in order. */
 void air_stop(struct air *air);
 

@@ -81,6 +81,8 @@ static json_t *answer_to(struct air *air, const char *line, size_t len)
         answer = do_skip(air);
     } else if (!strcmp(verb, "swap")) {
         answer = do_swap(air, json_str_or(ask, "role", "", NULL));
+    } else if (!strcmp(verb, "reload")) {
+        answer = air_reload(air, &cause) ? failure(cause) : json_pack("{s:b}", "ok", 1);
     } else {
         cause_set(&cause, "\"%s\" is no verb", verb);
         answer = failure(cause);

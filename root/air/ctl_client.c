@@ -26,6 +26,7 @@ struct ask {
 static const char usage[] = "usage: forever-root ctl [--state DIR] [--json] VERB\n"
                             "  status     what is on air, who listens, how the workers fare\n"
                             "  skip       something else, within ten seconds\n"
+                            "  reload     certificates are read again, the access log is opened again\n"
                             "  swap ROLE  replace a worker (store, scan, analyse, brain, studio) unheard\n";
 
 static __attribute__((format(printf, 1, 2))) int complain(const char *format, ...)
@@ -65,9 +66,10 @@ static int read_arguments(int argc, char **argv, struct ask *ask)
             return complain("\"%s\" is too much", a);
         }
     }
-    if (!ask->verb) return complain("say what to do: status, skip or swap ROLE");
-    if (strcmp(ask->verb, "status") && strcmp(ask->verb, "skip") && strcmp(ask->verb, "swap"))
-        return complain("\"%s\" is none of status, skip, swap", ask->verb);
+    if (!ask->verb) return complain("say what to do: status, skip, reload or swap ROLE");
+    if (strcmp(ask->verb, "status") && strcmp(ask->verb, "skip") && strcmp(ask->verb, "reload") &&
+        strcmp(ask->verb, "swap"))
+        return complain("\"%s\" is none of status, skip, reload, swap", ask->verb);
     if (!strcmp(ask->verb, "swap") && (!ask->role || role_parse(ask->role) <= ROLE_AIR))
         return complain("swap needs a worker: store, scan, analyse, brain or studio, not \"%s\"",
                         ask->role ? ask->role : "");
@@ -175,6 +177,8 @@ static int show(const struct ask *ask, const json_t *answer)
         show_status(answer);
     } else if (!strcmp(ask->verb, "skip")) {
         printf("something else in %.1f s\n", real(answer, "in_s"));
+    } else if (!strcmp(ask->verb, "reload")) {
+        printf("read again\n");
     } else {
         printf("a new %s is on its way\n", ask->role);
     }

@@ -55,7 +55,6 @@ static void look(void *context, struct station_look *out)
     const struct air *air = ((struct metrics *)context)->air;
     mounts_counts(air->mounts, &out->counts);
     out->peak = station_peak(air->station);
-    out->refused = air->refused;
     out->waiting = mounts_waiting(air->mounts);
     out->max_listeners = (unsigned)air->options->max_listeners;
     out->ring = air->ring;
@@ -227,6 +226,7 @@ static void write_mounts(const struct air *air, struct evbuffer *out)
 static void series(void *context, struct evbuffer *out)
 {
     const struct air *air = ((struct metrics *)context)->air;
+    front_metrics(air->front, out);
     write_library(air, out);
     write_workers(air, out);
     write_mounts(air, out);

@@ -336,6 +336,7 @@ static void make_parts(struct mount *m)
                                                     .mount = m->spec.name,
                                                     .main = air->station,
                                                     .wait_ms = WAIT_MS,
+                                                    .gate = front_gate(air->front),
                                                     .admit = admit,
                                                     .elsewhere = elsewhere,
                                                     .air = on_air,

@@ -28,13 +28,6 @@ static int check_text(const char *text, char **cause)
     return 0;
 }
 
-static int check_listen(const char *text, char **cause)
-{
-    char host[64];
-    int port;
-    return conf_parse_listen(text, host, &port, cause);
-}
-
 static int check_url(const char *text, char **cause)
 {
     size_t head = !strncasecmp(text, "http://", 7) ? 7 : !strncasecmp(text, "https://", 8) ? 8 : 0;
@@ -57,13 +50,7 @@ static const struct conf_option table[] = {
      .offset = AT(library),
      .unit = "DIR",
      .help = "folder with music, searched with all below it"},
-    {.name = "listen",
-     .type = CONF_STRING,
-     .offset = AT(listen),
-     .def = ":8000",
-     .unit = "ADDR:PORT",
-     .check = check_listen,
-     .help = "where to serve; :PORT means every address of this machine"},
+    FRONT_OPTIONS(struct options, front, ":8000"),
     {.name = "state",
      .type = CONF_STRING,
      .offset = AT(state),
@@ -246,7 +233,9 @@ static int finish(void *dest, int *exit_code, char **cause)
     struct options *o = dest;
     *exit_code = EX_USAGE;
     if (!o->library.count) return cause_set(cause, "no music: give at least one --library DIR");
-    if (conf_parse_listen(o->listen, o->host, &o->port, cause)) return -1;
+    if (front_options_check(&o->front, exit_code, cause)) return -1;
+    *exit_code = EX_USAGE;
+    if (conf_parse_listen(o->front.listen.items[0], o->host, &o->port, cause)) return -1;
     *exit_code = EX_NOINPUT;
     if (o->relay_token_file && read_token(o, cause)) return -1;
     if (!o->state) o->state = options_default_state();
@@ -276,7 +265,7 @@ const struct conf_table options_table = {
     .section = "root",
     .prefix = "FOREVER",
     .summary = "an endless radio station that mixes a music library by itself",
-    .synopsis = "forever-root ctl [--state DIR] [--json] status | skip | swap ROLE\n"
+    .synopsis = "forever-root ctl [--state DIR] [--json] status | skip | reload | swap ROLE\n"
                 "forever-root analyse --json FILE...\n"
                 "forever-root render --library DIR [--state DIR] --minutes N --seed S --out FILE "
                 "--timeline FILE.json\n",

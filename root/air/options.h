@@ -1,13 +1,14 @@
 /* options: what the operator can set, one table (see common/conf.h). */
 #ifndef FOREVER_ROOT_AIR_OPTIONS_H
 #define FOREVER_ROOT_AIR_OPTIONS_H
-#include "common/conf.h"
+#include "common/front.h"
 #include "common/log.h"
 #include "common/mount.h"
 
 struct options {
     struct conf_list library;
-    char *listen, *state, *relay_token_file, *name, *description, *genre, *public_url, *worker, *log_level,
+    struct front_options front;
+    char *state, *relay_token_file, *name, *description, *genre, *public_url, *worker, *log_level,
         *bitrate_text, *mounts_text;
     long relay_limit, max_listeners, analysers, seed;
     double lead, target_lufs, mount_linger;

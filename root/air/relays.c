@@ -242,9 +242,14 @@ enum station_verdict relays_admit_to(struct air *air, struct mount *mount, struc
     if (!air_has_music(air)) return STATION_WAIT;
     /* who was sent here by a relay stays: one hop, and one more from a relay that can't */
     int stays = station_agent_stays(http_header(request, "user-agent")) || station_hops(request) > 0;
-    int secure = station_secure(request);
+    int secure = http_secure(request);
     uint64_t listening = mounts_listening(air->mounts), random = 0;
-    uint64_t most = (uint64_t)o->max_listeners + station_spare(mount->station, request);
+    enum limits_verdict room = station_room(mount->station, request);
+    if (limits_is_personal(room)) {
+        air->refused += !probe;
+        return STATION_FULL;
+    }
+    uint64_t most = room == LIMITS_OK ? listening + 1 : listening;
     enum router_verdict verdict = router_admit(listening, (uint64_t)o->relay_limit, most, stays,
                                                registry_has_room(air->registry, secure));
     if (verdict == ROUTER_REDIRECT) {
@@ -264,8 +269,9 @@ enum station_verdict relays_admit_to(struct air *air, struct mount *mount, struc
 void relays_routes(struct air *air)
 {
     static const struct http_route routes[] = {
-        {HTTP_GET, "/link", on_link, 0, "the programme for a relay (docs/PROTOCOL.md)"},
-        {HTTP_POST, "/api/relay/report", on_report, 0, "how a relay fares (docs/PROTOCOL.md)"},
+        {HTTP_GET | HTTP_RESERVED, "/link", on_link, 0, "the programme for a relay (docs/PROTOCOL.md)"},
+        {HTTP_POST | HTTP_RESERVED, "/api/relay/report", on_report, 0,
+         "how a relay fares (docs/PROTOCOL.md)"},
     };
     http_server_routes(air->http, routes, sizeof routes / sizeof *routes, air);
 }

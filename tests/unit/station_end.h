@@ -81,6 +81,10 @@ static inline void start(void)
     probes = asked = 0;
     http = http_server_new(base, NULL, "forever-test");
     if (http_server_listen(http, "127.0.0.1", 0, &port, &cause)) fail_msg("%s", cause);
+    static struct net_prefix near;
+    static const struct net_list trusted = {&near, 1};
+    net_prefix_parse("127.0.0.0/8", &near, NULL);
+    http_server_trust(http, &trusted);
     struct fanout_conf fc = {.burst_s = 2, .lag_limit_s = 15, .air = get_air};
     fanout = fanout_new(base, ring, &fc);
     conf = (struct station_conf){

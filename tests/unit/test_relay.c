@@ -196,6 +196,8 @@ static void stop_root(void)
 static struct relay {
     struct http_server *http;
     struct fetch_client *client;
+    struct limits *limits;
+    struct gate *gate;
     struct bundle *bundle;
     struct join *join;
     struct relay_metrics *metrics;
@@ -242,6 +244,8 @@ static void start_relay_with(const char *token, unsigned max_listeners, double l
     relay.http = http_server_new(base, NULL, "relay");
     assert_int_equal(http_server_listen(relay.http, "127.0.0.1", 0, &relay.port, &cause), 0);
     relay.client = fetch_client_new(base);
+    relay.limits = limits_new(&(struct limits_conf){.listeners = max_listeners});
+    relay.gate = gate_new(relay.limits, NULL);
     const struct bundle_conf bundle = {.base = base,
                                        .http = relay.http,
                                        .client = relay.client,
@@ -250,7 +254,7 @@ static void start_relay_with(const char *token, unsigned max_listeners, double l
                                        .token = token,
                                        .lead_s = RELAY_S,
                                        .linger_s = relay.linger_s,
-                                       .max_listeners = max_listeners,
+                                       .gate = relay.gate,
                                        .healthy = on_healthy,
                                        .failed = on_failed};
     if (bundle_new(&relay.bundle, &bundle, &cause)) fail_msg("%s", cause);
@@ -285,6 +289,8 @@ static void stop_relay(void)
     fetch_client_free(relay.client);
     http_server_free(relay.http);
     relay_metrics_free(relay.metrics);
+    gate_free(relay.gate);
+    limits_free(relay.limits);
     static const char *const names[] = {
         "main.ring", "main.ring.marks", "main.ring.old", "main.ring.old.marks", "main.ring.marks.old",
         "kbps",      "mounts",          "mount-low.ring"};

@@ -37,7 +37,6 @@ static void look(void *context, struct station_look *out)
     out->counts.agents[AGENT_RADIO] = 3;
     out->counts.ended[FANOUT_SLOW] = 6;
     out->peak = 5;
-    out->refused = 11;
     out->waiting = 4;
     out->max_listeners = 50;
     out->ring = ring;
@@ -136,7 +135,6 @@ static void a_page_has_the_common_and_the_own(void **state)
         "forever_listener_starts_total 9",
         "forever_listening_seconds_total 1.5",
         "forever_egress_bytes_total 4096",
-        "forever_refused_total 11",
         "forever_listener_short_writes_total 7",
         "forever_listener_skips_total 2",
         "forever_branch 0",

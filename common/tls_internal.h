@@ -1,0 +1,14 @@
+/* tls_internal: what tls.c (a connection), tls_store.c (certificates) and tls_identity.c share. */
+#ifndef FOREVER_COMMON_TLS_INTERNAL_H
+#define FOREVER_COMMON_TLS_INTERNAL_H
+#include <openssl/ssl.h>
+
+#include "common/tls.h"
+
+/* What OpenSSL said first, for people; its queue is empty after this. Static storage. */
+const char *tls_error(void);
+
+/* The context that new connections begin with. */
+SSL_CTX *tls_first(struct tls *tls);
+
+#endif
