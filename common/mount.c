@@ -1,11 +1,14 @@
 #include "common/mount.h"
 
+#include <dirent.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "common/json.h"
+#include "common/log.h"
 #include "common/mem.h"
 #include "common/mp3.h"
 
@@ -106,4 +109,26 @@ int mount_specs_read(const json_t *json, struct mount_spec *list, char **cause)
     }
     if (strcmp(list[0].name, MOUNT_MAIN)) return cause_set(cause, "the first mount must be " MOUNT_MAIN);
     return (int)count;
+}
+
+char *mount_ring_path(const char *state, const char *name)
+{
+    return xasprintf("%s/mount-%s.ring", state, name);
+}
+
+void mount_sweep_rings(const char *state, const struct mount_spec *list, size_t count)
+{
+    DIR *folder = opendir(state);
+    const struct dirent *entry;
+    while (folder && (entry = readdir(folder))) {
+        struct mount_spec spec;
+        const char *name = entry->d_name + strlen("mount-"), *end = strstr(entry->d_name, ".ring");
+        if (strncmp(entry->d_name, "mount-", strlen("mount-")) || !end || end < name) continue;
+        if (set_name(&spec, name, (size_t)(end - name), NULL) || mount_spec_find(list, count, spec.name) >= 0)
+            continue;
+        char *path = xasprintf("%s/%s", state, entry->d_name);
+        if (unlink(path) == 0) log_info("mounts", "%s goes: there is no such mount any more", path);
+        free(path);
+    }
+    if (folder) closedir(folder);
 }

@@ -34,4 +34,9 @@ json_t *mount_specs_json(const struct mount_spec *list, size_t count);
  * twice, or does not begin with the main one. */
 int mount_specs_read(const json_t *json, struct mount_spec *list, char **cause);
 
+/* Where a node keeps the ring of a further mount: fresh memory. */
+char *mount_ring_path(const char *state, const char *name);
+/* Removes the rings of mounts that are not in the list (any more). */
+void mount_sweep_rings(const char *state, const struct mount_spec *list, size_t count);
+
 #endif

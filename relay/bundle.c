@@ -219,7 +219,10 @@ int bundle_set(struct bundle *b, const struct mount_spec *list, size_t count, ch
         m->spec.always = list[i].always;
         if (set_kbps(m, list[i].kbps, cause)) return -1;
     }
-    if (news) remember(b, list, count);
+    if (news) {
+        remember(b, list, count);
+        mount_sweep_rings(b->conf.state, list, count);
+    }
     return 0;
 }
 

@@ -9,6 +9,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/mem.h"
+#include "common/mount.h"
 #include "common/mp3.h"
 #include "common/proc.h"
 
@@ -160,7 +161,7 @@ static int parts_open(struct node *n, char **cause)
 {
     /* what is only assumed must not replace what an earlier life has kept: it stays in memory */
     char *path = !n->told        ? NULL
-                 : n->conf.mount ? xasprintf("%s/mount-%s.ring", n->conf.state, n->conf.mount)
+                 : n->conf.mount ? mount_ring_path(n->conf.state, n->conf.mount)
                                  : xasprintf("%s/main.ring", n->conf.state);
     const struct ring_conf ring = {.path = path,
                                    .kbps = n->kbps,

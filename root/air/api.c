@@ -245,7 +245,7 @@ json_t *api_stats(const struct air *air)
     set_count(s, "max_listeners", (uint64_t)o->max_listeners);
     set_count(s, "listeners", c->listening);
     set_count(s, "listeners_total", c->listening + relays.listeners);
-    set_count(s, "peak", station_peak(air->station));
+    set_count(s, "peak", mounts_peak(air->mounts));
     set_count(s, "waiting", mounts_waiting(air->mounts));
     set_count(s, "accepted", c->opened);
     set_count(s, "closed", c->closed);

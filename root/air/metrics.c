@@ -54,7 +54,7 @@ static void look(void *context, struct station_look *out)
 {
     const struct air *air = ((struct metrics *)context)->air;
     mounts_counts(air->mounts, &out->counts);
-    out->peak = station_peak(air->station);
+    out->peak = mounts_peak(air->mounts);
     out->waiting = mounts_waiting(air->mounts);
     out->max_listeners = (unsigned)air->options->max_listeners;
     out->ring = air->ring;

@@ -25,6 +25,7 @@ struct mounts {
     struct air *air;
     struct mount list[MOUNTS_MAX];
     size_t count;
+    uint64_t peak; /* of listeners at all mounts, as far as the ticks saw */
 };
 
 static uint64_t frames_of(double seconds)
@@ -173,6 +174,7 @@ void mounts_follow(struct mounts *mounts)
 void mounts_tick(struct mounts *mounts)
 {
     int64_t now = clock_boot_ns();
+    mounts->peak = mounts_peak(mounts);
     for (size_t i = 1; i < mounts->count; i++) {
         struct mount *m = &mounts->list[i];
         if (!m->awake) {
@@ -267,7 +269,7 @@ static int elsewhere(void *context, int secure, size_t i, char *location, size_t
 
 static int open_one(struct mount *m, const struct options *o, char **cause)
 {
-    char *path = xasprintf("%s/mount-%s.ring", o->state, m->spec.name);
+    char *path = mount_ring_path(o->state, m->spec.name);
     const struct ring_conf conf = {.path = path,
                                    .kbps = m->spec.kbps,
                                    .past_s = m->spec.always ? PAST_S : NEAR_S,
@@ -285,6 +287,7 @@ int mounts_open(struct mounts **out, struct air *air, char **cause)
     *out = mounts;
     mounts->air = air;
     mounts->count = air->options->mount_count;
+    mount_sweep_rings(air->options->state, air->options->mounts, mounts->count);
     for (size_t i = 0; i < mounts->count; i++) {
         struct mount *m = &mounts->list[i];
         m->spec = air->options->mounts[i];
@@ -407,6 +410,16 @@ uint64_t mounts_listening(const struct mounts *mounts)
     for (size_t i = 0; i < mounts->count; i++)
         sum += fanout_counts(mounts->list[i].fanout)->listening;
     return sum;
+}
+
+uint64_t mounts_peak(const struct mounts *mounts)
+{
+    uint64_t now = mounts_listening(mounts), most = now > mounts->peak ? now : mounts->peak;
+    for (size_t i = 0; i < mounts->count; i++) {
+        uint64_t one = station_peak(mounts->list[i].station);
+        if (one > most) most = one;
+    }
+    return most;
 }
 
 unsigned mounts_waiting(const struct mounts *mounts)

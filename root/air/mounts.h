@@ -74,6 +74,7 @@ int mounts_encoded(struct mounts *mounts, const struct msg *message, char **caus
 /* Of all mounts together. */
 void mounts_counts(const struct mounts *mounts, struct fanout_counts *out);
 uint64_t mounts_listening(const struct mounts *mounts);
+uint64_t mounts_peak(const struct mounts *mounts);
 unsigned mounts_waiting(const struct mounts *mounts);
 unsigned mounts_links(const struct mounts *mounts);
 uint64_t mounts_link_bytes(const struct mounts *mounts);

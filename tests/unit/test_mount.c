@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include <cmocka.h>
 
 #include "common/mount.h"
@@ -114,9 +115,54 @@ static void test_lists(void **state)
     json_decref(json);
 }
 
+static void touch(const char *folder, const char *name)
+{
+    char path[128];
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    FILE *f = fopen(path, "w");
+    assert_non_null(f);
+    fclose(f);
+}
+
+static int is_there(const char *folder, const char *name)
+{
+    char path[128];
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    return access(path, F_OK) == 0;
+}
+
+static void test_sweep(void **state)
+{
+    (void)state;
+    static const struct mount_spec list[] = {{"stream", 192, 1}, {"low", 64, 0}};
+    static const char *const kept[] = {"main.ring", "mount-low.ring", "mount-low.ring.old", "mount-x",
+                                       "mount-A.ring"};
+    static const char *const gone[] = {"mount-high.ring", "mount-high.ring.old", "mount-lo.ring"};
+    char folder[] = "/tmp/test_mount.XXXXXX";
+    assert_non_null(mkdtemp(folder));
+    for (size_t i = 0; i < sizeof kept / sizeof *kept; i++)
+        touch(folder, kept[i]);
+    for (size_t i = 0; i < sizeof gone / sizeof *gone; i++)
+        touch(folder, gone[i]);
+    mount_sweep_rings(folder, list, 2);
+    for (size_t i = 0; i < sizeof gone / sizeof *gone; i++)
+        assert_false(is_there(folder, gone[i]));
+    for (size_t i = 0; i < sizeof kept / sizeof *kept; i++) {
+        char path[128];
+        assert_true(is_there(folder, kept[i]));
+        snprintf(path, sizeof path, "%s/%s", folder, kept[i]);
+        unlink(path);
+    }
+    char *path = mount_ring_path(folder, "low");
+    assert_string_equal(strrchr(path, '/'), "/mount-low.ring");
+    free(path);
+    assert_int_equal(rmdir(folder), 0);
+    mount_sweep_rings("/nonexistent", list, 2);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_parse), cmocka_unit_test(test_parse_list),
-                                       cmocka_unit_test(test_lists)};
+                                       cmocka_unit_test(test_lists), cmocka_unit_test(test_sweep)};
     return cmocka_run_group_tests_name("mount", tests, NULL, NULL);
 }
