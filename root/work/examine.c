@@ -7,9 +7,12 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/log.h"
 #include "common/mem.h"
 #include "root/analysis/analysis.h"
+#include "root/analysis/colours.h"
 #include "root/audio/decode.h"
+#include "root/audio/decode_picture.h"
 #include "root/audio/pcm.h"
 
 #define READ_BYTES   (256u << 10)
@@ -103,6 +106,22 @@ static void take_art(struct examine_pictures *out, const struct decoder *decoder
     out->art_mime = xstrdup(mime ? mime : "application/octet-stream");
 }
 
+/* A cover that can't be looked at costs its colours, not the track. */
+static void take_colours(struct features *out, const struct decoder *decoder)
+{
+    const char *mime = NULL;
+    size_t len = 0;
+    const uint8_t *bytes = decode_art(decoder, &len, &mime);
+    if (!bytes || !len) return;
+    uint8_t(*rgb)[3] = xmalloc(PICTURE_SAMPLES_MAX * sizeof *rgb);
+    char *cause = NULL;
+    long count = decode_picture(bytes, len, rgb, &cause);
+    if (count > 0) out->colour_count = colours_find((const uint8_t(*)[3])rgb, (size_t)count, out->colours);
+    if (count < 0) log_debug("analyse", "a cover without colours: %s", cause);
+    free(cause);
+    free(rgb);
+}
+
 static int take_features(struct features *out, struct examine_pictures *pictures, struct decoder *decoder,
                          char **cause)
 {
@@ -131,6 +150,7 @@ int examine_file(int fd, const char *path, struct track *out, struct examine_pic
     if (decode_open(&decoder, fd, cause)) goto failed;
     take_tags(&out->tags, decode_tags(decoder), path);
     if (pictures) take_art(pictures, decoder);
+    take_colours(&out->features, decoder);
     if (take_features(&out->features, pictures, decoder, cause)) goto failed;
     decode_close(decoder);
     return 0;

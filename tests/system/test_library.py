@@ -135,6 +135,9 @@ def test_cover_art_is_served(crate, scratch, start):
         subprocess.run(["ffmpeg", "-v", "error", "-nostdin", "-i", path, "-i", picture, "-map", "0:a", "-map", "1:v", "-c:a", "libmp3lame",
                         "-c:v", "copy", "-id3v2_version", "3", "-metadata:s:v", "comment=Cover (front)", "-metadata", f"title=T{i}",
                         "-metadata", f"artist=A{i}", f"{folder}/{i}.mp3"], check=True)
+    done = subprocess.run([ROOT, "analyse", "--json", f"{folder}/0.mp3"], stdout=subprocess.PIPE, timeout=60 * harness.SLOW, check=True)
+    colours = json.loads(done.stdout)["colours"]
+    assert len(colours) == 1 and int(colours[0][1:3], 16) > 240 and int(colours[0][3:], 16) < 0x1010, colours
     root = start.root(library=folder, state=os.path.join(scratch, "covers-state"))
     now = request(root.url, "/api/now").json()
     art = request(root.url, now["art"])
