@@ -26,6 +26,7 @@
 #include "root/analysis/phrase.h"
 #include "root/analysis/structure.h"
 #include "root/analysis/timbre.h"
+#include "root/analysis/vocal.h"
 #include "root/analysis/wave.h"
 #include "root/audio/pcm.h"
 
@@ -40,6 +41,7 @@ struct analysis {
     struct loudness *loudness;
     struct course *course;
     struct dance *dance;
+    struct vocal *vocal;
     struct fingerprint *fingerprint;
     struct wave *wave;
 };
@@ -53,6 +55,8 @@ struct analysis *analysis_new(void)
     analysis->loudness = loudness_new();
     analysis->course = course_new();
     analysis->dance = dance_new();
+    analysis->vocal = vocal_new();
+    timbre_listen(analysis->timbre, vocal_spectrum, analysis->vocal);
     analysis->fingerprint = fingerprint_new();
     analysis->wave = wave_new();
     return analysis;
@@ -67,6 +71,7 @@ void analysis_free(struct analysis *analysis)
     loudness_free(analysis->loudness);
     course_free(analysis->course);
     dance_free(analysis->dance);
+    vocal_free(analysis->vocal);
     fingerprint_free(analysis->fingerprint);
     wave_free(analysis->wave);
     free(analysis);
@@ -153,6 +158,7 @@ static void take_parts(const struct analysis *analysis, struct features *f, cons
         .tonality = chroma_tonality(analysis->chroma),
         .loudness = course_loudness(analysis->course),
         .levels = timbre_levels(analysis->timbre),
+        .vocal = vocal_rows(analysis->vocal),
         .accents = accents,
     };
     struct phrases phrases = {-1, -1, 0};
@@ -187,6 +193,7 @@ int analysis_finish(struct analysis *analysis, struct features *out, char **caus
     chroma_finish(analysis->chroma);
     timbre_finish(analysis->timbre);
     course_finish(analysis->course);
+    vocal_finish(analysis->vocal);
     out->version = ANALYSIS_VERSION;
     out->duration_s = (double)analysis->samples / PCM_RATE;
     out->music_start_s = loudness.start_s;
@@ -204,6 +211,7 @@ int analysis_finish(struct analysis *analysis, struct features *out, char **caus
         struct accents accents = {0};
         take_beats(analysis, out, &accents);
         take_parts(analysis, out, &accents);
+        out->vocal = vocal_share(analysis->vocal, out->music_start_s, out->music_end_s);
         free(accents.time_s);
     }
     out->fingerprint = fingerprint_finish(analysis->fingerprint);

@@ -13,6 +13,7 @@
 #include "root/analysis/course.h"
 #include "root/analysis/key.h"
 #include "root/analysis/timbre.h"
+#include "root/analysis/vocal.h"
 
 #define LONGEST_S 60.0 /* no bar is longer; past a long rest the last one before it ends here */
 
@@ -62,6 +63,19 @@ static void scale_chroma(const double *chroma, double most, uint8_t *out)
         out[c] = most > 0 ? (uint8_t)lround(255 * chroma[c] / most) : 0;
 }
 
+/* A row's window is longer than many a bar: the nearest row speaks for a bar in which no row's middle lies.
+ */
+static uint8_t vocal_between(const struct bytes *vocal, double from_s, double to_s)
+{
+    size_t first, end;
+    double sum = 0;
+    rows_between(from_s, to_s, VOCAL_RATE, 0.5, vocal->count, &first, &end);
+    if (first == end && first < vocal->count) end++;
+    for (size_t i = first; i < end; i++)
+        sum += vocal->value[i];
+    return end > first ? (uint8_t)lround(sum / (double)(end - first)) : 0;
+}
+
 struct bar *bars_measure(const struct bar_sources *s, const double *downbeats_s, size_t count,
                          double music_end_s)
 {
@@ -75,6 +89,7 @@ struct bar *bars_measure(const struct bar_sources *s, const double *downbeats_s,
         bars[i].low = level_between(s->levels, LEVEL_BANDS, 0, 0, from, to);
         bars[i].mid = level_between(s->levels, LEVEL_BANDS, 1, 0, from, to);
         bars[i].high = level_between(s->levels, LEVEL_BANDS, 2, 0, from, to);
+        bars[i].vocal = vocal_between(s->vocal, from, to);
         bars[i].onsets = (uint8_t)(onsets > 255 ? 255 : onsets);
         sum_chroma(s->chroma, s->tonality, from, to, chroma[i][0]);
         sum_chroma(s->bass, s->tonality, from, to, chroma[i][1]);

@@ -10,6 +10,7 @@ struct bar_sources {
     const struct series *chroma, *bass, *tonality; /* of key.h */
     const struct bytes *loudness;                  /* of course.h */
     const struct bytes *levels;                    /* of timbre.h */
+    const struct bytes *vocal;                     /* of vocal.h */
     const struct accents *accents;
 };
 /* One for each downbeat; NULL for none. The last bar is as long as the one before, or ends with the music.

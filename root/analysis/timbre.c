@@ -35,6 +35,8 @@ struct timbre {
     struct bytes levels;
     double sum[TEXTURE_MFCC], square[TEXTURE_MFCC], centroid;
     size_t counted;
+    void (*listener)(void *context, const float *power);
+    void *listener_context;
 };
 
 /* Slaney's mel scale: linear to 1 kHz, logarithmic above. */
@@ -86,6 +88,7 @@ static void take(void *context, const float *samples)
     for (size_t i = 0; i < WINDOW; i++)
         timbre->work[i] = samples[i] * timbre->window[i];
     fft_power(timbre->fft, timbre->work, timbre->power);
+    if (timbre->listener) timbre->listener(timbre->listener_context, timbre->power);
     float band[BANDS + 1] = {0};
     double all = 0, moment = 0, bass = 0, level[LEVEL_BANDS] = {0};
     size_t bass_bins = (size_t)(BASS_HZ / PCM_RATE * WINDOW);
@@ -146,6 +149,12 @@ void timbre_free(struct timbre *timbre)
     series_free(&timbre->rows);
     bytes_free(&timbre->levels);
     free(timbre);
+}
+
+void timbre_listen(struct timbre *timbre, void (*heard)(void *context, const float *power), void *context)
+{
+    timbre->listener = heard;
+    timbre->listener_context = context;
 }
 
 void timbre_feed(struct timbre *timbre, const float *mono, size_t samples)

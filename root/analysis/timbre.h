@@ -17,6 +17,9 @@
 struct timbre;
 struct timbre *timbre_new(void);
 void timbre_free(struct timbre *timbre);
+/* Every frame's power spectrum goes to `heard` as well: 1025 values whose sum is the mean square; frame i
+ * belongs to the time i / COURSE_RATE. */
+void timbre_listen(struct timbre *timbre, void (*heard)(void *context, const float *power), void *context);
 void timbre_feed(struct timbre *timbre, const float *mono, size_t samples);
 void timbre_finish(struct timbre *timbre);
 /* Rows of TEXTURE_DIMS: 13 MFCCs, then the energies. Owned by timbre. */

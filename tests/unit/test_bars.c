@@ -17,6 +17,7 @@
 #include "root/analysis/loudness.h"
 #include "root/analysis/novelty.h"
 #include "root/analysis/timbre.h"
+#include "root/analysis/vocal.h"
 #include "root/audio/pcm.h"
 
 static uint32_t state = 5;
@@ -103,6 +104,7 @@ struct ears {
     struct chroma *chroma;
     struct timbre *timbre;
     struct course *course;
+    struct vocal *vocal;
     struct series novelty;
     struct accents accents;
     struct bar_sources sources;
@@ -110,7 +112,8 @@ struct ears {
 
 static void listen(struct ears *ears, const float *mono, size_t samples)
 {
-    *ears = (struct ears){onset_new(), chroma_new(), timbre_new(), course_new(), {0}, {0}, {0}};
+    *ears = (struct ears){onset_new(), chroma_new(), timbre_new(), course_new(), vocal_new(), {0}, {0}, {0}};
+    timbre_listen(ears->timbre, vocal_spectrum, ears->vocal);
     for (size_t i = 0; i < samples; i++) {
         float both[2] = {mono[i], mono[i]};
         course_feed(ears->course, both, 1);
@@ -122,6 +125,7 @@ static void listen(struct ears *ears, const float *mono, size_t samples)
     chroma_finish(ears->chroma);
     timbre_finish(ears->timbre);
     course_finish(ears->course);
+    vocal_finish(ears->vocal);
     novelty_normalise(onset_curves(ears->onset));
     ears->novelty = novelty_sum(onset_curves(ears->onset));
     ears->accents = accents_find(&ears->novelty);
@@ -131,6 +135,7 @@ static void listen(struct ears *ears, const float *mono, size_t samples)
         .tonality = chroma_tonality(ears->chroma),
         .loudness = course_loudness(ears->course),
         .levels = timbre_levels(ears->timbre),
+        .vocal = vocal_rows(ears->vocal),
         .accents = &ears->accents,
     };
 }
@@ -141,6 +146,7 @@ static void forget(struct ears *ears)
     chroma_free(ears->chroma);
     timbre_free(ears->timbre);
     course_free(ears->course);
+    vocal_free(ears->vocal);
     series_free(&ears->novelty);
     free(ears->accents.time_s);
 }
