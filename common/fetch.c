@@ -20,7 +20,7 @@ struct fetch {
     struct fetch_client *client;
     struct fetch_conf conf;
     CURL *easy;
-    struct curl_slist *headers;
+    struct curl_slist *headers, *aliases;
     struct event *stall;
     int64_t last_ns; /* when the last byte came */
     int added, cancelled, told_status, status;
@@ -91,6 +91,23 @@ static int set_timer(CURLM *multi, long ms, void *context)
     return event_add(c->timer, &after);
 }
 
+/* A field's name and value without the white space around it. */
+static void tell_field(struct fetch *f, char *line, size_t len)
+{
+    char *colon = memchr(line, ':', len), name[64], value[512];
+    size_t n = colon ? (size_t)(colon - line) : 0, from = n + 1;
+    while (from < len && (line[from] == ' ' || line[from] == '\t'))
+        from++;
+    while (len > from && (unsigned char)line[len - 1] <= ' ')
+        len--;
+    if (!n || n >= sizeof name || len - from >= sizeof value) return;
+    memcpy(name, line, n);
+    name[n] = '\0';
+    memcpy(value, line + from, len - from);
+    value[len - from] = '\0';
+    f->conf.on_field(f->conf.context, name, value);
+}
+
 /* A whole header line. */
 static size_t on_header(char *line, size_t size, size_t count, void *context)
 {
@@ -99,10 +116,12 @@ static size_t on_header(char *line, size_t size, size_t count, void *context)
     f->client->bytes_in += len;
     f->last_ns = clock_boot_ns();
     if (f->cancelled) return 0;
+    if (len > 2 && f->conf.on_field && !f->told_status) tell_field(f, line, len);
     if (len > 2 || f->told_status || (*line != '\r' && *line != '\n')) return len;
     long status = 0;
     curl_easy_getinfo(f->easy, CURLINFO_RESPONSE_CODE, &status);
     if (status < 200) return len; /* an interim answer */
+    if (f->conf.redirects && status / 100 == 3 && status != 304) return len;
     f->told_status = 1;
     f->status = (int)status;
     if (f->conf.on_status && f->conf.on_status(f->conf.context, f->status))
@@ -155,6 +174,7 @@ static void fetch_free(struct fetch *f)
     if (f->stall) event_free(f->stall);
     curl_easy_cleanup(f->easy);
     curl_slist_free_all(f->headers);
+    curl_slist_free_all(f->aliases);
     free(f->body);
     free(f);
 }
@@ -299,6 +319,18 @@ static void set_options(struct fetch *f, int local)
     curl_easy_setopt(e, CURLOPT_HEADERDATA, f);
     curl_easy_setopt(e, CURLOPT_WRITEFUNCTION, on_body);
     curl_easy_setopt(e, CURLOPT_WRITEDATA, f);
+    if (conf->redirects) {
+        curl_easy_setopt(e, CURLOPT_FOLLOWLOCATION, 1L);
+        curl_easy_setopt(e, CURLOPT_MAXREDIRS, (long)conf->redirects);
+        curl_easy_setopt(e, CURLOPT_REDIR_PROTOCOLS_STR, "http,https");
+    }
+    if (conf->header) {
+        struct curl_slist *list = curl_slist_append(f->headers, conf->header);
+        if (list) f->headers = list;
+        /* SHOUTcast's way to say HTTP/1.0 200 */
+        f->aliases = curl_slist_append(NULL, "ICY 200 OK");
+        curl_easy_setopt(e, CURLOPT_HTTP200ALIASES, f->aliases);
+    }
     if (conf->bearer) {
         char *value = xasprintf("Bearer %s", conf->bearer);
         add_header(f, "Authorization", value);
@@ -336,7 +368,7 @@ struct fetch *fetch_start(struct fetch_client *c, const struct fetch_conf *conf,
     f->last_ns = clock_boot_ns();
     set_options(f, local);
     /* what set_options copied must not be used again */
-    f->conf.url = f->conf.bearer = f->conf.user_agent = f->conf.body_type = NULL;
+    f->conf.url = f->conf.bearer = f->conf.user_agent = f->conf.body_type = f->conf.header = NULL;
     f->conf.body = NULL;
     f->next = c->fetches;
     c->fetches = f;

@@ -19,6 +19,10 @@ struct fetch_conf {
     int connect_ms, total_ms; /* total 0: endless (a stream) */
     int stall_ms;             /* gives up when fewer than 1 byte came in that time; 0 never */
     size_t max_bytes;         /* of a collected answer; a stream's bytes go to on_bytes instead */
+    const char *header;       /* one more line of the request, "Name: value"; NULL none */
+    int redirects;            /* followed at most; their answers are not told of */
+    /* Each field of the answer's header, before on_status. NULL fine. */
+    void (*on_field)(void *context, const char *name, const char *value);
     /* Status line and headers are in; return 0 to go on, -1 to stop. NULL fine. */
     int (*on_status)(void *context, int status);
     /* Bytes of a 200 as they come; return 0 to go on, -1 to stop. NULL: collect. */

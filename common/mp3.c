@@ -72,8 +72,8 @@ size_t mp3_frame_bytes(unsigned kbps, uint64_t frame)
     return (size_t)(mp3_frame_offset(kbps, frame + 1) - mp3_frame_offset(kbps, frame));
 }
 
-int mp3_frames_check(unsigned kbps, uint64_t frame, unsigned count, const uint8_t *bytes, size_t len,
-                     char **cause)
+static int check(unsigned kbps, uint64_t frame, unsigned count, const uint8_t *bytes, size_t len, int foreign,
+                 char **cause)
 {
     size_t at = 0;
     for (unsigned i = 0; i < count; i++) {
@@ -84,12 +84,24 @@ int mp3_frames_check(unsigned kbps, uint64_t frame, unsigned count, const uint8_
         if (mp3_header_parse(bytes + at, &h) || h.kbps != kbps || h.rate != MP3_RATE || h.bytes != want)
             return cause_set(cause, "frame %" PRIu64 ": not a frame of %u kbit/s and %zu bytes", frame + i,
                              kbps, want);
-        if (mp3_main_data_begin(bytes + at, want) != 0)
+        if (!foreign && mp3_main_data_begin(bytes + at, want) != 0)
             return cause_set(cause, "frame %" PRIu64 ": uses the bit reservoir", frame + i);
         at += want;
     }
     if (at != len) return cause_set(cause, "%zu bytes after the last of %u frames", len - at, count);
     return 0;
+}
+
+int mp3_frames_check(unsigned kbps, uint64_t frame, unsigned count, const uint8_t *bytes, size_t len,
+                     char **cause)
+{
+    return check(kbps, frame, count, bytes, len, 0, cause);
+}
+
+int mp3_frames_check_foreign(unsigned kbps, uint64_t frame, unsigned count, const uint8_t *bytes, size_t len,
+                             char **cause)
+{
+    return check(kbps, frame, count, bytes, len, 1, cause);
 }
 
 int64_t mp3_frame_to_ns(uint64_t frame)

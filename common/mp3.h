@@ -39,6 +39,9 @@ size_t mp3_frame_bytes(unsigned kbps, uint64_t frame);
  * padding, length and no reservoir. 0, or -1 with an owned *cause. */
 int mp3_frames_check(unsigned kbps, uint64_t frame, unsigned count, const uint8_t *bytes, size_t len,
                      char **cause);
+/* The same of another encoder's frames, which may use the reservoir. */
+int mp3_frames_check_foreign(unsigned kbps, uint64_t frame, unsigned count, const uint8_t *bytes, size_t len,
+                             char **cause);
 
 /* Time of a frame's start from the station's first frame, and back (floor). */
 int64_t mp3_frame_to_ns(uint64_t frame);

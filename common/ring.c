@@ -21,7 +21,7 @@ struct ring {
     struct ring_marks marks;
     struct ring *marks_of; /* NULL: its own */
     uint64_t byte_tail, byte_head;
-    int lost;
+    int lost, foreign;
 };
 
 static struct ring_state *state_of(struct ring *ring)
@@ -73,6 +73,7 @@ int ring_open(struct ring **out, const struct ring_conf *conf, char **cause)
     uint64_t blocks = ring_file_blocks(conf->kbps, (uint64_t)frames + 1 + MP3_PERIOD_FRAMES);
     struct ring *ring = xcalloc(1, sizeof *ring);
     ring->marks_of = conf->marks_of;
+    ring->foreign = conf->foreign;
     if (ring_load(&ring->file, conf->path, conf->kbps, blocks, conf->resting ? RING_RESTS : 0, &ring->lost,
                   cause)) {
         free(ring);
@@ -263,7 +264,9 @@ int ring_append(struct ring *ring, uint32_t branch, uint64_t position, unsigned 
                          branch, position, state->branch, state->head);
     if (position + count > RING_POSITION_MAX) return cause_set(cause, "the end of all positions");
     if (ring_resting(ring)) return cause_set(cause, "frames for a ring at rest");
-    if (mp3_frames_check(ring->file.kbps, position, count, bytes, len, cause)) return -1;
+    if (ring->foreign ? mp3_frames_check_foreign(ring->file.kbps, position, count, bytes, len, cause)
+                      : mp3_frames_check(ring->file.kbps, position, count, bytes, len, cause))
+        return -1;
     if (count == 0) return 0;
     uint64_t blocks = (position + count - 1) / MP3_PERIOD_FRAMES + 1;
     uint64_t tail = blocks > ring->file.blocks ? (blocks - ring->file.blocks) * MP3_PERIOD_FRAMES : 0;

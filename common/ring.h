@@ -36,6 +36,7 @@ struct ring_conf {
      * which keeps no marks of its own (its mark functions read those; none can be added). NULL: its own. */
     struct ring *marks_of;
     int resting; /* a fresh file begins at rest: see ring_rest */
+    int foreign; /* frames of other encoders, which may use the bit reservoir (mp3_frames_check_foreign) */
 };
 
 /* Opens, or makes afresh when there is none, or when bit rate or version differ (the old one is renamed

@@ -70,6 +70,7 @@ static int add(struct bundle *b, const struct mount_spec *spec, char **cause)
     const struct node_conf node = {.mount = name,
                                    .main = b->count ? b->mounts[0]->node : NULL,
                                    .kbps = spec->kbps,
+                                   .foreign = conf->icecast,
                                    .base = conf->base,
                                    .http = conf->http,
                                    .state = conf->state,
@@ -91,6 +92,7 @@ static int add(struct bundle *b, const struct mount_spec *spec, char **cause)
                                    .root = conf->root,
                                    .token = conf->token,
                                    .mount = name,
+                                   .icecast = conf->icecast,
                                    .lead_s = conf->lead_s,
                                    .linger_s = conf->linger_s,
                                    .failed = on_failed,
@@ -165,7 +167,7 @@ int bundle_new(struct bundle **out, const struct bundle_conf *conf, char **cause
     static const struct mount_spec first = {.name = MOUNT_MAIN, .always = 1};
     struct bundle *b = xcalloc(1, sizeof *b);
     b->conf = *conf;
-    if (add(b, &first, cause) || recall(b, cause)) {
+    if (add(b, &first, cause) || (!conf->icecast && recall(b, cause))) {
         bundle_free(b);
         return -1;
     }

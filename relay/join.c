@@ -257,11 +257,13 @@ void join_free(struct join *j)
 
 const char *join_trouble(const struct join *j)
 {
+    if (!j) return NULL;
     if (j->trouble) return j->trouble;
     return j->taken_once ? NULL : "no report has been taken yet";
 }
 
 const struct join_counts *join_counts(const struct join *j)
 {
-    return &j->counts;
+    static const struct join_counts none;
+    return j ? &j->counts : &none;
 }

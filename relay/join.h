@@ -24,7 +24,8 @@ struct join_conf {
 
 struct join *join_new(const struct join_conf *conf); /* reports at once */
 void join_free(struct join *join);
-/* What is wrong with the reports; NULL when the last one was taken. "no report has been taken yet" at first.
+/* Of no join (NULL: there is no root) nothing is wrong and nothing is counted.
+ * What is wrong with the reports; NULL when the last one was taken. "no report has been taken yet" at first.
  */
 const char *join_trouble(const struct join *join);
 /* The i-th address of the stream at another node of that scheme (secure: https) that the root told of last.

@@ -120,8 +120,9 @@ static int start(struct relay *r, char **cause)
                                        .client = r->client,
                                        .state = o->state,
                                        .public_url = o->public_url,
-                                       .root = o->root,
+                                       .root = o->root ? o->root : o->upstream_icecast,
                                        .token = o->token,
+                                       .icecast = !o->root,
                                        .lead_s = o->lead_s,
                                        .linger_s = o->idle_linger_s,
                                        .gate = front_gate(r->front),
@@ -141,7 +142,10 @@ static int start(struct relay *r, char **cause)
                                    .started_ns = clock_boot_ns(),
                                    .mounts = on_mounts,
                                    .context = r};
-    r->join = join_new(&join);
+    if (o->root)
+        r->join = join_new(&join);
+    else
+        pull_want(bundle_at(r->bundle, 0)->pull); /* its bit rate, before the first listener comes */
     const struct relay_metrics_conf metrics = {.http = r->http,
                                                .client = r->client,
                                                .bundle = r->bundle,
@@ -149,7 +153,7 @@ static int start(struct relay *r, char **cause)
                                                .front = r->front,
                                                .max_listeners = (unsigned)o->max_listeners};
     r->metrics = relay_metrics_new(&metrics);
-    log_info("relay", "forever-relay %s for %s, listeners at %s/stream.mp3", FOREVER_VERSION, o->root,
+    log_info("relay", "forever-relay %s for %s, listeners at %s/stream.mp3", FOREVER_VERSION, bundle.root,
              r->public_url);
     r->exit_code = 0;
     return 0;

@@ -167,7 +167,8 @@ static int parts_open(struct node *n, char **cause)
                                    .kbps = n->kbps,
                                    .past_s = PAST_S,
                                    .lead_s = n->conf.lead_s + LEAD_SLACK_S,
-                                   .resting = n->conf.mount != NULL};
+                                   .resting = n->conf.mount != NULL,
+                                   .foreign = n->conf.foreign};
     int result = ring_open(&n->ring, &ring, cause);
     free(path);
     if (result) return -1;

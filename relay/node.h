@@ -23,6 +23,7 @@ struct node_conf {
     const char *mount; /* NULL: the main one */
     struct node *main; /* its node, when this is another; outlives this one */
     unsigned kbps;     /* of another one */
+    int foreign;       /* as struct ring_conf's */
     struct event_base *base;
     struct http_server *http;
     const char *state; /* directory; outlives the node */

@@ -28,6 +28,14 @@ static const struct conf_option table[] = {
      .unit = "URL",
      .check = check_url,
      .help = "address of the root, for example http://radio.example:8000"},
+    {.name = "upstream-icecast",
+     .type = CONF_STRING,
+     .offset = AT(upstream_icecast),
+     .unit = "URL",
+     .check = check_url,
+     .help =
+         "instead of a root: carries the MP3 stream (constant bit rate, 44.1 kHz) of an Icecast or SHOUTcast "
+         "server on, with its titles"},
     {.name = "token-file",
      .type = CONF_STRING,
      .offset = AT(token_file),
@@ -129,7 +137,12 @@ static int finish(void *dest, int *exit_code, char **cause)
 {
     struct relay_options *o = dest;
     *exit_code = EX_USAGE;
-    const char *missing = !o->root ? "--root URL" : !o->token_file ? "--token-file FILE" : NULL;
+    if (o->root && o->upstream_icecast)
+        return cause_set(cause, "--root and --upstream-icecast: a relay has one source");
+    const char *missing = o->upstream_icecast ? NULL
+                          : !o->root          ? "--root URL"
+                          : !o->token_file    ? "--token-file FILE"
+                                              : NULL;
     if (missing)
         return cause_set(cause, "%s must be given (also as a line of the file or FOREVER_RELAY_...)",
                          missing);
@@ -137,7 +150,7 @@ static int finish(void *dest, int *exit_code, char **cause)
     *exit_code = EX_USAGE;
     if (conf_parse_listen(o->front.listen.items[0], o->host, &o->port, cause)) return -1;
     *exit_code = EX_NOINPUT;
-    if (read_token(o, cause)) return -1;
+    if (o->token_file && read_token(o, cause)) return -1;
     strip_slashes(o->root);
     strip_slashes(o->public_url);
     if (!o->state) o->state = default_state();

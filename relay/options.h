@@ -6,7 +6,7 @@
 
 struct relay_options {
     /* as given */
-    char *root, *token_file, *public_url, *state, *name, *log_level_name;
+    char *root, *upstream_icecast, *token_file, *public_url, *state, *name, *log_level_name;
     double idle_linger_s, lead_s;
     struct front_options front;
     long max_listeners;

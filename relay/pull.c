@@ -1,5 +1,6 @@
 #include "relay/pull.h"
 
+#include <event2/buffer.h>
 #include <event2/event.h>
 #include <inttypes.h>
 #include <math.h>
@@ -14,6 +15,7 @@
 #include "common/mount.h"
 #include "common/proc.h"
 #include "relay/follow.h"
+#include "relay/icecast.h"
 
 #define TICK_MS        200
 #define CONNECT_MS     3000
@@ -34,6 +36,8 @@ struct pull {
     struct event *tick;
     struct fetch *fetch;
     struct link_decoder *decoder;
+    struct icecast *icecast; /* makes records of what comes; NULL: records come */
+    struct evbuffer *records;
     struct follow follow;
     int failures, refused;
     int64_t retry_ns, wanted_ns; /* boot time: next attempt; somebody last listened */
@@ -72,6 +76,10 @@ static void drop_link(struct pull *p)
     p->fetch = NULL;
     link_decoder_free(p->decoder);
     p->decoder = NULL;
+    icecast_free(p->icecast);
+    p->icecast = NULL;
+    if (p->records) evbuffer_free(p->records);
+    p->records = NULL;
     node_set_linked(p->conf.node, 0);
 }
 
@@ -132,15 +140,19 @@ static void on_end(void *context, int status, const char *error, const void *bod
     char *text, *answer = answer_text(body, len);
     int refused = status >= 400 && status < 500;
     if (p->broken)
-        text = xasprintf("%s broke the rules of the link: %s", p->conf.root, p->broken);
+        text =
+            xasprintf(p->conf.icecast ? "%s can't be carried on: %s" : "%s broke the rules of the link: %s",
+                      p->conf.root, p->broken);
     else if (status == 0)
         text = xasprintf("%s can't be reached: %s", p->conf.root, error ? error : "no answer");
     else if (status == 200)
         text = xasprintf("the link to %s was cut: %s", p->conf.root, error ? error : "closed");
     else
         text = xasprintf("%s %s: %d%s%s", p->conf.root,
-                         refused ? "refuses this relay (see --token-file)" : "has no link for us now", status,
-                         *answer ? " " : "", answer);
+                         !refused          ? "has no link for us now"
+                         : p->conf.icecast ? "does not give its stream"
+                                           : "refuses this relay (see --token-file)",
+                         status, *answer ? " " : "", answer);
     free(answer);
     free(p->broken);
     p->broken = NULL;
@@ -193,9 +205,14 @@ static int take(struct pull *p, const struct link_record *record)
     return 0;
 }
 
-static int on_bytes(void *context, const void *bytes, size_t len)
+static void on_field(void *context, const char *name, const char *value)
 {
     struct pull *p = context;
+    icecast_field(p->icecast, name, value);
+}
+
+static int take_records(struct pull *p, const void *bytes, size_t len)
+{
     struct link_record record;
     link_decoder_feed(p->decoder, bytes, len);
     int more;
@@ -207,10 +224,48 @@ static int on_bytes(void *context, const void *bytes, size_t len)
     return 0;
 }
 
-static void connect_link(struct pull *p)
+static int on_bytes(void *context, const void *bytes, size_t len)
+{
+    struct pull *p = context;
+    if (!p->icecast) return take_records(p, bytes, len);
+    if (icecast_feed(p->icecast, bytes, len, p->records, &p->broken)) return -1;
+    size_t made = evbuffer_get_length(p->records);
+    if (!made) return 0;
+    int result = take_records(p, evbuffer_pullup(p->records, -1), made);
+    evbuffer_drain(p->records, made);
+    return result;
+}
+
+/* 0, or -1 with *cause. */
+static int start_fetch(struct pull *p, struct fetch_conf *conf, char **cause)
+{
+    conf->connect_ms = CONNECT_MS;
+    conf->stall_ms = STALL_MS;
+    conf->on_status = on_status;
+    conf->on_bytes = on_bytes;
+    conf->on_end = on_end;
+    conf->context = p;
+    p->counts.attempts++;
+    p->state = CONNECTING;
+    p->decoder = link_decoder_new();
+    p->fetch = fetch_start(p->conf.client, conf, cause);
+    return p->fetch ? 0 : -1;
+}
+
+static int connect_icecast(struct pull *p, char **cause)
+{
+    p->icecast = icecast_new(p->conf.root, node_ring(p->conf.node));
+    p->records = evbuffer_new();
+    p->follow = (struct follow){.asked_from = 1}; /* it knows what is held */
+    struct fetch_conf conf = {
+        .url = p->conf.root, .header = "Icy-MetaData: 1", .redirects = 3, .on_field = on_field};
+    return start_fetch(p, &conf, cause);
+}
+
+static int connect_root(struct pull *p, char **cause)
 {
     struct ring *ring = node_ring(p->conf.node);
-    char from[96] = "", *cause = NULL;
+    char from[96] = "";
     p->follow = (struct follow){0};
     /* Those who listen get what they missed; for those who come only now the present is enough, with as much
      * before it as they ask for: one who resumes has heard it, or has it to hear. */
@@ -223,23 +278,19 @@ static void connect_link(struct pull *p)
     }
     char *url = xasprintf("%s/link?version=1&mount=%s&lead=%.0f&back=%.0f%s", p->conf.root,
                           p->conf.mount ? p->conf.mount : MOUNT_MAIN, p->conf.lead_s, back_s, from);
-    const struct fetch_conf conf = {.url = url,
-                                    .bearer = p->conf.token,
-                                    .connect_ms = CONNECT_MS,
-                                    .stall_ms = STALL_MS,
-                                    .on_status = on_status,
-                                    .on_bytes = on_bytes,
-                                    .on_end = on_end,
-                                    .context = p};
-    p->counts.attempts++;
-    p->state = CONNECTING;
-    p->decoder = link_decoder_new();
-    p->fetch = fetch_start(p->conf.client, &conf, &cause);
-    if (!p->fetch) {
+    struct fetch_conf conf = {.url = url, .bearer = p->conf.token};
+    int result = start_fetch(p, &conf, cause);
+    free(url);
+    return result;
+}
+
+static void connect_link(struct pull *p)
+{
+    char *cause = NULL;
+    if (p->conf.icecast ? connect_icecast(p, &cause) : connect_root(p, &cause)) {
         drop_link(p);
         wait_for_retry(p, cause, 1);
     }
-    free(url);
     arm(p);
 }
 

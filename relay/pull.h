@@ -22,6 +22,7 @@ struct pull_conf {
     struct fetch_client *client;
     struct node *node;
     const char *root, *token, *mount; /* outlive the pull; mount NULL: the main one */
+    int icecast; /* root is the address of an Icecast server's stream (relay/icecast); no token, no mount */
     double lead_s, linger_s;
     /* the ring of another bit rate can't be opened: the relay is of no more use */
     void (*failed)(void *context, const char *why);
