@@ -14,6 +14,8 @@
 #define EVENTS      512
 #define LOOK_NS     INT64_C(10000000) /* how often the listeners that are due are looked for */
 #define SPARE_FILES 32
+/* Half of the ports that an address has for one destination; the kernel takes long to find the others. */
+#define PORTS_EASILY_FOUND 10000
 
 static int enough_files(int needed, char **cause)
 {
@@ -117,6 +119,8 @@ json_t *load_run(const struct load_options *o, int *well, char **cause)
     if (load_url_parse(o->url, NULL, &c.start, cause) || load_node(&c.start, cause) < 0 ||
         enough_files(c.count + SPARE_FILES, cause))
         return NULL;
+    c.sources = o->sources;
+    if (!c.sources && c.count > PORTS_EASILY_FOUND) c.sources = 1 + (unsigned)(c.count / PORTS_EASILY_FOUND);
     c.epoll = epoll_create1(EPOLL_CLOEXEC);
     if (c.epoll < 0) {
         cause_set(cause, "epoll: %s", strerror(errno));

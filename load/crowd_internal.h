@@ -49,7 +49,7 @@ struct load_crowd {
     struct load_listener *listeners;
     int64_t *due_ns; /* by listener: when it has to be looked at; INT64_MAX */
     int count, epoll;
-    unsigned seed;
+    unsigned seed, sources;
     struct load_reference *references[LOAD_RATES_MAX];
     struct load_totals totals;
     char *forbidden; /* the first address that was refused, and why */

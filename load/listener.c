@@ -93,7 +93,7 @@ static void connect_now(struct load_crowd *c, int i, int64_t now)
         over(c, i);
         return;
     }
-    unsigned source = c->options->sources ? 1 + (unsigned)i % c->options->sources : 0;
+    unsigned source = c->sources ? 1 + (unsigned)i % c->sources : 0;
     c->totals.connections++;
     l->state = LOAD_CONNECTING;
     struct epoll_event e = {.events = EPOLLOUT, .data.u32 = (uint32_t)i};

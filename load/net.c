@@ -128,13 +128,23 @@ static int same_network(const uint8_t *a, const uint8_t *b, int bits)
     return 1;
 }
 
-static int may_ask(const struct sockaddr *address)
+static const uint8_t *bytes_of(const struct sockaddr *address)
+{
+    return address->sa_family == AF_INET ? (const uint8_t *)&((const struct sockaddr_in *)address)->sin_addr
+                                         : ((const struct sockaddr_in6 *)address)->sin6_addr.s6_addr;
+}
+
+static int is_loopback(const struct sockaddr *address)
 {
     static const uint8_t loopback4[4] = {127}, loopback6[16] = {[15] = 1};
     int four = address->sa_family == AF_INET;
-    const uint8_t *bytes = four ? (const uint8_t *)&((const struct sockaddr_in *)address)->sin_addr
-                                : ((const struct sockaddr_in6 *)address)->sin6_addr.s6_addr;
-    if (same_network(bytes, four ? loopback4 : loopback6, four ? 8 : 128)) return 1;
+    return same_network(bytes_of(address), four ? loopback4 : loopback6, four ? 8 : 128);
+}
+
+static int may_ask(const struct sockaddr *address)
+{
+    const uint8_t *bytes = bytes_of(address);
+    if (is_loopback(address)) return 1;
     for (int i = 0; i < allowed_count; i++) {
         if (allowed[i].family == address->sa_family && same_network(bytes, allowed[i].bytes, allowed[i].bits))
             return 1;
@@ -217,7 +227,7 @@ int load_connect(struct load_connection *c, int node, const struct load_url *url
     if (c->fd < 0) return -1;
     setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     struct sockaddr_in from = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(0x7f010000u + source)};
-    if (source && n->address.ss_family == AF_INET) {
+    if (source && is_loopback((const struct sockaddr *)&n->address) && n->address.ss_family == AF_INET) {
         setsockopt(c->fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof on);
         if (bind(c->fd, (struct sockaddr *)&from, sizeof from)) goto failed;
     }

@@ -35,8 +35,8 @@ struct load_connection {
     int fd;
     void *tls; /* SSL */
 };
-/* Begins to connect; source: the n-th address of 127.1/16 to come from, 0 the system's choice. 0, or -1 with
- * errno. */
+/* Begins to connect; source: the n-th address of 127.1/16 to come from (to loopback only), 0 the system's
+ * choice. 0, or -1 with errno. */
 int load_connect(struct load_connection *connection, int node, const struct load_url *url, unsigned source);
 /* 1 when requests can be sent, 0 when it has to wait (for *events of epoll), -1 with errno. */
 int load_connected(struct load_connection *connection, uint32_t *events);
