@@ -2,6 +2,8 @@
 import contextlib
 import json
 import os
+import pwd
+import secrets
 import shutil
 import subprocess
 import sys
@@ -109,6 +111,31 @@ def cpu_over(pids, seconds):
     cpu, begin = cpu_s(pids), time.monotonic()
     time.sleep(seconds)
     return (cpu_s(pids) - cpu) / (time.monotonic() - begin)
+
+
+def icecast(folder, port, passwords, relay, clients):
+    """Debian's icecast2 on that port; its configuration as Debian ships it, but for the limits."""
+    os.makedirs(folder, exist_ok=True)
+    user = "icecast2" if any(u.pw_name == "icecast2" for u in pwd.getpwall()) else "nobody"
+    path = os.path.join(folder, "icecast.xml")
+    with open(path, "w") as f:
+        f.write(f"""<icecast>
+<limits><clients>{clients}</clients><sources>2</sources><queue-size>524288</queue-size><burst-size>65535</burst-size>
+<client-timeout>30</client-timeout><header-timeout>15</header-timeout><source-timeout>10</source-timeout></limits>
+<authentication>{passwords}
+<admin-user>admin</admin-user><admin-password>{secrets.token_hex(8)}</admin-password></authentication>
+<hostname>localhost</hostname><location>here</location><admin>nobody</admin>
+<listen-socket><port>{port}</port><bind-address>127.0.0.1</bind-address></listen-socket>
+{relay}
+<paths><basedir>/usr/share/icecast2</basedir><logdir>{folder}</logdir><webroot>/usr/share/icecast2/web</webroot>
+<adminroot>/usr/share/icecast2/admin</adminroot></paths>
+<logging><accesslog>access.log</accesslog><errorlog>error.log</errorlog><loglevel>1</loglevel></logging>
+<security><chroot>0</chroot>
+<changeowner><user>{user}</user><group>nogroup</group></changeowner></security>
+</icecast>""")
+    os.chmod(os.path.dirname(folder), 0o755)  # it gives its rights up before it opens its logs
+    os.chmod(folder, 0o777)
+    return harness.Program([shutil.which("icecast2"), "-c", path], os.path.join(folder, "log"))
 
 
 class Rows:
