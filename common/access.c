@@ -20,7 +20,7 @@
 
 #define BUFFER_BYTES (256u << 10)
 #define FIELD_MAX    440 /* of a line's texts as written: three of them and the rest fit ACCESS_LINE_MAX */
-#define FLUSH_NS     CLOCK_NS_PER_S
+#define FLUSH_NS     (CLOCK_NS_PER_S / 2)
 #define FULL_ENOUGH  (BUFFER_BYTES / 4)
 #define LOG_EVERY_NS (60 * CLOCK_NS_PER_S)
 #define CLOSE_S      1
@@ -188,8 +188,9 @@ static void wait_for_more(struct access_log *log)
 {
     struct timespec until;
     clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_nsec += FLUSH_NS % CLOCK_NS_PER_S;
-    until.tv_sec += FLUSH_NS / CLOCK_NS_PER_S;
+    int64_t ns = until.tv_nsec + FLUSH_NS;
+    until.tv_sec += ns / CLOCK_NS_PER_S;
+    until.tv_nsec = ns % CLOCK_NS_PER_S;
     int late = 0;
     /* without lines it sleeps until one comes; with some it lets others join them */
     while (!log->stop && !log->reopen && log->len < FULL_ENOUGH && !(late && log->len)) {

@@ -530,6 +530,8 @@ static void test_descriptors_run_out(void **state)
     int64_t begin = net_now_ms();
     assert_true(net_until(base, fd, &b, NULL, NET_DEADLINE_MS)); /* taken in and closed, not left hanging */
     assert_true(net_now_ms() - begin < 1000);
+    assert_int_equal(net_status(&b), 503); /* and told */
+    free(b.data);
     setrlimit(RLIMIT_NOFILE, &old);
     close(fd);
     assert_int_equal(ask("GET /echo HTTP/1.1\r\nHost: x\r\n\r\n", "hello", NULL), 200);
