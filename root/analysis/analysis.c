@@ -15,12 +15,15 @@
 #include "root/analysis/barrows.h"
 #include "root/analysis/beat.h"
 #include "root/analysis/character.h"
+#include "root/analysis/clues.h"
 #include "root/analysis/course.h"
 #include "root/analysis/dance.h"
 #include "root/analysis/downbeat.h"
 #include "root/analysis/fingerprint.h"
 #include "root/analysis/key.h"
 #include "root/analysis/loudness.h"
+#include "root/analysis/mel.h"
+#include "root/analysis/net.h"
 #include "root/analysis/novelty.h"
 #include "root/analysis/onset.h"
 #include "root/analysis/phrase.h"
@@ -38,6 +41,8 @@ struct analysis {
     struct onset *onset;
     struct chroma *chroma;
     struct timbre *timbre;
+    struct net *net;
+    struct mel *mel;
     struct loudness *loudness;
     struct course *course;
     struct dance *dance;
@@ -52,6 +57,8 @@ struct analysis *analysis_new(void)
     analysis->onset = onset_new();
     analysis->chroma = chroma_new();
     analysis->timbre = timbre_new();
+    analysis->net = net_new();
+    analysis->mel = mel_new(net_feed, analysis->net);
     analysis->loudness = loudness_new();
     analysis->course = course_new();
     analysis->dance = dance_new();
@@ -68,6 +75,8 @@ void analysis_free(struct analysis *analysis)
     onset_free(analysis->onset);
     chroma_free(analysis->chroma);
     timbre_free(analysis->timbre);
+    mel_free(analysis->mel);
+    net_free(analysis->net);
     loudness_free(analysis->loudness);
     course_free(analysis->course);
     dance_free(analysis->dance);
@@ -97,6 +106,7 @@ void analysis_feed(struct analysis *analysis, const float *pcm, size_t samples)
             onset_feed(analysis->onset, mono, n);
             chroma_feed(analysis->chroma, mono, n);
             timbre_feed(analysis->timbre, mono, n);
+            mel_feed(analysis->mel, mono, n);
         }
         pcm += n * PCM_CHANNELS;
         samples -= n;
@@ -114,17 +124,19 @@ static void take_accents(const struct analysis *analysis, struct features *f, co
 static void take_beats(const struct analysis *analysis, struct features *f, struct accents *accents)
 {
     struct onset_curves *curves = onset_curves(analysis->onset);
-    const struct series *rows = chroma_rows(analysis->chroma), *bass = chroma_bass_rows(analysis->chroma);
+    struct rows rows = {chroma_rows(analysis->chroma), chroma_bass_rows(analysis->chroma),
+                        timbre_rows(analysis->timbre)};
     novelty_normalise(curves);
-    struct series novelty = novelty_sum(curves), harmony = novelty_harmony(rows);
-    struct beats beats = beats_find(curves, &novelty, &harmony, f->music_start_s, f->music_end_s);
-    struct downbeats downbeats = downbeats_find(&beats, curves, rows, bass, timbre_rows(analysis->timbre));
+    struct clues clues;
+    clues_init(&clues, curves, &rows, net_odds(analysis->net));
+    struct beats beats = beats_find(&clues, f->music_start_s, f->music_end_s);
+    struct downbeats downbeats = downbeats_find(&beats, &clues);
     f->tempo_confidence = beats.confidence;
     f->tempo_bpm = beats.bpm;
     f->metre = downbeats.metre;
     f->danceability = character_danceability(dance_exponent(analysis->dance), character_pulse(curves, &beats),
                                              beats.bpm, beats.confidence);
-    take_accents(analysis, f, &novelty, accents);
+    take_accents(analysis, f, &clues.novelty, accents);
     if (downbeats.metre) {
         f->downbeats_s = xmalloc((beats.count / (size_t)downbeats.metre + 1) * sizeof *f->downbeats_s);
         for (size_t k = downbeats.first; k < beats.count; k += (size_t)downbeats.metre) {
@@ -135,8 +147,7 @@ static void take_beats(const struct analysis *analysis, struct features *f, stru
     f->beat_count = beats.count;
     f->regions = beats.regions;
     f->region_count = beats.region_count;
-    series_free(&novelty);
-    series_free(&harmony);
+    clues_free(&clues);
 }
 
 static void take_key(const struct analysis *analysis, struct features *f)
@@ -194,6 +205,8 @@ int analysis_finish(struct analysis *analysis, struct features *out, char **caus
     timbre_finish(analysis->timbre);
     course_finish(analysis->course);
     vocal_finish(analysis->vocal);
+    mel_finish(analysis->mel);
+    net_finish(analysis->net);
     out->version = ANALYSIS_VERSION;
     out->duration_s = (double)analysis->samples / PCM_RATE;
     out->music_start_s = loudness.start_s;

@@ -12,7 +12,6 @@
 
 #include "common/mem.h"
 #include "root/analysis/beatgrid.h"
-#include "root/analysis/pulse.h"
 #include "root/analysis/tempo.h"
 
 /* cost of an interval wrong by a factor e, squared, in units of the mean novelty peak */
@@ -24,7 +23,7 @@
 #define EARLY_S          0.05  /* a beat this much before the first sound is its beat */
 #define LEAST_INTERVAL_S 0.1
 #define UNTIMED          0.2   /* trust in the frame of a beat without an attack */
-#define OFF_S            0.030 /* from the grid's beats and offbeats: on neither */
+#define OFF_S            0.030 /* from the grid's beats, offbeats and thirds: on none */
 #define LEAVE_GAIN       2.2   /* novelty of a region's beats to that of the grid's there */
 #define LEFT_SHARE       0.08  /* of the beats in such regions */
 #define BORDER_BEATS     8
@@ -114,7 +113,7 @@ static double worth(const struct series *novelty, double start_s, double period_
 {
     double sum = 0;
     for (long i = 0; i < beats; i++)
-        sum += pulse_accent(novelty, start_s + (double)i * period_s) - least;
+        sum += clues_accent(novelty, start_s + (double)i * period_s) - least;
     return sum;
 }
 
@@ -161,7 +160,7 @@ static void fit_path(struct beats *beats, const struct onset_curves *curves, con
         if (!isnan(attack)) t = attack;
         /* neighbours may have been timed by the same attack */
         if (kept && t <= beats->time_s[kept - 1] + LEAST_INTERVAL_S) continue;
-        heights += pulse_accent(novelty, t);
+        heights += clues_accent(novelty, t);
         trust[kept] = isnan(attack) ? UNTIMED : 1;
         beats->time_s[kept++] = t;
     }
@@ -217,12 +216,12 @@ static double height_of(const struct beats *beats, const struct series *novelty)
 {
     double sum = 0;
     for (size_t i = 0; i < beats->count; i++)
-        sum += pulse_accent(novelty, beats->time_s[i]);
+        sum += clues_accent(novelty, beats->time_s[i]);
     return beats->count ? sum / (double)beats->count : 0;
 }
 
 /* Whether a region of the path leaves the grid and finds clearly more than it does. That the path hops to the
- * offbeats, which are often the louder ones, is no reason to leave a grid. */
+ * offbeats, straight or swung, which are often the louder ones, is no reason to leave a grid. */
 static int leaves(const struct region *region, const struct beats *path, const struct beats *constant,
                   const struct beatgrid *grid, const struct series *novelty)
 {
@@ -230,14 +229,16 @@ static int leaves(const struct region *region, const struct beats *path, const s
     double on_path = 0, on_grid = 0;
     size_t off = 0, of_grid = 0;
     for (size_t i = 0; i < region->beats; i++) {
-        double halves = 2 * (t[i] - grid->first_s) / grid->period_s;
-        off += fabs(halves - round(halves)) * grid->period_s / 2 > OFF_S;
-        on_path += pulse_accent(novelty, t[i]);
+        double place = (t[i] - grid->first_s) / grid->period_s;
+        off += fmin(fabs(2 * place - round(2 * place)) / 2, fabs(3 * place - round(3 * place)) / 3) *
+                   grid->period_s >
+               OFF_S;
+        on_path += clues_accent(novelty, t[i]);
     }
     for (size_t i = 0; i < constant->count; i++) {
         if (constant->time_s[i] < t[0] - OFF_S || constant->time_s[i] > t[region->beats - 1] + OFF_S)
             continue;
-        on_grid += pulse_accent(novelty, constant->time_s[i]);
+        on_grid += clues_accent(novelty, constant->time_s[i]);
         of_grid++;
     }
     return of_grid && off > region->beats / 2 &&
@@ -259,19 +260,19 @@ static int is_constant(const struct beatgrid *grid, const struct beats *constant
     return height_of(path, novelty) < PATH_GAIN * height_of(constant, novelty);
 }
 
-struct beats beats_find(const struct onset_curves *curves, const struct series *novelty,
-                        const struct series *harmony, double from_s, double to_s)
+struct beats beats_find(const struct clues *clues, double from_s, double to_s)
 {
+    const struct series *novelty = &clues->novelty;
     struct beats constant = {.bpm = NAN}, path = {.bpm = NAN};
-    double period = tempo_period(novelty);
+    double period = tempo_period(&clues->correlation);
     if (period <= 0) return constant;
-    struct beatgrid grid = beatgrid_fit(curves, novelty, harmony, period);
+    struct beatgrid grid = beatgrid_fit(clues, period);
     from_grid(&constant, &grid, from_s, to_s);
     constant.confidence = grid_confidence(&grid);
     struct series course = tempo_course(novelty, period);
     from_path(&path, novelty, &course);
     series_free(&course);
-    fit_path(&path, curves, novelty, from_s, to_s);
+    fit_path(&path, clues->curves, novelty, from_s, to_s);
     path.bpm = path_bpm(&path);
     path.confidence = fmin(UNSTEADY_MOST, grid_confidence(&grid));
     if (is_constant(&grid, &constant, &path, novelty)) {

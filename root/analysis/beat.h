@@ -1,7 +1,7 @@
 /* beat: the beats of a piece, and how far they can be trusted. */
 #ifndef FOREVER_ROOT_ANALYSIS_BEAT_H
 #define FOREVER_ROOT_ANALYSIS_BEAT_H
-#include "root/analysis/onset.h"
+#include "root/analysis/clues.h"
 #include "root/analysis/regions.h"
 
 struct beats {
@@ -13,10 +13,8 @@ struct beats {
     size_t region_count;
 };
 
-/* curves: normalised (novelty_normalise). Beats lie in [from_s, to_s], where there is music, or a moment
- * before. */
-struct beats beats_find(const struct onset_curves *curves, const struct series *novelty,
-                        const struct series *harmony, double from_s, double to_s);
+/* Beats lie in [from_s, to_s], where there is music, or a moment before. */
+struct beats beats_find(const struct clues *clues, double from_s, double to_s);
 void beats_free(struct beats *beats);
 
 #endif

@@ -6,24 +6,23 @@
 
 #include "common/mem.h"
 #include "root/analysis/key.h"
-#include "root/analysis/pulse.h"
+#include "root/analysis/tempo.h"
 
-#define HARMONICS       4
-#define BLOCK_BEATS     16
-#define SEARCH          0.012 /* of the coarse period, to either side */
-#define BINS            48    /* of a folded beat */
-#define AGREE           0.08  /* of a beat: a block whose phase is nearer than this agrees */
-#define ALIKE           0.25 /* correlation with the whole piece's fold from which a block has a phase at all */
-#define PEAK_SHARE      0.4 /* of the highest: a peak of the fold that could be the beat */
-#define SAME            0.6 /* of its best correlation: a block as well explained by the grid */
-#define BARE            0.5 /* alternation from which every second beat is none */
-#define HALVED_FROM_BPM 115.0
-#define UNHEARD_S       0.001 /* a shift that neither the ear nor the attacks can tell */
-#define REACH_S         0.035 /* attacks looked for around a beat */
-#define LEAST_RISE_DB   6.0
-#define LATE_S          0.003 /* the steepest moment of a rise comes after the note's beginning */
-#define ROUNDS          12
-#define NARROW_S        0.010
+#define HARMONICS     4
+#define BLOCK_BEATS   16
+#define SEARCH        0.012 /* of the coarse period, to either side */
+#define BINS          48    /* of a folded beat */
+#define AGREE         0.08  /* of a beat: a block whose phase is nearer than this agrees */
+#define ALIKE         0.25 /* correlation with the whole piece's fold from which a block has a phase at all */
+#define PEAK_SHARE    0.4  /* of the highest: a peak of the fold that could be the beat */
+#define SAME          0.6  /* of its best correlation: a block as well explained by the grid */
+#define SAME_PHASE    0.06
+#define UNHEARD_S     0.001 /* a shift that neither the ear nor the attacks can tell */
+#define REACH_S       0.035 /* attacks looked for around a beat */
+#define LEAST_RISE_DB 6.0
+#define BEGUN         0.17 /* of a rise: a note begins when so much of it has happened */
+#define ROUNDS        12
+#define NARROW_S      0.010
 
 static const double band_weight[ONSET_BANDS] = {1, 1, 1, 0.5};
 #define HARMONY_WEIGHT 2.0
@@ -123,9 +122,10 @@ static double mean_of(const double *x)
 }
 
 /* The fold of all evidence, each kind relative to its mean, slightly smoothed. */
-static void evidence(const struct onset_curves *curves, const struct series *harmony, double period,
-                     double *out)
+static void evidence(const struct clues *clues, double period, double *out)
 {
+    const struct onset_curves *curves = clues->curves;
+    const struct series *harmony = &clues->harmony;
     static const double kernel[5] = {0.1, 0.2, 0.4, 0.2, 0.1};
     double sum[BINS] = {0}, one[BINS];
     for (int b = 0; b <= ONSET_BANDS; b++) {
@@ -153,35 +153,51 @@ static double peak_place(const double *x, int i)
     return place / BINS - floor(place / BINS);
 }
 
-/* The phase, in beats, of the peak with the best evidence, each peak's offbeat included. */
-static double choose_phase(const double *x, const struct onset_curves *curves, const struct series *harmony,
-                           double period_s, double end_s, double *margin)
+/* Adds the level unless it is there. */
+static size_t add_level(struct level *levels, size_t count, size_t first_of_period, double phase,
+                        double period_s)
 {
-    double highest = 0, best = -INFINITY, second = -INFINITY, best_phase = 0;
+    phase -= floor(phase);
+    for (size_t i = first_of_period; i < count; i++) {
+        double apart = fabs(phase - levels[i].first_s / period_s);
+        if (fmin(apart, 1 - apart) < SAME_PHASE) return count;
+    }
+    if (count < BEATGRID_LEVELS) levels[count++] = (struct level){phase * period_s, period_s};
+    return count;
+}
+
+/* Levels at one period: the peaks of the fold and their offbeats. */
+static size_t levels_at(const struct clues *clues, double period, struct level *levels, size_t count)
+{
+    double x[BINS], highest = 0;
+    size_t first = count;
+    evidence(clues, period, x);
     for (int i = 0; i < BINS; i++)
         highest = fmax(highest, x[i]);
-    for (int i = 0; i < BINS; i++) {
-        int peak = x[i] >= PEAK_SHARE * highest;
-        for (int r = 1; peak && r <= BINS / 8; r++) {
-            if (x[(i + r) % BINS] > x[i] || x[(i + BINS - r) % BINS] >= x[i]) peak = 0;
-        }
-        for (int half = 0; peak && half < 2; half++) {
-            double phase = peak_place(x, i) + 0.5 * half;
-            phase -= floor(phase);
-            double value = pulse_evidence(curves, harmony, phase * period_s, period_s, end_s);
-            double apart = fabs(phase - best_phase);
-            apart = fmin(apart, 1 - apart);
-            if (value > best) {
-                if (apart > 0.1) second = best;
-                best = value;
-                best_phase = phase;
-            } else if (apart > 0.1 && value > second) {
-                second = value;
+    for (int half = 0; half < 2; half++) {
+        for (int i = 0; i < BINS; i++) {
+            int peak = x[i] >= PEAK_SHARE * highest;
+            for (int r = 1; peak && r <= BINS / 8; r++) {
+                if (x[(i + r) % BINS] > x[i] || x[(i + BINS - r) % BINS] >= x[i]) peak = 0;
             }
+            if (peak)
+                count = add_level(levels, count, first, peak_place(x, i) + 0.5 * half, period / ONSET_RATE);
         }
     }
-    *margin = isfinite(second) ? tanh((best - second) / 2) : 1;
-    return best_phase;
+    return count;
+}
+
+size_t beatgrid_levels(const struct clues *clues, double period, struct level levels[BEATGRID_LEVELS])
+{
+    static const double multiple[] = {1, 2, 0.5};
+    size_t count = 0;
+    period = refine_period(&clues->novelty, period);
+    for (size_t m = 0; m < sizeof multiple / sizeof *multiple; m++) {
+        double bpm = 60 * ONSET_RATE / (period * multiple[m]);
+        if (bpm >= TEMPO_MIN_BPM && bpm <= TEMPO_MAX_BPM)
+            count = levels_at(clues, period * multiple[m], levels, count);
+    }
+    return count;
 }
 
 /* ---- does the grid hold throughout? ---- */
@@ -236,8 +252,7 @@ static double rise(const struct onset_curves *curves, long i)
 
 double beatgrid_attack(const struct onset_curves *curves, double at_s, double reach_s, double *height_db)
 {
-    long centre = lround((at_s + LATE_S) * ATTACK_RATE - 0.5), reach = (long)ceil(reach_s * ATTACK_RATE),
-         best = 0;
+    long centre = lround(at_s * ATTACK_RATE - 0.5), reach = (long)ceil(reach_s * ATTACK_RATE), best = 0;
     double most = 0;
     for (long i = centre - reach; i <= centre + reach; i++) {
         double r = rise(curves, i);
@@ -248,13 +263,13 @@ double beatgrid_attack(const struct onset_curves *curves, double at_s, double re
     }
     *height_db = most;
     if (most < LEAST_RISE_DB) return NAN;
-    double sum = 0, moment = 0;
-    for (long i = best - 2; i <= best + 2; i++) {
-        double r = rise(curves, i);
-        sum += r * r;
-        moment += r * r * (double)(i - best);
-    }
-    return ((double)best + moment / sum + 0.5) / ATTACK_RATE - LATE_S;
+    double sum = 0, so_far = 0;
+    for (long i = best - 3; i <= best + 2; i++)
+        sum += rise(curves, i);
+    long i = best - 3;
+    while (so_far + rise(curves, i) < BEGUN * sum)
+        so_far += rise(curves, i++);
+    return ((double)i + (BEGUN * sum - so_far) / rise(curves, i)) / ATTACK_RATE;
 }
 
 /* Attacks near the beats of a grid, and the line first + period * number through them. */
@@ -361,29 +376,37 @@ static double contrast_of(const struct series *novelty, const struct beatgrid *g
     return beats && all > 0 ? on / (double)beats / all : 1;
 }
 
-/* With every second beat bare of kick, bass and snare, those between are the beats of half the tempo. */
-static void halve(struct beatgrid *grid, const struct onset_curves *curves)
+/* The likeliest level, and by how much. */
+static struct level choose_level(const struct clues *clues, double period, double *margin)
 {
-    int bare_second;
-    double alternation = pulse_alternation(curves, grid->first_s, grid->period_s, grid->end_s, &bare_second);
-    if (alternation < BARE || 60 / grid->period_s < HALVED_FROM_BPM) return;
-    if (bare_second) grid->first_s += grid->period_s;
-    grid->period_s *= 2;
+    struct level levels[BEATGRID_LEVELS], best_level = {0, period / ONSET_RATE};
+    double best = -INFINITY, second = -INFINITY, features[LEVEL_FEATURES];
+    size_t count = beatgrid_levels(clues, period, levels);
+    for (size_t i = 0; i < count; i++) {
+        int found = levels[i].period_s == levels[0].period_s;
+        if (level_features(clues, &levels[i], found, features)) continue;
+        double score = level_score(features);
+        if (score > best) {
+            second = best;
+            best = score;
+            best_level = levels[i];
+        } else if (score > second) {
+            second = score;
+        }
+    }
+    *margin = isfinite(second) ? tanh((best - second) / 2) : 1;
+    return best_level;
 }
 
-struct beatgrid beatgrid_fit(const struct onset_curves *curves, const struct series *novelty,
-                             const struct series *harmony, double period)
+struct beatgrid beatgrid_fit(const struct clues *clues, double period)
 {
-    struct beatgrid grid = {.spread_s = NAN, .end_s = (double)novelty->count / ONSET_RATE};
-    double folded[BINS];
-    period = refine_period(novelty, period);
-    evidence(curves, harmony, period, folded);
-    double phase = choose_phase(folded, curves, harmony, period / ONSET_RATE, grid.end_s, &grid.margin);
-    grid.period_s = period / ONSET_RATE;
-    grid.first_s = phase * grid.period_s;
-    grid.attacks = fit_line(&grid, curves);
+    const struct series *novelty = &clues->novelty;
+    struct beatgrid grid = {.spread_s = NAN, .end_s = clues->end_s};
+    struct level level = choose_level(clues, period, &grid.margin);
+    grid.period_s = level.period_s;
+    grid.first_s = level.first_s;
+    grid.attacks = fit_line(&grid, clues->curves);
     grid.first_s -= floor(grid.first_s / grid.period_s + 1e-6) * grid.period_s;
-    halve(&grid, curves);
     grid.support = support(novelty, grid.period_s * ONSET_RATE);
     grid.contrast = contrast_of(novelty, &grid);
     return grid;

@@ -9,7 +9,8 @@
  * and phase. */
 #ifndef FOREVER_ROOT_ANALYSIS_BEATGRID_H
 #define FOREVER_ROOT_ANALYSIS_BEATGRID_H
-#include "root/analysis/onset.h"
+#include "root/analysis/clues.h"
+#include "root/analysis/level.h"
 
 struct beatgrid {
     double period_s, first_s; /* a beat, the earliest at or after 0 */
@@ -23,9 +24,13 @@ struct beatgrid {
 
 #define BEATGRID_STEADY 0.93 /* support from which the grid describes the piece */
 
-/* curves: normalised. period: coarse, in frames. harmony: change of harmony (novelty_harmony). */
-struct beatgrid beatgrid_fit(const struct onset_curves *curves, const struct series *novelty,
-                             const struct series *harmony, double period);
+/* period: coarse, in frames. */
+struct beatgrid beatgrid_fit(const struct clues *clues, double period);
+
+#define BEATGRID_LEVELS 32
+/* What the beat could be when that period, in frames, is it or its double or half; returns how many. The
+ * first has that period. */
+size_t beatgrid_levels(const struct clues *clues, double period, struct level levels[BEATGRID_LEVELS]);
 
 /* The time of the attack nearest to at_s, within reach_s, and its height in dB; NAN when nothing rises. */
 double beatgrid_attack(const struct onset_curves *curves, double at_s, double reach_s, double *height_db);

@@ -2,7 +2,7 @@
 
 #include <math.h>
 
-#include "root/analysis/pulse.h"
+#include "root/analysis/clues.h"
 
 #define BODY_BANDS 3 /* kick, bass, snare; not the hats, which fall between the beats as a rule */
 
@@ -23,9 +23,9 @@ double character_pulse(const struct onset_curves *curves, const struct beats *be
     for (size_t k = 0; k + 1 < beats->count; k++) {
         for (int b = 0; b < BODY_BANDS; b++) {
             double t = beats->time_s[k], step = beats->time_s[k + 1] - t;
-            on += pulse_accent(&curves->flux[b], t);
-            off += 0.5 * (pulse_accent(&curves->flux[b], t + 0.375 * step) +
-                          pulse_accent(&curves->flux[b], t + 0.625 * step));
+            on += clues_accent(&curves->flux[b], t);
+            off += 0.5 * (clues_accent(&curves->flux[b], t + 0.375 * step) +
+                          clues_accent(&curves->flux[b], t + 0.625 * step));
         }
     }
     return on + off > 0 ? clamp(2 * (on / (on + off) - 0.5)) : 0;

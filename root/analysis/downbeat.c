@@ -1,9 +1,10 @@
 /* downbeat: one decision from the whole piece.
  *
- * What marks the first beat of a bar (a change of harmony or of the bass note, the kick, a change of texture;
- * and what marks the second and fourth, the snare) is measured at every beat, standardised over the piece and
- * summed along each possible bar phase (the fixed trajectories of Vande Veire and De Bie, From raw audio to a
- * seamless mix, 2018). The metre is the one at whose multiples these marks repeat. */
+ * What marks places in a bar (the kick, the snare, hats, a change of harmony, of the bass note, of texture, a
+ * new section) is measured at every beat, standardised over the piece and averaged along each possible bar
+ * phase (the fixed trajectories of Vande Veire and De Bie, From raw audio to a seamless mix, 2018). Where the
+ * bar has four beats each of its places has weights of its own, for kick and snare take turns; otherwise the
+ * first beat is set against all others. */
 #include "root/analysis/downbeat.h"
 
 #include <math.h>
@@ -12,27 +13,31 @@
 
 #include "common/mem.h"
 #include "root/analysis/key.h"
-#include "root/analysis/pulse.h"
+#include "root/analysis/metre.h"
 #include "root/analysis/timbre.h"
 
-enum mark { KICK, BASS, SNARE, HARMONY, BASS_NOTE, TEXTURE, MARKS };
-static const double mark_weight[MARKS] = {0.5, 0.3, -0.4, 1.0, 0.6, 1.0};
+enum mark {
+    KICK,
+    BASS,
+    SNARE,
+    HAT,
+    HARMONY, /* from the beat before to this one */
+    BASS_NOTE,
+    HARMONY_LONG, /* two beats before and after */
+    TEXTURE,      /* four */
+    SECTION,      /* sixteen */
+    MARKS
+};
 
 #define LEAST_BEATS 16
-#define TRIPLE_LEAD 0.05 /* by which three must repeat better than four */
+#define MOST        3.0 /* standard deviations */
+#define LONGEST_BAR 8
 
-/* Mean row over [from_s, to_s). */
-static void mean_row(const struct series *rows, int dims, double rate, double from_s, double to_s,
-                     double *out)
+/* Of beat k; the last is as long as the one before. */
+static double length_s(const struct beats *beats, size_t k)
 {
-    long n = (long)(rows->count / (size_t)dims), from = lround(from_s * rate), to = lround(to_s * rate);
-    if (from < 0) from = 0;
-    if (to <= from) to = from + 1;
-    memset(out, 0, (size_t)dims * sizeof *out);
-    for (long i = from; i < to && i < n; i++) {
-        for (int d = 0; d < dims; d++)
-            out[d] += rows->value[i * dims + d] / (double)(to - from);
-    }
+    if (k + 1 == beats->count) k--;
+    return beats->time_s[k + 1] - beats->time_s[k];
 }
 
 static double angle(const double *a, const double *b, int dims)
@@ -54,83 +59,97 @@ static double distance(const double *a, const double *b, int dims)
     return sqrt(sum);
 }
 
-static void measure(const struct beats *beats, size_t k, const struct onset_curves *curves,
-                    const struct series *chroma, const struct series *bass, const struct series *texture,
-                    double *out)
+static double harmony_change(const struct series *rows, double t, double reach_s)
 {
-    double t = beats->time_s[k];
-    double beat = k + 1 < beats->count ? beats->time_s[k + 1] - t : t - beats->time_s[k - 1];
-    double before[TEXTURE_DIMS], after[TEXTURE_DIMS];
-    out[KICK] = pulse_accent(&curves->flux[0], t);
-    out[BASS] = pulse_accent(&curves->flux[1], t);
-    out[SNARE] = pulse_accent(&curves->flux[2], t);
-    mean_row(chroma, CHROMA_BINS, CHROMA_RATE, t - beat, t, before);
-    mean_row(chroma, CHROMA_BINS, CHROMA_RATE, t, t + beat, after);
-    out[HARMONY] = angle(before, after, CHROMA_BINS);
-    mean_row(bass, CHROMA_BINS, CHROMA_RATE, t - beat, t, before);
-    mean_row(bass, CHROMA_BINS, CHROMA_RATE, t, t + beat, after);
-    out[BASS_NOTE] = angle(before, after, CHROMA_BINS);
-    mean_row(texture, TEXTURE_DIMS, TEXTURE_RATE, t - 4 * beat, t, before);
-    mean_row(texture, TEXTURE_DIMS, TEXTURE_RATE, t, t + 4 * beat, after);
-    out[TEXTURE] = distance(before, after, TEXTURE_MFCC);
+    double before[CHROMA_BINS], after[CHROMA_BINS];
+    rows_mean(rows, CHROMA_BINS, CHROMA_RATE, t - reach_s, t, before);
+    rows_mean(rows, CHROMA_BINS, CHROMA_RATE, t, t + reach_s, after);
+    return angle(before, after, CHROMA_BINS);
 }
 
-/* Sum of the standardised marks of each beat; the caller frees. */
-static double *weigh(const struct beats *beats, const struct onset_curves *curves,
-                     const struct series *chroma, const struct series *bass, const struct series *texture)
+static double texture_change(const struct series *rows, double t, double reach_s)
 {
-    size_t n = beats->count;
-    double *mark = xmalloc(n * MARKS * sizeof *mark), *sum = xcalloc(n, sizeof *sum);
+    double before[TEXTURE_DIMS], after[TEXTURE_DIMS];
+    rows_mean(rows, TEXTURE_DIMS, TEXTURE_RATE, t - reach_s, t, before);
+    rows_mean(rows, TEXTURE_DIMS, TEXTURE_RATE, t, t + reach_s, after);
+    return distance(before, after, TEXTURE_MFCC);
+}
+
+static void measure(const struct beats *beats, size_t k, const struct clues *clues, double *out)
+{
+    const struct rows *rows = &clues->rows;
+    const struct series *flux = clues->curves->flux;
+    double t = beats->time_s[k], beat = length_s(beats, k);
+    out[KICK] = clues_accent(&flux[0], t);
+    out[BASS] = clues_accent(&flux[1], t);
+    out[SNARE] = clues_accent(&flux[2], t);
+    out[HAT] = clues_accent(&flux[3], t);
+    out[HARMONY] = harmony_change(rows->chroma, t, beat);
+    out[BASS_NOTE] = harmony_change(rows->bass, t, beat);
+    out[HARMONY_LONG] = harmony_change(rows->chroma, t, 2 * beat);
+    out[TEXTURE] = texture_change(rows->texture, t, 4 * beat);
+    out[SECTION] = texture_change(rows->texture, t, 16 * beat);
+}
+
+/* Mean of each standardised mark at each place of a bar of so many beats that begins with beat 0. */
+static void profile(const struct beats *beats, const struct clues *clues, int metre,
+                    double place[MARKS][LONGEST_BAR])
+{
+    size_t n = beats->count, m = (size_t)metre;
+    double *mark = xmalloc(n * MARKS * sizeof *mark);
     for (size_t k = 0; k < n; k++)
-        measure(beats, k, curves, chroma, bass, texture, mark + k * MARKS);
-    for (int m = 0; m < MARKS; m++) {
+        measure(beats, k, clues, mark + k * MARKS);
+    for (int i = 0; i < MARKS; i++) {
         double mean = 0, square = 0;
         for (size_t k = 0; k < n; k++) {
-            mean += mark[k * MARKS + m] / (double)n;
-            square += mark[k * MARKS + m] * mark[k * MARKS + m] / (double)n;
+            mean += mark[k * MARKS + (size_t)i] / (double)n;
+            square += mark[k * MARKS + (size_t)i] * mark[k * MARKS + (size_t)i] / (double)n;
         }
-        double deviation = sqrt(fmax(0, square - mean * mean));
-        for (size_t k = 0; deviation > 0 && k < n; k++) {
-            double z = (mark[k * MARKS + m] - mean) / deviation;
-            sum[k] += mark_weight[m] * fmin(z, 3);
+        double deviation = sqrt(fmax(0, square - mean * mean)) + 1e-9;
+        for (size_t p = 0; p < m; p++) {
+            place[i][p] = 0;
+            for (size_t k = p; k < n; k += m)
+                place[i][p] += fmin((mark[k * MARKS + (size_t)i] - mean) / deviation, MOST);
+            place[i][p] /= (double)((n - p + m - 1) / m);
         }
     }
     free(mark);
+}
+
+/* What speaks for the bars beginning at a place. */
+static double bar_score(double place[MARKS][LONGEST_BAR], int metre, int first)
+{
+    /* logistic regression, as in level.c */
+    static const double weight[MARKS][4] = {
+        [KICK] = {0.75, -0.50, 0.34, -0.47},         [BASS] = {0.32, -0.27, -0.01, 0.04},
+        [SNARE] = {-0.23, 0.03, -0.17, 0.41},        [HAT] = {0.09, 0.09, -0.24, 0.02},
+        [HARMONY] = {0.82, -0.22, -0.23, -0.34},     [BASS_NOTE] = {0.29, -0.19, -0.19, 0.09},
+        [HARMONY_LONG] = {1.09, 0.10, -0.96, -0.14}, [TEXTURE] = {0.18, -0.19, 0.01, 0.04},
+        [SECTION] = {0.07, -0.10, -0.05, 0.08},
+    };
+    double sum = 0;
+    for (int i = 0; i < MARKS; i++) {
+        for (int p = 0; p < 4; p++) {
+            if (metre == 4 || p == 0) sum += weight[i][p] * place[i][(first + p) % metre];
+        }
+    }
     return sum;
 }
 
-static double repeats(const double *x, size_t n, size_t lag)
-{
-    double xy = 0, xx = 1e-12;
-    for (size_t k = 0; k + lag < n; k++) {
-        xy += x[k] * x[k + lag];
-        xx += 0.5 * (x[k] * x[k] + x[k + lag] * x[k + lag]);
-    }
-    return xy / xx;
-}
-
-struct downbeats downbeats_find(const struct beats *beats, const struct onset_curves *curves,
-                                const struct series *chroma, const struct series *bass,
-                                const struct series *texture)
+struct downbeats downbeats_find(const struct beats *beats, const struct clues *clues)
 {
     struct downbeats result = {0};
     if (beats->count < LEAST_BEATS) return result;
-    double *sum = weigh(beats, curves, chroma, bass, texture);
-    double three = repeats(sum, beats->count, 3) + repeats(sum, beats->count, 6);
-    double four = repeats(sum, beats->count, 4) + repeats(sum, beats->count, 8);
-    result.metre = three > four + TRIPLE_LEAD ? 3 : 4;
-    double best = -INFINITY;
-    for (size_t phase = 0; phase < (size_t)result.metre; phase++) {
-        double score = 0;
-        size_t count = 0;
-        for (size_t k = phase; k < beats->count; k += (size_t)result.metre, count++)
-            score += sum[k];
-        score /= (double)count;
+    double likeness[METRE_LAGS], place[MARKS][LONGEST_BAR], best = -INFINITY;
+    metre_likeness(clues, beats->time_s, beats->count, likeness);
+    result.metre = metre_of(likeness);
+    profile(beats, clues, result.metre, place);
+    for (int first = 0; first < result.metre; first++) {
+        double score = bar_score(place, result.metre, first);
         if (score > best) {
             best = score;
-            result.first = phase;
+            result.first = (size_t)first;
         }
     }
-    free(sum);
     return result;
 }

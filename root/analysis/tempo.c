@@ -20,7 +20,8 @@
 #define TEETH             8
 #define HALF_WEIGHT       0.1
 #define PREFERRED_BPM     140.0
-#define PREFERRED_OCTAVES 0.9   /* standard deviation */
+#define PREFERRED_OCTAVES 0.9 /* standard deviation */
+#define LEAST_LIKENESS    0.02
 #define STEP_RATIO        1.002 /* between the periods tried */
 
 struct correlator {
@@ -91,26 +92,40 @@ static double preference(double period, double preferred, double octaves)
     return exp(-0.5 * z * z);
 }
 
-double tempo_period(const struct series *novelty)
+struct series tempo_correlation(const struct series *novelty)
 {
+    struct series result = {0};
     float *acf = xcalloc(LAGS, sizeof *acf);
     struct correlator c;
     correlator_init(&c, WINDOW, LAGS);
-    int any = 0;
+    int windows = 0;
     for (size_t from = 0; from == 0 || from + WINDOW / 2 < novelty->count; from += WINDOW / 2) {
-        any |= correlate(&c, novelty->value + from, novelty->count - from, acf);
+        windows += correlate(&c, novelty->value + from, novelty->count - from, acf);
     }
     correlator_free(&c);
-    double best = 0, best_period = 0, preferred = 60 * ONSET_RATE / PREFERRED_BPM;
-    for (double bpm = TEMPO_MIN_BPM; any && bpm <= TEMPO_MAX_BPM; bpm *= STEP_RATIO) {
-        double period = 60 * ONSET_RATE / bpm;
-        double score = comb(acf, LAGS, TEETH, period) * preference(period, preferred, PREFERRED_OCTAVES);
-        if (score > best) {
-            best = score;
+    for (size_t i = 0; windows && i < LAGS; i++)
+        series_push(&result, acf[i] / (float)windows);
+    free(acf);
+    return result;
+}
+
+double tempo_salience(const struct series *correlation, double period)
+{
+    double likeness = correlation->count ? comb(correlation->value, correlation->count, TEETH, period) : 0;
+    return fmax(likeness, LEAST_LIKENESS) *
+           preference(period, 60 * ONSET_RATE / PREFERRED_BPM, PREFERRED_OCTAVES);
+}
+
+double tempo_period(const struct series *correlation)
+{
+    double best = 0, best_period = 0;
+    for (double bpm = TEMPO_MIN_BPM; correlation->count && bpm <= TEMPO_MAX_BPM; bpm *= STEP_RATIO) {
+        double period = 60 * ONSET_RATE / bpm, salience = tempo_salience(correlation, period);
+        if (salience > best) {
+            best = salience;
             best_period = period;
         }
     }
-    free(acf);
     return best_period;
 }
 

@@ -5,6 +5,11 @@
 #include <stdint.h>
 #include <stdlib.h>
 
+#include "root/analysis/beat.h"
+#include "root/analysis/downbeat.h"
+#include "root/analysis/key.h"
+#include "root/analysis/novelty.h"
+#include "root/analysis/timbre.h"
 #include "root/audio/pcm.h"
 
 static uint32_t state; /* of the noise: set it first */
@@ -51,6 +56,18 @@ static inline void burst(struct sound *s, double at_s, double gain, double decay
     }
 }
 
+/* A note with overtones that die away, the higher the sooner. */
+static inline void pluck(struct sound *s, double at_s, double hz, double gain)
+{
+    size_t from = (size_t)lround(at_s * PCM_RATE);
+    for (size_t i = 0; i < PCM_RATE && from + i < s->samples; i++) {
+        double t = (double)i / PCM_RATE, attack = fmin(1, t / 0.004);
+        for (int h = 1; h <= 4; h++)
+            s->pcm[from + i] +=
+                (float)(gain / h * attack * sin(2 * M_PI * h * hz * t) * exp(-t * (1 + h) / 0.5));
+    }
+}
+
 /* A rock beat: kick on 1 (and 3), snare on 2 and 4 (or on 3 of 3), hats on every half beat; from 170 BPM a
  * kick on every beat and no snare, for a fast rock beat is as well a slow one. */
 static inline struct sound drums(double bpm, double offset_s, int metre, double seconds)
@@ -67,6 +84,74 @@ static inline struct sound drums(double bpm, double offset_s, int metre, double 
         burst(&s, t + beat / 2, 0.1, 0.015);
     }
     return s;
+}
+
+/* A bass note and a chord that change at every bar. */
+static inline void harmony(struct sound *s, double bar_s, double offset_s)
+{
+    static const double root_hz[4] = {110.0, 87.31, 130.81, 98.0};
+    for (size_t i = 0; i < s->samples; i++) {
+        double t = (double)i / PCM_RATE;
+        int bar = (int)floor((t - offset_s) / bar_s + 1e-9);
+        double hz = root_hz[((bar % 4) + 4) % 4];
+        s->pcm[i] +=
+            (float)(0.05 * (sin(2 * M_PI * hz * t) + sin(4 * M_PI * hz * t) + sin(3 * M_PI * hz * t)));
+    }
+}
+
+/* ---- what is heard ---- */
+
+struct heard {
+    struct beats beats;
+    struct downbeats downbeats;
+};
+
+static inline struct heard hear(const struct sound *s)
+{
+    struct onset *onset = onset_new();
+    struct chroma *chroma = chroma_new();
+    struct timbre *timbre = timbre_new();
+    struct net *net = net_new();
+    struct mel *mel = mel_new(net_feed, net);
+    onset_feed(onset, s->pcm, s->samples);
+    chroma_feed(chroma, s->pcm, s->samples);
+    timbre_feed(timbre, s->pcm, s->samples);
+    mel_feed(mel, s->pcm, s->samples);
+    onset_finish(onset);
+    chroma_finish(chroma);
+    timbre_finish(timbre);
+    mel_finish(mel);
+    net_finish(net);
+    struct onset_curves *curves = onset_curves(onset);
+    novelty_normalise(curves);
+    struct clues clues;
+    struct rows rows = {chroma_rows(chroma), chroma_bass_rows(chroma), timbre_rows(timbre)};
+    clues_init(&clues, curves, &rows, net_odds(net));
+    struct heard heard = {.beats = beats_find(&clues, 0, (double)s->samples / PCM_RATE)};
+    heard.downbeats = downbeats_find(&heard.beats, &clues);
+    clues_free(&clues);
+    onset_free(onset);
+    chroma_free(chroma);
+    timbre_free(timbre);
+    mel_free(mel);
+    net_free(net);
+    return heard;
+}
+
+/* Regions follow each other, of 16 beats at least, and say where each beat is. */
+static inline void check_regions(const struct beats *beats)
+{
+    size_t next = 0;
+    for (size_t r = 0; r < beats->region_count; r++) {
+        const struct region *region = &beats->regions[r];
+        assert_int_equal(region->first_beat, next);
+        assert_true(region->beats >= REGION_BEATS);
+        for (size_t i = 0; i < region->beats; i++)
+            assert_true(fabs(region->start_s + (double)i * region->period_s - beats->time_s[next + i]) <
+                        1e-6);
+        next += region->beats;
+    }
+    assert_int_equal(next, beats->count);
 }
 
 #endif
