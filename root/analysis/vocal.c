@@ -9,8 +9,10 @@
  * logistic regression makes one likelihood of them.
  *
  * The weights were fitted to recordings of speech, speech synthesis and synthesised singing mixed into
- * instrumental music at -3 to 6 dB; docs/ANALYSIS.md says how reliable that is. It is a hint for where to
- * mix, not a fact. */
+ * instrumental music at -3 to 6 dB of its level (tests/bench/ears/voices.py, which lists them). On music and
+ * voices it was not fitted to it finds 95 % of the rows with a voice and takes 4 % of those without for one
+ * (area under the curve 0.986); people's speech over music 86 %. Recorded singing was not to be had: a hint
+ * for where to mix, not a fact. Leads that glide, and choirs out of a sampler, are voices to it. */
 #include "root/analysis/vocal.h"
 
 #include <math.h>
