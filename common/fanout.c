@@ -96,17 +96,19 @@ void fanout_end_listener(struct fanout *f, uint32_t index, enum fanout_end why, 
     fanout_wheel_leave(f, index);
     if (l->client) fanout_clients_remove(f, index);
     free(l->pending);
-    f->counts.agents[l->agent]--;
+    if (!fanout_twin_leave(f, index)) {
+        f->counts.agents[l->agent]--;
+        f->counts.closed++;
+        f->counts.ended[why]++;
+        f->counts.listening--;
+        f->counts.seconds += ended.seconds;
+    }
     uint32_t generation = l->generation + 1;
     memset(l, 0, sizeof *l);
     l->fd = -1;
     l->generation = generation;
     l->next = f->free_slot;
     f->free_slot = index;
-    f->counts.closed++;
-    f->counts.ended[why]++;
-    f->counts.listening--;
-    f->counts.seconds += ended.seconds;
     if (f->ended) f->ended(f->ended_context, &ended);
 }
 
@@ -279,10 +281,12 @@ int fanout_add(struct fanout *f, int fd, const struct fanout_listener_conf *conf
     fill_in(l, fd, conf, header);
     place(f, l, conf);
     fanout_socket_setup(f, fd, l->resumable);
+    if (!fanout_twin_join(f, index, conf->twin_s)) {
+        f->counts.opened++;
+        f->counts.agents[l->agent]++;
+        f->counts.listening++;
+    }
     if (l->client) fanout_clients_add(f, index);
-    f->counts.opened++;
-    f->counts.agents[l->agent]++;
-    f->counts.listening++;
     fanout_wheel_join(f, index);
     /* a socket that is dead already is reported from the loop */
     enum fanout_sent sent = fanout_send(f, l);

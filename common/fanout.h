@@ -111,6 +111,8 @@ struct fanout_listener_conf {
     int resumable;
     int chunked;     /* HTTP/1.1 chunks, one a write; not with icy. The header says so, it is the caller's. */
     uint64_t client; /* 0: none; fanout_find knows it by this */
+    double twin_s;   /* one of the same client that came within so many seconds is the same listener: counted
+                        once, as long as one of the two is there; 0: no */
     void *tag;       /* handed back when it ended; on failure of fanout_add the caller keeps it */
     const struct fanout_transport *transport; /* NULL: plain */
     void *transport_self;

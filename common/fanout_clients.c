@@ -66,12 +66,18 @@ void fanout_clients_remove(struct fanout *f, uint32_t index)
         *chain(f, l->client) = l->client_next;
 }
 
-int fanout_find(const struct fanout *f, uint64_t client, struct fanout_place *out)
+uint32_t fanout_clients_newest(const struct fanout *f, uint64_t client)
 {
-    if (!client || !f->clients_size) return 0;
+    if (!client || !f->clients_size) return FANOUT_NONE;
     uint32_t index = *chain(f, client);
     while (index != FANOUT_NONE && fanout_slot(f, index)->client != client)
         index = fanout_slot(f, index)->client_next;
+    return index;
+}
+
+int fanout_find(const struct fanout *f, uint64_t client, struct fanout_place *out)
+{
+    uint32_t index = fanout_clients_newest(f, client);
     if (index == FANOUT_NONE) return 0;
     const struct listener *l = fanout_slot(f, index);
     int64_t since_ns = clock_boot_ns() - l->opened_ns;

@@ -38,11 +38,12 @@ struct listener {
     uint32_t generation;     /* of the slot, so that a stale event finds nobody */
     uint32_t next, previous; /* in the cohort; next also in the free list */
     uint32_t client_next, client_previous;
+    uint32_t twin;               /* slot + 1 of the other socket of the same listener; 0: none */
     uint32_t icy_left;           /* audio bytes to the next metadata block */
     uint32_t chunk_left;         /* bytes of the open chunk not yet sent; 0: its end is due */
     uint32_t excused_lag_frames; /* on top of the limit: it asked to start back there, or was just skipped */
     uint8_t cohort, agent, icy, blocked, skipped, broken, pending_uncounted, resumable, chunked, chunk_open,
-        held, bursting;
+        held, bursting, uncounted;
 };
 _Static_assert(sizeof(struct listener) <= 224, "with its share of the tables a listener has 256 bytes");
 
@@ -90,6 +91,16 @@ uint32_t fanout_of_handle(const struct fanout *fanout, uint64_t handle);
 uint64_t fanout_air(const struct fanout *fanout);
 void fanout_end_listener(struct fanout *fanout, uint32_t index, enum fanout_end why, int reset);
 void fanout_send_or_end(struct fanout *fanout, uint32_t index);
+
+/* fanout_twin.c */
+
+/* 1 when it is another socket of a listener that came within so many seconds, and is not counted. Before
+ * fanout_clients_add. */
+int fanout_twin_join(struct fanout *fanout, uint32_t index, double within_s);
+/* 1 when the other one stays, and is counted: this one then is not. */
+int fanout_twin_leave(struct fanout *fanout, uint32_t index);
+/* fanout_clients.c: the newest listener of that id, FANOUT_NONE when there is none */
+uint32_t fanout_clients_newest(const struct fanout *fanout, uint64_t client);
 
 /* fanout_wheel.c */
 

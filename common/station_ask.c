@@ -53,7 +53,7 @@ static int read_seconds(const char *text, double *out)
 }
 
 /* FNV-1a, and never 0. */
-static uint64_t hash(const char *text)
+uint64_t station_client_hash(const char *text)
 {
     uint64_t h = UINT64_C(14695981039346656037);
     for (; *text; text++)
@@ -67,7 +67,7 @@ void station_ask_read(struct station_ask *ask, const char *from, const char *bur
     *ask = (struct station_ask){.burst_s = -1};
     if (burst && read_seconds(burst, &ask->burst_s)) ask->burst_s = -1;
     if (ask->burst_s > STATION_BURST_MAX_S) ask->burst_s = STATION_BURST_MAX_S;
-    if (client && *client && strlen(client) <= STATION_CLIENT_MAX) ask->client = hash(client);
+    if (client && *client && strlen(client) <= STATION_CLIENT_MAX) ask->client = station_client_hash(client);
     if (!from || read_number(from, from + strlen(from), RING_POSITION_MAX, &ask->from)) return;
     ask->has_from = 1;
     /* iOS asks for bytes=0-1 first, browsers for bytes=0-: both begin */

@@ -27,6 +27,8 @@ struct station_ask {
  * there, since a stream that plays serves better than an error. */
 void station_ask_read(struct station_ask *ask, const char *from, const char *burst, const char *client,
                       const char *range);
+/* A listener's name as a number, never 0. */
+uint64_t station_client_hash(const char *text);
 /* The byte of the endless stream that it wants first; only with from. */
 uint64_t station_ask_byte(const struct station_ask *ask, unsigned kbps);
 

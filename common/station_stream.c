@@ -11,11 +11,13 @@
 #include <string.h>
 
 #include "common/log.h"
+#include "common/mem.h"
 #include "common/mp3.h"
 #include "common/station_internal.h"
 #include "common/tls.h"
 
 #define HEADER_MAX 4096
+#define TWIN_S     3
 
 struct header {
     char text[HEADER_MAX];
@@ -96,6 +98,22 @@ uint64_t station_first_byte(const struct station *s, const struct station_ask *a
 static const struct fanout_transport over_tls = {
     .write = tls_conn_write, .drain = tls_conn_drain, .free = tls_conn_free};
 
+/* Safari and what plays for it open two sockets alike for one listener (common/fanout_twin.c). */
+static int opens_two(const char *agent)
+{
+    if (strcasestr(agent, "applecoremedia")) return 1;
+    return strcasestr(agent, "safari/") && !strcasestr(agent, "chrom") && !strcasestr(agent, "android");
+}
+
+/* What tells such a pair when it gave itself no name. */
+static uint64_t pair_name(const struct http_request *r, const char *agent)
+{
+    char *text = xasprintf("%s %s %s?%s", http_peer(r), agent, http_path(r), http_query(r));
+    uint64_t name = station_client_hash(text);
+    free(text);
+    return name;
+}
+
 void station_serve(struct station *s, struct http_request *r)
 {
     struct answer a;
@@ -109,6 +127,8 @@ void station_serve(struct station *s, struct http_request *r)
     char agent[256];
     const char *sent = http_header(r, "User-Agent");
     snprintf(agent, sizeof agent, "%s", sent ? sent : "");
+    int two = opens_two(agent) && !a.ask.offset;
+    if (two && !a.ask.client) a.ask.client = pair_name(r, agent);
     if (http_method(r) == HTTP_HEAD) {
         /* the very header of a GET, which has no length */
         http_reply_raw(r, a.ask.offset ? 206 : 200, h.text, h.len);
@@ -135,6 +155,7 @@ void station_serve(struct station *s, struct http_request *r)
         .resumable = a.ask.has_from,
         .chunked = a.chunked,
         .client = a.ask.client,
+        .twin_s = two ? TWIN_S : 0,
         .tag = tag,
         .transport = tls ? &over_tls : NULL,
         .transport_self = tls,

@@ -354,6 +354,56 @@ static void listen_and_sync(void **state)
     stop();
 }
 
+static void until_listening(uint64_t n, uint64_t closed)
+{
+    for (int i = 0;
+         i < 1000 && (fanout_counts(fanout)->listening != n || fanout_counts(fanout)->closed != closed); i++)
+        net_turn(base);
+    assert_int_equal(fanout_counts(fanout)->listening, n);
+    assert_int_equal(fanout_counts(fanout)->closed, closed);
+}
+
+/* Two sockets alike, either of which may be the one that stays. */
+static void safari_counts_once(void **state)
+{
+    (void)state;
+    static const char iphone[] =
+        "GET /stream.mp3?%s HTTP/1.1\r\nHost: x\r\nUser-Agent: AppleCoreMedia/1.0.0 (iPhone)\r\n%s\r\n";
+    for (int first_goes = 0; first_goes < 2; first_goes++) {
+        start();
+        struct net_bytes a, b, c;
+        char probe[256], real[256];
+        snprintf(probe, sizeof probe, iphone, "x=1", "Range: bytes=0-1\r\n");
+        snprintf(real, sizeof real, iphone, "x=1", "Icy-MetaData: 1\r\n");
+        int one = ask(probe, "\r\n\r\n", &a), two = ask(real, "\r\n\r\n", &b);
+        assert_int_equal(fanout_counts(fanout)->opened, 1);
+        assert_int_equal(fanout_counts(fanout)->listening, 1);
+        assert_int_equal(fanout_counts(fanout)->agents[AGENT_APP], 1);
+        /* another listener there, and the same device at another address, are others */
+        snprintf(real, sizeof real, iphone, "x=2", "");
+        int other = ask(real, "\r\n\r\n", &c);
+        assert_int_equal(fanout_counts(fanout)->listening, 2);
+        close(other);
+        until_listening(1, 1);
+        close(first_goes ? one : two);
+        for (int i = 0; i < 50; i++)
+            net_turn(base);
+        until_listening(1, 1);
+        air += 40; /* the one that is left is served on */
+        struct net_bytes *left = first_goes ? &b : &a;
+        size_t had = left->len;
+        await_len(first_goes ? two : one, left, had + 10000);
+        close(first_goes ? two : one);
+        until_listening(0, 2);
+        assert_int_equal(fanout_counts(fanout)->opened, 2);
+        assert_int_equal(fanout_counts(fanout)->agents[AGENT_APP], 0);
+        free(a.data);
+        free(b.data);
+        free(c.data);
+        stop();
+    }
+}
+
 static void hops_are_counted(void **state)
 {
     (void)state;
@@ -412,6 +462,7 @@ int main(void)
         cmocka_unit_test(the_burst_is_as_asked_for),
         cmocka_unit_test(who_resumes_is_not_sent_away_while_waiting),
         cmocka_unit_test(listen_and_sync),
+        cmocka_unit_test(safari_counts_once),
         cmocka_unit_test(hops_are_counted),
         cmocka_unit_test(playlists_name_other_nodes),
     };
