@@ -10,6 +10,7 @@
 
 #include "root/analysis/analysis.h"
 #include "root/analysis/structure.h"
+#include "root/analysis/timbre.h"
 #include "root/audio/pcm.h"
 
 #define BEAT_S 0.5
@@ -116,6 +117,101 @@ static void test_parts(void **unused)
     features_free(&f);
 }
 
+/* Arrangements as bars: what plays in each part, and how the part is to be called. */
+struct part {
+    int bars;
+    uint8_t loudness, low, high, onsets; /* levels in steps down from 0 */
+    const char *label;
+};
+#define PARTS_MOST 8
+static const struct part arrangements[][PARTS_MOST] = {
+    /* house: kick and hats, all, no drums, all, kick and hats */
+    {{16, 68, 60, 110, 12, "intro"},
+     {32, 60, 55, 90, 24, "main"},
+     {16, 84, 140, 130, 6, "breakdown"},
+     {32, 56, 54, 88, 26, "drop"},
+     {16, 68, 60, 112, 12, "outro"}},
+    /* a song that begins at full strength and thins out twice */
+    {{24, 64, 60, 96, 20, "main"},
+     {8, 90, 100, 120, 8, "breakdown"},
+     {24, 62, 60, 96, 20, "drop"},
+     {8, 88, 102, 124, 8, "breakdown"},
+     {24, 62, 58, 94, 20, "drop"}},
+    /* a long quiet opening, then drums to the end */
+    {{32, 100, 150, 120, 4, "intro"}, {64, 60, 56, 90, 20, "drop"}},
+};
+
+static void arrange(const struct part *parts, size_t upbeat)
+{
+    static struct bar bars[256];
+    static double downbeats[256];
+    struct series texture = {0};
+    size_t count = 0;
+    memset(bars, 0, sizeof bars);
+    for (int p = 0; p < PARTS_MOST && parts[p].bars; p++) {
+        for (int b = 0; b < parts[p].bars; b++, count++) {
+            downbeats[count] = (double)upbeat * BEAT_S + (double)count * BAR_S;
+            bars[count + (upbeat > 0)] = (struct bar){
+                .loudness = (uint8_t)(parts[p].loudness + 2 + 2 * noise()),
+                .low = (uint8_t)(parts[p].low + 2 + 2 * noise()),
+                .mid = (uint8_t)(parts[p].loudness + 8 + 2 * noise()),
+                .high = (uint8_t)(parts[p].high + 2 + 2 * noise()),
+                .onsets = (uint8_t)(parts[p].onsets + 1 + noise()),
+            };
+            bars[count + (upbeat > 0)].chroma[(count * 5) % 4 * 3] = 250;
+        }
+    }
+    if (upbeat) bars[0] = bars[1];
+    double end_s = downbeats[count - 1] + BAR_S;
+    for (size_t i = 0; i < (size_t)(end_s * TEXTURE_RATE) * TEXTURE_DIMS; i++)
+        series_push(&texture, (float)(0.1 * noise()));
+    struct course_bars where = structure_bars(downbeats, count, 0, end_s);
+    assert_int_equal(where.first, upbeat > 0);
+    assert_int_equal(where.count, count + (upbeat > 0));
+    struct barrows rows = barrows_make(bars, where.count, &texture, where.start_s, end_s);
+    struct barrows in_bars = {rows.row + where.first, count};
+    struct phrases phrases = phrases_find(&in_bars);
+    assert_int_equal(phrases.first8, 0);
+    size_t sections, at = 0;
+    struct section *section = structure_find(&where, bars, &rows, &phrases, &sections);
+    for (size_t p = 0, s = 0; p < PARTS_MOST && parts[p].bars; at += (size_t)parts[p++].bars, s++) {
+        assert_true(s < sections);
+        if (p && section[s].start_s != downbeats[at])
+            fail_msg("%s begins at %.1f s, not %.1f", section[s].label, section[s].start_s, downbeats[at]);
+        assert_string_equal(section[s].label, parts[p].label);
+        if (!parts[p + 1].bars) assert_int_equal(sections, s + 1);
+    }
+    assert_true(section[0].start_s == 0 && section[sections - 1].end_s == end_s);
+    free(section);
+    free(where.start_s);
+    barrows_free(&rows);
+    series_free(&texture);
+}
+
+static void test_arrangements(void **unused)
+{
+    (void)unused;
+    for (size_t i = 0; i < sizeof arrangements / sizeof *arrangements; i++) {
+        arrange(arrangements[i], 0);
+        arrange(arrangements[i], 2);
+    }
+}
+
+/* Without downbeats parts are made of stretches of time, and cover the piece none the less. */
+static void test_no_bars(void **unused)
+{
+    (void)unused;
+    struct course_bars where = structure_bars(NULL, 0, 1.5, 61);
+    assert_int_equal(where.count, 30);
+    assert_true(where.start_s[0] == 1.5 && where.start_s[where.count] == 61);
+    for (size_t i = 0; i < where.count; i++)
+        assert_true(where.start_s[i + 1] - where.start_s[i] >= 1);
+    free(where.start_s);
+    where = structure_bars(NULL, 0, 3, 3);
+    assert_int_equal(where.count, 1);
+    free(where.start_s);
+}
+
 static void test_nothing(void **unused)
 {
     (void)unused;
@@ -170,9 +266,8 @@ static void test_odd(void **unused)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_parts),
-        cmocka_unit_test(test_nothing),
-        cmocka_unit_test(test_odd),
+        cmocka_unit_test(test_parts),   cmocka_unit_test(test_arrangements), cmocka_unit_test(test_no_bars),
+        cmocka_unit_test(test_nothing), cmocka_unit_test(test_odd),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
