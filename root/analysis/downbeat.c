@@ -16,22 +16,8 @@
 #include "root/analysis/metre.h"
 #include "root/analysis/timbre.h"
 
-enum mark {
-    KICK,
-    BASS,
-    SNARE,
-    HAT,
-    HARMONY, /* from the beat before to this one */
-    BASS_NOTE,
-    HARMONY_LONG, /* two beats before and after */
-    TEXTURE,      /* four */
-    SECTION,      /* sixteen */
-    MARKS
-};
-
 #define LEAST_BEATS 16
 #define MOST        3.0 /* standard deviations */
-#define LONGEST_BAR 8
 
 /* Of beat k; the last is as long as the one before. */
 static double length_s(const struct beats *beats, size_t k)
@@ -80,36 +66,35 @@ static void measure(const struct beats *beats, size_t k, const struct clues *clu
     const struct rows *rows = &clues->rows;
     const struct series *flux = clues->curves->flux;
     double t = beats->time_s[k], beat = length_s(beats, k);
-    out[KICK] = clues_accent(&flux[0], t);
-    out[BASS] = clues_accent(&flux[1], t);
-    out[SNARE] = clues_accent(&flux[2], t);
-    out[HAT] = clues_accent(&flux[3], t);
-    out[HARMONY] = harmony_change(rows->chroma, t, beat);
-    out[BASS_NOTE] = harmony_change(rows->bass, t, beat);
-    out[HARMONY_LONG] = harmony_change(rows->chroma, t, 2 * beat);
-    out[TEXTURE] = texture_change(rows->texture, t, 4 * beat);
-    out[SECTION] = texture_change(rows->texture, t, 16 * beat);
+    out[MARK_KICK] = clues_accent(&flux[0], t);
+    out[MARK_BASS] = clues_accent(&flux[1], t);
+    out[MARK_SNARE] = clues_accent(&flux[2], t);
+    out[MARK_HAT] = clues_accent(&flux[3], t);
+    out[MARK_HARMONY] = harmony_change(rows->chroma, t, beat);
+    out[MARK_BASS_NOTE] = harmony_change(rows->bass, t, beat);
+    out[MARK_HARMONY_LONG] = harmony_change(rows->chroma, t, 2 * beat);
+    out[MARK_TEXTURE] = texture_change(rows->texture, t, 4 * beat);
+    out[MARK_SECTION] = texture_change(rows->texture, t, 16 * beat);
 }
 
-/* Mean of each standardised mark at each place of a bar of so many beats that begins with beat 0. */
-static void profile(const struct beats *beats, const struct clues *clues, int metre,
-                    double place[MARKS][LONGEST_BAR])
+void downbeats_profile(const struct beats *beats, const struct clues *clues, int metre,
+                       double place[DOWNBEAT_MARKS][DOWNBEAT_PLACES])
 {
     size_t n = beats->count, m = (size_t)metre;
-    double *mark = xmalloc(n * MARKS * sizeof *mark);
+    double *mark = xmalloc(n * DOWNBEAT_MARKS * sizeof *mark);
     for (size_t k = 0; k < n; k++)
-        measure(beats, k, clues, mark + k * MARKS);
-    for (int i = 0; i < MARKS; i++) {
+        measure(beats, k, clues, mark + k * DOWNBEAT_MARKS);
+    for (int i = 0; i < DOWNBEAT_MARKS; i++) {
         double mean = 0, square = 0;
         for (size_t k = 0; k < n; k++) {
-            mean += mark[k * MARKS + (size_t)i] / (double)n;
-            square += mark[k * MARKS + (size_t)i] * mark[k * MARKS + (size_t)i] / (double)n;
+            mean += mark[k * DOWNBEAT_MARKS + (size_t)i] / (double)n;
+            square += mark[k * DOWNBEAT_MARKS + (size_t)i] * mark[k * DOWNBEAT_MARKS + (size_t)i] / (double)n;
         }
         double deviation = sqrt(fmax(0, square - mean * mean)) + 1e-9;
         for (size_t p = 0; p < m; p++) {
             place[i][p] = 0;
             for (size_t k = p; k < n; k += m)
-                place[i][p] += fmin((mark[k * MARKS + (size_t)i] - mean) / deviation, MOST);
+                place[i][p] += fmin((mark[k * DOWNBEAT_MARKS + (size_t)i] - mean) / deviation, MOST);
             place[i][p] /= (double)((n - p + m - 1) / m);
         }
     }
@@ -117,18 +102,18 @@ static void profile(const struct beats *beats, const struct clues *clues, int me
 }
 
 /* What speaks for the bars beginning at a place. */
-static double bar_score(double place[MARKS][LONGEST_BAR], int metre, int first)
+static double bar_score(double place[DOWNBEAT_MARKS][DOWNBEAT_PLACES], int metre, int first)
 {
     /* logistic regression, as in level.c */
-    static const double weight[MARKS][4] = {
-        [KICK] = {0.75, -0.50, 0.34, -0.47},         [BASS] = {0.32, -0.27, -0.01, 0.04},
-        [SNARE] = {-0.23, 0.03, -0.17, 0.41},        [HAT] = {0.09, 0.09, -0.24, 0.02},
-        [HARMONY] = {0.82, -0.22, -0.23, -0.34},     [BASS_NOTE] = {0.29, -0.19, -0.19, 0.09},
-        [HARMONY_LONG] = {1.09, 0.10, -0.96, -0.14}, [TEXTURE] = {0.18, -0.19, 0.01, 0.04},
-        [SECTION] = {0.07, -0.10, -0.05, 0.08},
+    static const double weight[DOWNBEAT_MARKS][4] = {
+        [MARK_KICK] = {0.75, -0.50, 0.34, -0.47},         [MARK_BASS] = {0.32, -0.27, -0.01, 0.04},
+        [MARK_SNARE] = {-0.23, 0.03, -0.17, 0.41},        [MARK_HAT] = {0.09, 0.09, -0.24, 0.02},
+        [MARK_HARMONY] = {0.82, -0.22, -0.23, -0.34},     [MARK_BASS_NOTE] = {0.29, -0.19, -0.19, 0.09},
+        [MARK_HARMONY_LONG] = {1.09, 0.10, -0.96, -0.14}, [MARK_TEXTURE] = {0.18, -0.19, 0.01, 0.04},
+        [MARK_SECTION] = {0.07, -0.10, -0.05, 0.08},
     };
     double sum = 0;
-    for (int i = 0; i < MARKS; i++) {
+    for (int i = 0; i < DOWNBEAT_MARKS; i++) {
         for (int p = 0; p < 4; p++) {
             if (metre == 4 || p == 0) sum += weight[i][p] * place[i][(first + p) % metre];
         }
@@ -140,10 +125,10 @@ struct downbeats downbeats_find(const struct beats *beats, const struct clues *c
 {
     struct downbeats result = {0};
     if (beats->count < LEAST_BEATS) return result;
-    double likeness[METRE_LAGS], place[MARKS][LONGEST_BAR], best = -INFINITY;
+    double likeness[METRE_LAGS], place[DOWNBEAT_MARKS][DOWNBEAT_PLACES], best = -INFINITY;
     metre_likeness(clues, beats->time_s, beats->count, likeness);
     result.metre = metre_of(likeness);
-    profile(beats, clues, result.metre, place);
+    downbeats_profile(beats, clues, result.metre, place);
     for (int first = 0; first < result.metre; first++) {
         double score = bar_score(place, result.metre, first);
         if (score > best) {
