@@ -4,7 +4,7 @@
  * the air's own position is shown. A position is a number of frames since the station's first one. */
 
 const POLL_MS = 5000;
-const BEHIND_S = 4; // where a listener starts behind the air: what players buffer
+const BEHIND_S = 15; // where a listener starts behind the air: the buffer outlasts a restart of its node
 const STALL_MS = 8000;
 
 const $ = (id) => document.getElementById(id);
@@ -173,7 +173,7 @@ function connect(position) {
   startPosition = Math.max(0, Math.floor(position));
   lastTime = 0;
   lastMoved = performance.now();
-  audio.src = `/stream.mp3?from=${startPosition}`;
+  audio.src = `/stream.mp3?from=${startPosition}&burst=${BEHIND_S}`; // the browser goes on by itself after a cut
   audio.play().catch((error) => {
     if (error.name === "AbortError") return;
     if (error.name === "NotAllowedError") { stop(); notice("Press play once more: the browser asked for it."); }
