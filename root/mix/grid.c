@@ -154,8 +154,23 @@ static void extend(struct grid *grid, const struct features *f, struct span musi
     }
 }
 
+/* What the analysis found, moved by the bars that were added in front. */
+static int known_phrase(const struct grid *grid, const struct features *f)
+{
+    if (f->phrase_bar < 0 || f->downbeat_count == 0) return -1;
+    for (size_t b = 0; b < grid->bar_count; b++) {
+        double at = (double)grid->beat[grid->bar[b]] / PCM_RATE;
+        if (fabs(at - f->downbeats_s[0]) <= 2 * SNAP_S)
+            return (int)((size_t)f->phrase_bar + b) % GRID_PHRASE_BARS;
+    }
+    return -1;
+}
+
 static void vote_phrase(struct grid *grid, const struct features *f)
 {
+    grid->phrase = known_phrase(grid, f);
+    if (grid->phrase >= 0) return;
+    grid->phrase = 0;
     int votes[GRID_PHRASE_BARS] = {0};
     for (size_t s = 0; s < f->section_count && grid->bar_count; s++) {
         int64_t at = llround(f->sections[s].start_s * PCM_RATE);

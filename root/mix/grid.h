@@ -1,8 +1,9 @@
 /* grid: a track's beats, bars and phrases on whole source samples, as the planner needs them.
  *
- * Phrases are eight bars; which bars start them is voted by the section boundaries, else counted from the
- * first downbeat. Beats missing from the list at both ends of the music (a loop begins with one, and ends
- * exactly one beat after its last one) are continued at the grid's own period, up to a bar. */
+ * Phrases are eight bars; which bars start them the analysis says, else the section boundaries vote, else
+ * they are counted from the first downbeat. Beats missing from the list at both ends of the music (a loop
+ * begins with one, and ends exactly one beat after its last one) are continued at the grid's own period, up
+ * to a bar. */
 #ifndef FOREVER_ROOT_MIX_GRID_H
 #define FOREVER_ROOT_MIX_GRID_H
 #include <stddef.h>

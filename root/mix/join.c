@@ -7,36 +7,33 @@
 
 #include "common/mem.h"
 #include "root/audio/pcm.h"
-#include "root/mix/grid.h"
+#include "root/mix/join_cost.h"
 
-#define FADE_S      6.0
-#define FADE_MIN_S  0.05
-#define SHARE_MAX   0.25 /* of either track's music that one transition may take */
-#define PLAY_SHARE  0.6  /* of a track that plays at least */
-#define PLAY_MIN_S  60.0 /* and this much of one that is longer than PLAY_LONG_S */
-#define PLAY_LONG_S 90.0
-#define MIN_BEATS   16 /* fewer beats are no grid */
+#define FADE_MIN_S 0.05
+#define FADE_SHARE 0.25 /* of either track's music that a fade may take */
+#define KEPT       24   /* of the ways found, the cheapest */
+#define APART_BARS 4    /* ways that differ by less are the same */
+#define ALL_POINTS 4096 /* pairs of bars that are all looked at */
+#define CUT_S      0.01 /* what is left of a after its last one */
+#define ECHO_BEATS 8
+#define TAIL_S     2.0 /* of a fade: steps in which its beginning is sought */
 
-/* Costs, in seconds of music */
-#define COST_UNPLAYED   0.5  /* per second of music left out */
-#define COST_PHRASE     10.0 /* off a phrase boundary, each side */
-#define COST_DOWNBEAT   1.0  /* per beat where one track has a downbeat and the other not */
-#define COST_TOO_LITTLE 10.0 /* per second a track plays short of its minimum */
-#define GAIN_OUTRO      4.0  /* for leaving at the start of the outro */
-
-struct side {
-    const struct track *track;
-    struct grid grid;
-    struct span music;
-    double duration_s, min_play_s;
-    int64_t outro; /* source sample where the outro starts, -1 unknown */
+/* A way of joining, before it is laid out. */
+struct way {
+    enum join_technique technique;
+    size_t a_first,
+        b_first;         /* beats where the transition begins; fade: seconds skipped at a's end, b's start */
+    size_t a_bar, b_bar; /* bars, SIZE_MAX where unknown */
+    int bars;            /* blend; fade: seconds */
+    int at_end;          /* the switch: at the end, or in the middle */
+    int on_phrase;
+    double cost;
 };
 
-struct pair {
-    struct side a, b;
-    int64_t a_pos;
-    int step_a, step_b; /* beats of each per common beat */
-    double limit;       /* tempo change, as a share */
+struct ways {
+    struct way items[KEPT];
+    size_t count;
+    struct way fade; /* the cheapest of the fades, which are always possible */
 };
 
 static double seconds(int64_t samples)
@@ -44,24 +41,14 @@ static double seconds(int64_t samples)
     return (double)samples / PCM_RATE;
 }
 
-static void side_make(struct side *side, const struct track *track)
+static int64_t min_i64(int64_t a, int64_t b)
 {
-    const struct features *f = &track->features;
-    *side = (struct side){.track = track, .music = span_of(track), .outro = -1};
-    grid_make(&side->grid, track);
-    side->duration_s = seconds(side->music.to);
-    if (isfinite(f->duration_s) && f->duration_s > side->duration_s) side->duration_s = f->duration_s;
-    side->min_play_s = PLAY_SHARE * side->duration_s;
-    if (side->duration_s > PLAY_LONG_S) side->min_play_s = fmax(side->min_play_s, PLAY_MIN_S);
-    for (size_t s = 0; s < f->section_count; s++) {
-        if (!strcmp(f->sections[s].label, "outro")) side->outro = llround(f->sections[s].start_s * PCM_RATE);
-    }
+    return a < b ? a : b;
 }
 
-static int tempo_is_trusted(const struct side *side)
+static int64_t max_i64(int64_t a, int64_t b)
 {
-    return side->track->features.tempo_confidence >= TEMPO_TRUSTED && side->grid.count >= MIN_BEATS &&
-           side->grid.period > 0;
+    return a > b ? a : b;
 }
 
 /* 1 when a common beat exists within the limit; sets the steps. */
@@ -110,222 +97,295 @@ static int lay_beats(struct join *join, const struct pair *pair, size_t a_first,
     return 1;
 }
 
-static double too_little(double played_s, double min_s)
-{
-    return played_s < min_s ? COST_TOO_LITTLE * (min_s - played_s) : 0;
-}
+/* Laying out: each fills the join from a way, 0 when it can't be done. */
 
-/* What leaving a at [from, to) costs, and entering b there. A track counts as played to the middle of its
- * transition; a is known only from where it plays alone. */
-static double cost_leave(const struct pair *pair, int64_t from, int64_t to, int on_phrase)
-{
-    const struct side *a = &pair->a;
-    double cost = on_phrase ? 0 : COST_PHRASE;
-    double left_out = fmax(0, seconds(a->music.to - to));
-    /* a long mix lives on an outro; a short one has no use for it */
-    if (to - from > GRID_PHRASE_BARS / 2 * (int64_t)a->grid.period * 4 && a->outro >= 0 &&
-        fabs(seconds(from - a->outro)) < seconds((int64_t)a->grid.period)) {
-        cost -= GAIN_OUTRO;
-        left_out /= 2;
-    }
-    return cost + COST_UNPLAYED * left_out +
-           too_little(seconds((from + to) / 2 - pair->a_pos), a->min_play_s);
-}
-
-static double cost_enter(const struct pair *pair, int64_t from, int64_t to, int on_phrase)
-{
-    const struct side *b = &pair->b;
-    return (on_phrase ? 0 : COST_PHRASE) + COST_UNPLAYED * fmax(0, seconds(from - b->music.from)) +
-           too_little(seconds(b->music.to - (from + to) / 2), b->min_play_s);
-}
-
-/* Eight bars are the rule; more where the tempo has far to go, at most what the tracks' size allows. */
-static double cost_length(const struct pair *pair, const struct join *join)
-{
-    double length_s = seconds(join->length), cost = 0;
-    double shorter_s =
-        fmin(seconds(pair->a.music.to - pair->a.music.from), seconds(pair->b.music.to - pair->b.music.from));
-    switch (join->bars) {
-    case 4:
-        cost = 5;
-        break;
-    case 8:
-        cost = 0;
-        break;
-    case 16:
-        cost = fabs(join->tempo_change_pct) > 3 ? -1 : 1;
-        break;
-    default:
-        cost = 8;
-        break;
-    }
-    if (length_s > 30) cost += length_s - 30;
-    if (length_s > SHARE_MAX * shorter_s) cost += COST_TOO_LITTLE * (length_s - SHARE_MAX * shorter_s);
-    return cost;
-}
-
-static double cost_downbeats(const struct pair *pair, size_t a_first, size_t b_first, int beats)
+static int lay_blend(struct join *join, const struct pair *pair, const struct way *way)
 {
     const struct grid *a = &pair->a.grid, *b = &pair->b.grid;
-    if (pair->step_a != pair->step_b || !a->bar_count || !b->bar_count) return 0;
-    double cost = 0;
-    for (int k = 0; k < beats; k++) {
-        if (a->down[a_first + (size_t)k] != b->down[b_first + (size_t)k]) cost += COST_DOWNBEAT;
-    }
-    return cost;
+    int metre = a->bar_count ? a->metre : b->metre, beats = way->bars * metre;
+    if (beats > JOIN_BEATS_MAX || way->a_first + (size_t)(beats * pair->step_a) >= a->count ||
+        way->b_first + (size_t)(beats * pair->step_b) >= b->count)
+        return 0;
+    if (!lay_beats(join, pair, way->a_first, way->b_first, beats)) return 0;
+    if (seconds(join->length) > JOIN_S_MAX) return 0;
+    join->bars = way->bars;
+    join->metre = metre;
+    join->tempo_change_pct = 100 * (a->period * pair->step_a / (b->period * pair->step_b) - 1);
+    int at = way->at_end ? beats : beats / 2;
+    join->switch_to = join->out_beat[at];
+    join->switch_from = join->switch_to - (join->out_beat[at] - join->out_beat[at - 1]) / 2;
+    return 1;
 }
 
-/* Where a side may be joined: its bars, or any beat where bars are unknown. */
-static size_t point_count(const struct grid *grid)
-{
-    return grid->bar_count ? grid->bar_count : grid->count;
-}
-
-static size_t point_beat(const struct grid *grid, size_t point)
-{
-    return grid->bar_count ? grid->bar[point] : point;
-}
-
-static int point_is_phrase(const struct grid *grid, size_t point)
-{
-    return !grid->bar_count || (int)(point % GRID_PHRASE_BARS) == grid->phrase;
-}
-
-struct candidate {
-    size_t a_first, b_first;
-    int bars;
-    double cost;
-};
-
-/* The best way out of a for a length in beats, whatever b does. SIZE_MAX when there is none. */
-static size_t best_leave(const struct pair *pair, int beats, double *cost)
-{
-    const struct grid *a = &pair->a.grid;
-    size_t best = SIZE_MAX;
-    for (size_t p = 0; p < point_count(a); p++) {
-        size_t first = point_beat(a, p), last = first + (size_t)(beats * pair->step_a);
-        if (a->beat[first] < pair->a_pos) continue;
-        if (last >= a->count) break;
-        double c = cost_leave(pair, a->beat[first], a->beat[last], point_is_phrase(a, p));
-        if (best != SIZE_MAX && c > *cost) continue; /* of equals the later one */
-        best = first;
-        *cost = c;
-    }
-    return best;
-}
-
-static size_t best_enter(const struct pair *pair, int beats, double *cost)
-{
-    const struct grid *b = &pair->b.grid;
-    size_t best = SIZE_MAX;
-    for (size_t p = 0; p < point_count(b); p++) {
-        size_t first = point_beat(b, p), last = first + (size_t)(beats * pair->step_b);
-        if (last >= b->count) break;
-        double c = cost_enter(pair, b->beat[first], b->beat[last], point_is_phrase(b, p));
-        if (best != SIZE_MAX && c >= *cost) continue; /* of equals the earlier one */
-        best = first;
-        *cost = c;
-    }
-    return best;
-}
-
-/* 1 when the beats can be joined; leaves the best join. */
-static int choose_blend(struct join *join, struct pair *pair)
-{
-    static const int lengths[] = {8, 16, 4, 32};
-    const struct grid *a = &pair->a.grid, *b = &pair->b.grid;
-    if (a->bar_count && b->bar_count && a->metre != b->metre) return 0;
-    int metre = a->bar_count ? a->metre : b->metre;
-    struct candidate best = {.cost = DBL_MAX};
-    struct join *trial = xmalloc(sizeof *trial);
-    for (size_t i = 0; i < sizeof lengths / sizeof *lengths; i++) {
-        int beats = lengths[i] * metre;
-        double leave = 0, enter = 0;
-        if (beats > JOIN_BEATS_MAX) continue;
-        size_t a_first = best_leave(pair, beats, &leave), b_first = best_enter(pair, beats, &enter);
-        if (a_first == SIZE_MAX || b_first == SIZE_MAX) continue;
-        *trial = (struct join){.bars = lengths[i]};
-        trial->tempo_change_pct = 100 * (a->period * pair->step_a / (b->period * pair->step_b) - 1);
-        if (!lay_beats(trial, pair, a_first, b_first, beats)) continue;
-        if (seconds(trial->length) > JOIN_S_MAX) continue;
-        double cost =
-            leave + enter + cost_length(pair, trial) + cost_downbeats(pair, a_first, b_first, beats);
-        if (cost < best.cost) best = (struct candidate){a_first, b_first, lengths[i], cost};
-    }
-    if (best.cost < DBL_MAX) {
-        *join = (struct join){.technique = JOIN_BLEND, .bars = best.bars};
-        join->tempo_change_pct = 100 * (a->period * pair->step_a / (b->period * pair->step_b) - 1);
-        lay_beats(join, pair, best.a_first, best.b_first, best.bars * metre);
-        int middle = join->beats / 2;
-        join->switch_to = join->out_beat[middle];
-        join->switch_from = join->switch_to - (join->out_beat[middle] - join->out_beat[middle - 1]) / 2;
-    }
-    free(trial);
-    return best.cost < DBL_MAX;
-}
-
-/* b's one on a's, both at their own speed. 1 when both have bars to do it with. */
-static int choose_swap(struct join *join, struct pair *pair)
+/* b's one on a's, both at their own speed. */
+static int lay_swap(struct join *join, const struct pair *pair, const struct way *way)
 {
     const struct grid *a = &pair->a.grid, *b = &pair->b.grid;
-    if (a->bar_count < GRID_PHRASE_BARS || b->bar_count < GRID_PHRASE_BARS) return 0;
-    double leave = 0, enter = 0;
-    pair->step_a = pair->step_b = 1;
-    size_t a_first = best_leave(pair, a->metre, &leave), b_first = best_enter(pair, 1, &enter);
-    if (a_first == SIZE_MAX || b_first == SIZE_MAX) return 0;
-    int64_t one = a->beat[a_first], half_beat = (int64_t)(a->period / 2);
-    int64_t lead = one - pair->a_pos < half_beat ? one - pair->a_pos : half_beat;
-    *join = (struct join){.technique = JOIN_SWAP, .bars = 1};
+    if (way->a_first + (size_t)a->metre >= a->count) return 0;
+    int64_t one = a->beat[way->a_first], half_beat = (int64_t)(a->period / 2);
+    int64_t lead = min_i64(one - pair->a_pos, half_beat);
+    join->bars = 1;
+    join->metre = a->metre;
     join->a_from = one - lead;
-    join->a_to = a->beat[a_first + (size_t)a->metre];
+    join->a_to = a->beat[way->a_first + (size_t)a->metre];
     join->length = join->a_to - join->a_from;
-    join->b_from = b->beat[b_first] > lead ? b->beat[b_first] - lead : 0;
-    join->b_at = lead - (b->beat[b_first] - join->b_from);
+    join->b_from = max_i64(0, b->beat[way->b_first] - lead);
+    join->b_at = lead - (b->beat[way->b_first] - join->b_from);
     join->b_to = join->b_from + join->length - join->b_at;
     join->switch_from = 0;
     join->switch_to = lead;
     return join->b_to <= pair->b.music.to;
 }
 
-static int64_t min_i64(int64_t a, int64_t b)
+/* a's one is b's one, and nothing of a is heard after it. */
+static int lay_cut(struct join *join, const struct pair *pair, const struct way *way)
 {
-    return a < b ? a : b;
+    int64_t one = pair->a.grid.beat[way->a_first], tail = llround(CUT_S * PCM_RATE);
+    int64_t from = pair->b.grid.beat[way->b_first];
+    join->a_from = max_i64(pair->a_pos, one - tail);
+    join->a_to = one;
+    join->length = one - join->a_from;
+    if (join->length < 1 || from < join->length) return 0;
+    join->metre = pair->a.grid.metre;
+    join->b_from = from - join->length;
+    join->b_to = from;
+    join->switch_to = join->length;
+    return 1;
 }
 
-static int64_t max_i64(int64_t a, int64_t b)
+/* a's last beat echoes for two bars under the beginning of b. */
+static int lay_echo(struct join *join, const struct pair *pair, const struct way *way)
 {
-    return a > b ? a : b;
+    const struct grid *a = &pair->a.grid;
+    if (way->a_first < 1) return 0;
+    int64_t one = a->beat[way->a_first], beat = one - a->beat[way->a_first - 1];
+    int64_t lead = min_i64(one - pair->a_pos, beat);
+    if (lead < beat) return 0;
+    join->metre = a->metre;
+    join->echo_delay = beat;
+    join->a_from = one - lead;
+    join->a_to = one;
+    join->length = lead + ECHO_BEATS * beat;
+    join->b_at = lead;
+    join->b_from = way->b_first == SIZE_MAX ? pair->b.music.from : pair->b.grid.beat[way->b_first];
+    join->b_to = join->b_from + join->length - join->b_at;
+    join->switch_from = join->switch_to = lead;
+    return join->b_to <= pair->b.music.to && seconds(join->length) <= JOIN_S_MAX;
 }
 
 /* Always possible: what is left of a under the beginning of b. */
-static void make_fade(struct join *join, const struct pair *pair)
+static int lay_fade(struct join *join, const struct pair *pair, const struct way *way)
 {
     struct span a = pair->a.music, b = pair->b.music;
     int64_t floor_samples = llround(FADE_MIN_S * PCM_RATE);
-    int64_t length = llround(FADE_S * PCM_RATE);
-    length = min_i64(length, (int64_t)(SHARE_MAX * (double)(a.to - a.from)));
-    length = min_i64(length, (int64_t)(SHARE_MAX * (double)(b.to - b.from)));
+    int64_t length = (int64_t)way->bars * PCM_RATE;
+    a.to = max_i64(a.from, a.to - (int64_t)way->a_first * PCM_RATE);
+    b.from = min_i64(b.to, b.from + (int64_t)way->b_first * PCM_RATE);
+    length = min_i64(length, (int64_t)(FADE_SHARE * (double)(a.to - a.from)));
+    length = min_i64(length, (int64_t)(FADE_SHARE * (double)(b.to - b.from)));
     length = max_i64(length, floor_samples);
     int64_t left = max_i64(0, a.to - pair->a_pos);
-    *join = (struct join){.technique = JOIN_FADE};
     join->a_from = left > length ? a.to - length : pair->a_pos;
     join->a_to = left > 0 ? a.to : pair->a_pos;
     join->length = max_i64(min_i64(length, left), floor_samples);
     join->b_from = b.from;
     join->b_to = min_i64(b.from + join->length, b.to);
+    join->switch_to = join->length / 2;
+    return 1;
+}
+
+static int lay(struct join *join, const struct pair *pair, const struct way *way)
+{
+    static int (*const with[])(struct join *, const struct pair *, const struct way *) = {
+        [JOIN_FADE] = lay_fade, [JOIN_ECHO] = lay_echo,   [JOIN_CUT] = lay_cut,
+        [JOIN_SWAP] = lay_swap, [JOIN_BLEND] = lay_blend,
+    };
+    /* all but the beats, which only a blend has and fills */
+    memset(join, 0, offsetof(struct join, a_beat));
+    memset(&join->beats, 0, sizeof *join - offsetof(struct join, beats));
+    join->technique = way->technique;
+    join->on_phrase = way->on_phrase;
+    if (!with[way->technique](join, pair, way)) return 0;
+    if (join->a_from < pair->a_pos && join->a_to > join->a_from) return 0;
+    join_cost(join, pair, way->a_bar, way->b_bar);
+    return 1;
+}
+
+/* Finding */
+
+/* Nearer than this two ways are one. */
+static int alike(const struct way *x, const struct way *y)
+{
+    if (x->technique != y->technique) return 0;
+    if (x->technique == JOIN_FADE) return x->bars == y->bars && x->b_first == y->b_first;
+    return llabs((int64_t)x->a_first - (int64_t)y->a_first) < APART_BARS * 4 &&
+           llabs((int64_t)x->b_first - (int64_t)y->b_first) < APART_BARS * 4;
+}
+
+/* Keeps the cheapest, of those that are alike only the cheapest; in order of cost. */
+static void offer(struct ways *ways, const struct way *way)
+{
+    size_t i = 0;
+    while (i < ways->count && !alike(&ways->items[i], way))
+        i++;
+    if (i < ways->count) {
+        if (ways->items[i].cost <= way->cost) return;
+        memmove(&ways->items[i], &ways->items[i + 1], (--ways->count - i) * sizeof *way);
+    }
+    if (ways->count == KEPT && ways->items[--ways->count].cost <= way->cost) {
+        ways->count++;
+        return;
+    }
+    size_t at = ways->count++;
+    for (; at && ways->items[at - 1].cost > way->cost; at--)
+        ways->items[at] = ways->items[at - 1];
+    ways->items[at] = *way;
+}
+
+static void try_way(struct ways *ways, struct join *trial, const struct pair *pair, struct way *way)
+{
+    if (!lay(trial, pair, way)) return;
+    way->cost = trial->cost;
+    if (way->technique == JOIN_FADE && way->cost < ways->fade.cost) ways->fade = *way;
+    offer(ways, way);
+}
+
+/* Where a side may be joined: its bars, or every fourth beat where bars are unknown. */
+static size_t point_count(const struct grid *grid)
+{
+    return grid->bar_count ? grid->bar_count : grid->count / 4;
+}
+
+static size_t point_beat(const struct grid *grid, size_t point)
+{
+    return grid->bar_count ? grid->bar[point] : 4 * point;
+}
+
+static int is_phrase(const struct grid *grid, size_t point)
+{
+    return !grid->bar_count || (int)(point % GRID_PHRASE_BARS) == grid->phrase;
+}
+
+/* All ways whose switch is at these two points; phrases: only where both begin one. */
+static void try_blends(struct ways *ways, struct join *trial, const struct pair *pair, int phrases)
+{
+    static const int lengths[] = {8, 16, 4, 32};
+    const struct grid *a = &pair->a.grid, *b = &pair->b.grid;
+    for (size_t p = 0; p < point_count(a); p++) {
+        if ((phrases && !is_phrase(a, p)) || a->beat[point_beat(a, p)] < pair->a_pos) continue;
+        for (size_t q = 0; q < point_count(b); q++) {
+            if (phrases && !is_phrase(b, q)) continue;
+            for (size_t i = 0; i < 2 * sizeof lengths / sizeof *lengths; i++) {
+                int bars = lengths[i / 2], at_end = i % 2;
+                size_t before = (size_t)(at_end ? bars : bars / 2);
+                size_t a_back = before * (size_t)pair->step_a, b_back = before * (size_t)pair->step_b;
+                if (p < a_back || q < b_back) continue;
+                struct way way = {.technique = JOIN_BLEND,
+                                  .a_first = point_beat(a, p - a_back),
+                                  .b_first = point_beat(b, q - b_back),
+                                  .a_bar = a->bar_count ? p - a_back : SIZE_MAX,
+                                  .b_bar = b->bar_count ? q - b_back : SIZE_MAX,
+                                  .bars = bars,
+                                  .at_end = at_end,
+                                  .on_phrase = is_phrase(a, p) && is_phrase(b, q)};
+                if (a->beat[way.a_first] >= pair->a_pos) try_way(ways, trial, pair, &way);
+            }
+        }
+    }
+}
+
+/* Swaps and cuts, one on one. */
+static void try_ones(struct ways *ways, struct join *trial, const struct pair *pair)
+{
+    const struct grid *a = &pair->a.grid, *b = &pair->b.grid;
+    if (a->bar_count < GRID_PHRASE_BARS || b->bar_count < GRID_PHRASE_BARS) return;
+    for (size_t p = 0; p < a->bar_count; p++) {
+        if (a->beat[a->bar[p]] < pair->a_pos) continue;
+        for (size_t q = 0; q < b->bar_count && q < 8 * GRID_PHRASE_BARS; q++) {
+            struct way way = {.a_first = a->bar[p],
+                              .b_first = b->bar[q],
+                              .a_bar = p,
+                              .b_bar = q,
+                              .on_phrase = is_phrase(a, p) && is_phrase(b, q)};
+            if (!way.on_phrase && q) continue;
+            way.technique = JOIN_SWAP;
+            try_way(ways, trial, pair, &way);
+            way.technique = JOIN_CUT;
+            try_way(ways, trial, pair, &way);
+        }
+    }
+}
+
+static void try_echoes(struct ways *ways, struct join *trial, const struct pair *pair)
+{
+    const struct grid *a = &pair->a.grid;
+    for (size_t p = 0; p < a->bar_count; p++) {
+        if (a->beat[a->bar[p]] < pair->a_pos) continue;
+        struct way way = {.technique = JOIN_ECHO,
+                          .a_first = a->bar[p],
+                          .b_first = SIZE_MAX,
+                          .a_bar = p,
+                          .b_bar = SIZE_MAX,
+                          .on_phrase = is_phrase(a, p)};
+        try_way(ways, trial, pair, &way);
+    }
+}
+
+/* Fades that begin where a still sounds and end where b does. */
+static void try_fades(struct ways *ways, struct join *trial, const struct pair *pair)
+{
+    static const int lengths[] = {6, 3, 10, 1};
+    for (size_t i = 0; i < sizeof lengths / sizeof *lengths; i++) {
+        for (size_t early = 0; early <= 30; early += (size_t)TAIL_S) {
+            for (size_t skip = 0; skip <= 20; skip += (size_t)TAIL_S) {
+                struct way way = {.technique = JOIN_FADE,
+                                  .a_first = early,
+                                  .b_first = skip,
+                                  .a_bar = SIZE_MAX,
+                                  .b_bar = SIZE_MAX,
+                                  .bars = lengths[i]};
+                try_way(ways, trial, pair, &way);
+            }
+        }
+    }
+}
+
+static void find(struct ways *ways, struct join *trial, struct pair *pair)
+{
+    const struct grid *a = &pair->a.grid, *b = &pair->b.grid;
+    int same_metre = !a->bar_count || !b->bar_count || a->metre == b->metre;
+    if (pair->a.trusted && pair->b.trusted) {
+        if (same_metre && fold(pair)) {
+            /* short pieces have few phrases */
+            int all = point_count(a) * point_count(b) <= ALL_POINTS;
+            try_blends(ways, trial, pair, !all);
+            if (ways->count == 0 && !all) try_blends(ways, trial, pair, 0);
+        }
+        pair->step_a = pair->step_b = 1;
+        try_ones(ways, trial, pair);
+    }
+    if (pair->a.trusted) try_echoes(ways, trial, pair);
+    try_fades(ways, trial, pair);
 }
 
 void join_choose(struct join *join, const struct track *a, int64_t a_pos, const struct track *b,
-                 double max_tempo_change_pct)
+                 const struct join_conf *conf, int rank, int *rank_out)
 {
-    struct pair pair = {.a_pos = a_pos, .limit = fmin(max_tempo_change_pct, JOIN_CHANGE_MAX) / 100};
-    side_make(&pair.a, a);
-    side_make(&pair.b, b);
-    int trusted = tempo_is_trusted(&pair.a) && tempo_is_trusted(&pair.b);
-    int done = 0;
-    if (trusted && fold(&pair)) done = choose_blend(join, &pair);
-    if (trusted && !done) done = choose_swap(join, &pair);
-    if (!done) make_fade(join, &pair);
-    grid_free(&pair.a.grid);
-    grid_free(&pair.b.grid);
+    struct pair pair = {
+        .a_pos = a_pos, .step_a = 1, .step_b = 1, .limit = fmin(conf->max_change_pct, JOIN_CHANGE_MAX) / 100};
+    struct ways ways = {
+        .fade = {.technique = JOIN_FADE, .bars = 6, .a_bar = SIZE_MAX, .b_bar = SIZE_MAX, .cost = DBL_MAX}};
+    side_make(&pair.a, a, conf->a_gain_db);
+    side_make(&pair.b, b, conf->b_gain_db);
+    find(&ways, join, &pair);
+    int safe = rank >= JOIN_TRIES || (size_t)rank >= ways.count;
+    struct way way = safe ? ways.fade : ways.items[rank];
+    if (way.technique == JOIN_BLEND)
+        fold(&pair);
+    else
+        pair.step_a = pair.step_b = 1;
+    lay(join, &pair, &way);
+    if (rank_out) *rank_out = safe ? JOIN_TRIES : rank;
+    side_free(&pair.a);
+    side_free(&pair.b);
 }

@@ -1,13 +1,16 @@
 /* plan: writes the segments that join.c chose.
  *
  * The "plan" of a segment is a recipe in whole samples, so that it means the same wherever it is read:
- *   {"version":1, "bass_hz":180, "voices":[voice...], "under":{"segments":[...],"level":[fade...]}}
+ *   {"version":1, "bass_hz":180, "treble_hz":2500, "correlation":0.1, "ride_db":1.2,
+ *    "voices":[voice...], "under":{"segments":[...],"level":[fade...]}}
  *   voice {"track","hash","gain_db", "from","to": source samples, "at": where in the segment it begins,
  *          "samples": how long it is there, "map":[[in,out]...]: beats, from its own start, absent when it
  * plays at its own speed, "join_in","join_out": how much of its start or end is at its own speed and meets
- *          what plays alone there, "level":[fade...], "bass":[fade...]: the low band apart where present}
+ *          what plays alone there, "level":[fade...], "bass" and "treble":[fade...]: these bands apart
+ *          where present, "ride":[[at,dB]...], "echo":{"from","delay","gain"}}
  *   fade  {"curve":"power"|"linear"|"drop", "way":"in"|"out", "from","to": samples of the segment}
- * Gains multiply. `under` is what a skip fades out: the old programme's segments. */
+ * Gains multiply. "ride_db": how much louder than its own gain the last voice ends. `under` is what a skip
+ * fades out: the old programme's segments. */
 #include "root/mix/plan.h"
 
 #include <math.h>
@@ -22,6 +25,10 @@
 #define LOUD_PART_MAX_LU 4.0
 #define GAIN_MAX_DB      20.0 /* either way: what needs more is no music */
 #define BASS_HZ          180
+#define TREBLE_HZ        2500
+#define ECHO_GAIN        0.55
+#define RIDE_S           60.0 /* a ride is back at nothing after so long */
+#define RIDE_LEAST_DB    0.05
 #define OPEN_S           0.02  /* fade in of a station's first sound, fade out of its last */
 #define STEP_S           0.005 /* least length of any fade: shorter ones click */
 #define SKIP_S           2.0
@@ -140,7 +147,8 @@ static void set_map(json_t *voice, const int64_t *in, const int64_t *out, int be
 
 static json_t *plan_new(void)
 {
-    return json_pack("{s:i, s:i, s:[]}", "version", 1, "bass_hz", BASS_HZ, "voices");
+    return json_pack("{s:i, s:i, s:i, s:[]}", "version", 1, "bass_hz", BASS_HZ, "treble_hz", TREBLE_HZ,
+                     "voices");
 }
 
 static json_t *body_new(const char *technique, uint64_t start, int64_t samples, int64_t track)
@@ -173,11 +181,35 @@ static void soften_opening(json_t *voice, const struct track *track, int64_t fro
     if (from == span_of(track).from) add_fade(voice, "level", "linear", "in", 0, samples_of(OPEN_S));
 }
 
-static json_t *play_new(const struct track *track, double gain_db, uint64_t at, int64_t from, int64_t to)
+/* What of a ride is left after `samples`. */
+static double ride_after(double db, int64_t samples)
+{
+    double left = 1 - seconds_of(samples) / RIDE_S;
+    return left > 0 ? db * left : 0;
+}
+
+static void set_ride(json_t *voice, int64_t from, double from_db, int64_t to, double to_db)
+{
+    if (fabs(from_db) < RIDE_LEAST_DB && fabs(to_db) < RIDE_LEAST_DB) return;
+    json_t *ride = json_pack("[[I,f]]", (json_int_t)from, from_db);
+    if (to > from) json_array_append_new(ride, json_pack("[I,f]", (json_int_t)to, to_db));
+    json_object_set_new(voice, "ride", ride);
+}
+
+/* From db at the voice's beginning back to nothing. */
+static void set_ride_back(json_t *voice, double db, int64_t samples)
+{
+    int64_t whole = samples_of(RIDE_S);
+    set_ride(voice, 0, db, samples < whole ? samples : whole, ride_after(db, samples));
+}
+
+static json_t *play_new(const struct track *track, double gain_db, double ride_db, uint64_t at, int64_t from,
+                        int64_t to)
 {
     json_t *body = body_new("play", at, to - from, track->id);
     json_t *voice = voice_new(track, gain_db, from, to, 0, to - from);
     soften_opening(voice, track, from);
+    set_ride_back(voice, ride_db, to - from);
     add_voice(body, voice);
     add_entry(body, entry_new(track, gain_db, from, to));
     return body;
@@ -200,11 +232,24 @@ static void shape(const struct join *join, json_t *a, json_t *b)
         add_fade(b, "level", "power", "in", 0, end);
         add_fade(a, "bass", "power", "out", join->switch_from, swapped);
         add_fade(b, "bass", "power", "in", join->switch_from, swapped);
+        add_fade(a, "treble", "power", "out", end / 4, end - end / 4);
+        add_fade(b, "treble", "power", "in", end / 4, end - end / 4);
         break;
     case JOIN_SWAP:
         add_fade(a, "level", "drop", "out", join->switch_to, end);
         add_fade(a, "bass", "power", "out", join->switch_from, swapped);
         add_fade(b, "level", "power", "in", join->b_at, ready);
+        break;
+    case JOIN_CUT:
+        add_fade(a, "level", "linear", "out", 0, end);
+        add_fade(b, "level", "linear", "in", 0, end);
+        break;
+    case JOIN_ECHO:
+        add_fade(a, "level", "linear", "out", join->switch_to - step, join->switch_to);
+        add_fade(b, "level", "linear", "in", join->b_at, join->b_at + step);
+        json_object_set_new(a, "echo",
+                            json_pack("{s:I,s:I,s:f}", "from", (json_int_t)(join->switch_to - step), "delay",
+                                      (json_int_t)join->echo_delay, "gain", ECHO_GAIN));
         break;
     case JOIN_FADE:
         if (a) add_fade(a, "level", "power", "out", 0, join->a_to - join->a_from);
@@ -213,10 +258,16 @@ static void shape(const struct join *join, json_t *a, json_t *b)
     }
 }
 
+/* ride_db: a's at the beginning of the transition. */
 static json_t *transition_new(const struct join *join, const struct track *from, const struct track *to,
-                              const struct plan_conf *conf, uint64_t start, json_t *why)
+                              const struct plan_conf *conf, const struct plan_tuning *tuning, double ride_db,
+                              uint64_t start, json_t *why)
 {
-    static const char *const names[] = {[JOIN_FADE] = "fade", [JOIN_SWAP] = "swap", [JOIN_BLEND] = "blend"};
+    static const char *const names[] = {[JOIN_FADE] = "fade",
+                                        [JOIN_ECHO] = "echo",
+                                        [JOIN_CUT] = "cut",
+                                        [JOIN_SWAP] = "swap",
+                                        [JOIN_BLEND] = "blend"};
     int blend = join->technique == JOIN_BLEND;
     double a_gain = plan_gain_db(from, conf), b_gain = plan_gain_db(to, conf);
     json_t *body = body_new(names[join->technique], start, join->length, to->id), *a = NULL;
@@ -226,6 +277,7 @@ static json_t *transition_new(const struct join *join, const struct track *from,
         if (blend) set_map(a, join->a_beat, join->out_beat, join->beats);
         if (blend) json_object_set_new(a, "join_in", json_integer(join->out_beat[1]));
         soften_opening(a, from, join->a_from);
+        set_ride_back(a, ride_db, join->length);
     }
     json_t *b = voice_new(to, b_gain, join->b_from, join->b_to, join->b_at,
                           blend ? join->length : join->b_to - join->b_from);
@@ -233,6 +285,10 @@ static json_t *transition_new(const struct join *join, const struct track *from,
     if (blend)
         json_object_set_new(b, "join_out", json_integer(join->length - join->out_beat[join->beats - 1]));
     shape(join, a, b);
+    set_ride(b, 0, tuning->ride_db, 0, 0);
+    json_t *plan = json_object_get(body, "plan");
+    if (tuning->correlation != 0) json_object_set_new(plan, "correlation", json_real(tuning->correlation));
+    if (tuning->ride_db != 0) json_object_set_new(plan, "ride_db", json_real(tuning->ride_db));
     if (a) add_voice(body, a);
     add_voice(body, b);
     add_entry(body, entry_new(from, a_gain, join->a_from, join->a_to));
@@ -243,28 +299,67 @@ static json_t *transition_new(const struct join *join, const struct track *from,
     return body;
 }
 
+/* Moves the entering track; not before its first sample. */
+static void nudge_join(struct join *join, int64_t nudge)
+{
+    if (nudge > PLAN_NUDGE_MAX) nudge = PLAN_NUDGE_MAX;
+    if (nudge < -PLAN_NUDGE_MAX) nudge = -PLAN_NUDGE_MAX;
+    if (join->b_from + nudge < 0) return;
+    join->b_from += nudge;
+    join->b_to += nudge;
+}
+
+static void set_forecast(json_t *body, const struct join *join)
+{
+    if (join->on_phrase) json_object_set_new(body, "on_phrase", json_true());
+    set_real(body, "consonance", round(join->consonance * 1000) / 1000);
+    if (join->consonance_sigma > 0)
+        set_real(body, "consonance_sigmas",
+                 round((join->consonance - join->consonance_mean) / join->consonance_sigma * 100) / 100);
+    if (join->technique == JOIN_BLEND)
+        json_object_set_new(body, "vocal_overlap_beats", json_integer(join->vocal_overlap_beats));
+}
+
+int plan_transition_tuned(const struct track *from, const struct track *to, const struct plan_conf *conf,
+                          const struct plan_tuning *tuning, struct plan_cursor *cursor, json_t *why,
+                          json_t *segments[2])
+{
+    int64_t pos = samples_of(cursor->track_s);
+    struct join_conf jc = {.max_change_pct = conf->max_tempo_change_pct,
+                           .a_gain_db = plan_gain_db(from, conf),
+                           .b_gain_db = plan_gain_db(to, conf)};
+    struct join *join = xmalloc(sizeof *join);
+    int rank;
+    join_choose(join, from, pos, to, &jc, tuning->rank, &rank);
+    nudge_join(join, tuning->nudge);
+    segments[0] = NULL;
+    uint64_t start = cursor->sample;
+    double ride_db = cursor->ride_db;
+    if (join->a_from > pos) {
+        segments[0] = play_new(from, jc.a_gain_db, ride_db, start, pos, join->a_from);
+        start += (uint64_t)(join->a_from - pos);
+        ride_db = ride_after(ride_db, join->a_from - pos);
+    }
+    segments[1] = transition_new(join, from, to, conf, tuning, ride_db, start, why);
+    set_forecast(segments[1], join);
+    cursor->sample = start + (uint64_t)join->length;
+    cursor->track_s = seconds_of(join->b_to);
+    cursor->ride_db = tuning->ride_db;
+    free(join);
+    return rank >= JOIN_TRIES;
+}
+
 void plan_transition(const struct track *from, const struct track *to, const struct plan_conf *conf,
                      struct plan_cursor *cursor, json_t *why, json_t *segments[2])
 {
-    int64_t pos = samples_of(cursor->track_s);
-    struct join join;
-    join_choose(&join, from, pos, to, conf->max_tempo_change_pct);
-    segments[0] = NULL;
-    uint64_t start = cursor->sample;
-    if (join.a_from > pos) {
-        segments[0] = play_new(from, plan_gain_db(from, conf), start, pos, join.a_from);
-        start += (uint64_t)(join.a_from - pos);
-    }
-    segments[1] = transition_new(&join, from, to, conf, start, why);
-    cursor->sample = start + (uint64_t)join.length;
-    cursor->track_s = seconds_of(join.b_to);
+    plan_transition_tuned(from, to, conf, &(struct plan_tuning){0}, cursor, why, segments);
 }
 
 json_t *plan_ending(const struct track *track, const struct plan_conf *conf, struct plan_cursor *cursor)
 {
     int64_t pos = samples_of(cursor->track_s), end = span_of(track).to;
     if (pos >= end) return NULL;
-    json_t *body = play_new(track, plan_gain_db(track, conf), cursor->sample, pos, end);
+    json_t *body = play_new(track, plan_gain_db(track, conf), cursor->ride_db, cursor->sample, pos, end);
     json_t *voice = json_array_get(json_object_get(json_object_get(body, "plan"), "voices"), 0);
     int64_t fade = samples_of(OPEN_S) < end - pos ? samples_of(OPEN_S) : end - pos;
     add_fade(voice, "level", "linear", "out", end - pos - fade, end - pos);
@@ -352,8 +447,8 @@ json_t *plan_skip(json_t *under, uint64_t at, const struct track *to, const stru
     json_object_set_new(body, "tempo_change_pct", json_real(0));
     json_object_set_new(body, "skip", json_true());
     if (why) json_object_set(body, "why", why);
-    cursor->sample = at + (uint64_t)length;
-    cursor->track_s = seconds_of(music.from + samples);
+    *cursor =
+        (struct plan_cursor){.sample = at + (uint64_t)length, .track_s = seconds_of(music.from + samples)};
     return body;
 }
 
@@ -365,7 +460,10 @@ int plan_cursor_from(const json_t *segment, struct plan_cursor *out, int64_t *tr
     json_t *voice = json_array_get(voices, json_array_size(voices) - 1);
     json_t *id = json_object_get(voice, "track"), *to = json_object_get(voice, "to");
     if (!json_is_integer(id) || !json_is_integer(to) || json_integer_value(to) < 0) return -1;
-    *out = (struct plan_cursor){.sample = end, .track_s = seconds_of(json_integer_value(to))};
+    json_t *plan = json_object_get(segment, "plan");
+    *out = (struct plan_cursor){.sample = end,
+                                .track_s = seconds_of(json_integer_value(to)),
+                                .ride_db = json_real_or(plan, "ride_db", 0, NULL)};
     *track = json_integer_value(id);
     return 0;
 }

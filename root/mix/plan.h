@@ -15,11 +15,23 @@ struct plan_conf {
     double max_tempo_change_pct; /* 6 */
 };
 
-/* Where the programme stands: `track` alone plays from `track_s` at station sample `sample` on. */
+/* Where the programme stands: `track` alone plays from `track_s` at station sample `sample` on, ride_db
+ * louder than its own gain, which goes back to nothing within a minute. */
 struct plan_cursor {
     uint64_t sample;
     double track_s;
+    double ride_db;
 };
+
+/* What listening to a transition before it airs may change (rehearse.h). All zero: as first planned. */
+struct plan_tuning {
+    int rank;           /* the best way to join is 0; the next one, ...; JOIN_TRIES: the safe fade */
+    int64_t nudge;      /* samples by which the entering track is moved to meet the other's kicks */
+    double correlation; /* of the two, for fades of equal power */
+    double ride_db;     /* by which the entering track is louder (or softer) to begin with */
+};
+#define PLAN_NUDGE_MAX 220 /* 5 ms */
+#define PLAN_RIDE_DB   2.0
 
 /* Gain that brings the track to the target, its loud part never more than 4 LU above it; 0 when its loudness
  * is unknown. */
@@ -33,6 +45,10 @@ struct plan_cursor plan_open(const struct track *track, uint64_t at);
  * always exists. */
 void plan_transition(const struct track *from, const struct track *to, const struct plan_conf *conf,
                      struct plan_cursor *cursor, json_t *why, json_t *segments[2]);
+/* The same, as tuned. 1 when it is the safe fade, beyond which there is no other way; else 0. */
+int plan_transition_tuned(const struct track *from, const struct track *to, const struct plan_conf *conf,
+                          const struct plan_tuning *tuning, struct plan_cursor *cursor, json_t *why,
+                          json_t *segments[2]);
 /* A skip at station sample `at`, of a programme whose segments covering [at, at + the fade) are `under` (an
  * array of segment bodies): one segment that fades out what would have played and brings in `to`. Moves the
  * cursor. New reference. */

@@ -9,8 +9,10 @@
 
 #define SAMPLE_MAX  (INT64_C(1) << 52) /* exact in a double, too */
 #define GAIN_DB_MAX 60.0
+#define RIDE_DB_MAX 12.0
+#define ECHO_MAX    0.9
 
-static int parse_fades(struct fades *out, const json_t *list, int64_t length)
+static int parse_fades(struct fades *out, const json_t *list, int64_t length, double correlation)
 {
     static const char *const curves[] = {
         [FADE_POWER] = "power", [FADE_LINEAR] = "linear", [FADE_DROP] = "drop"};
@@ -25,7 +27,7 @@ static int parse_fades(struct fades *out, const json_t *list, int64_t length)
         for (int c = FADE_POWER; c <= FADE_DROP; c++) {
             if (!strcmp(curve, curves[c])) known = c;
         }
-        struct fade fade = {.in = !strcmp(way, "in")};
+        struct fade fade = {.in = !strcmp(way, "in"), .correlation = correlation};
         fade.from = json_int_or(item, "from", -1, 0, length, &bad);
         fade.to = json_int_or(item, "to", -1, 0, length, &bad);
         if (bad || known < 0 || (!fade.in && strcmp(way, "out")) || fade.from < 0 || fade.to < fade.from)
@@ -59,7 +61,35 @@ static int parse_map(struct voice *voice, const json_t *map)
     return last->in == (double)(voice->to - voice->from) && last->out == (double)voice->samples ? 0 : -1;
 }
 
-static int parse_voice(struct voice *voice, const json_t *object, int64_t length)
+static int parse_ride(struct ride *out, const json_t *list, int64_t length)
+{
+    if (!list) return 0;
+    if (!json_is_array(list) || json_array_size(list) > RECIPE_RIDES) return -1;
+    size_t i;
+    json_t *point;
+    json_array_foreach(list, i, point)
+    {
+        const json_t *at = json_array_get(point, 0), *db = json_array_get(point, 1);
+        if (!json_is_integer(at) || !json_is_number(db)) return -1;
+        struct ride_point p = {json_integer_value(at), json_number_value(db)};
+        if (p.at < 0 || p.at > length || !(fabs(p.db) <= RIDE_DB_MAX)) return -1;
+        if (i && p.at <= out->points[i - 1].at) return -1;
+        out->points[out->count++] = p;
+    }
+    return 0;
+}
+
+static int parse_echo(struct echo *out, const json_t *object, int64_t length)
+{
+    int bad = 0;
+    if (!object) return 0;
+    out->from = json_int_or(object, "from", -1, 0, length, &bad);
+    out->delay = json_int_or(object, "delay", -1, 1, length, &bad);
+    out->gain = json_real_or(object, "gain", -1, &bad);
+    return bad || out->from < 0 || out->delay < 1 || !(out->gain >= 0 && out->gain <= ECHO_MAX) ? -1 : 0;
+}
+
+static int parse_voice(struct voice *voice, const json_t *object, int64_t length, double correlation)
 {
     int bad = 0;
     voice->track = json_int_or(object, "track", -1, 0, INT64_MAX, &bad);
@@ -75,8 +105,13 @@ static int parse_voice(struct voice *voice, const json_t *object, int64_t length
     if (voice->samples < 0 || voice->samples > length - voice->at) return -1;
     if (!(fabs(gain_db) <= GAIN_DB_MAX)) return -1;
     voice->gain = (float)pow(10, gain_db / 20);
-    if (parse_fades(&voice->level, json_object_get(object, "level"), length) < 0) return -1;
-    if (parse_fades(&voice->bass, json_object_get(object, "bass"), length) < 0) return -1;
+    static const char *const bands[] = {"level", "bass", "treble"};
+    struct fades *const fades[] = {&voice->level, &voice->bass, &voice->treble};
+    for (int i = 0; i < 3; i++) {
+        if (parse_fades(fades[i], json_object_get(object, bands[i]), length, correlation) < 0) return -1;
+    }
+    if (parse_ride(&voice->ride, json_object_get(object, "ride"), length) < 0) return -1;
+    if (parse_echo(&voice->echo, json_object_get(object, "echo"), length) < 0) return -1;
     if (parse_map(voice, json_object_get(object, "map")) < 0) return -1;
     int64_t passage = voice->to - voice->from;
     if (voice->join_in > passage || voice->join_in > voice->samples) return -1;
@@ -89,21 +124,26 @@ static int parse(struct recipe *out, const json_t *plan, int64_t length)
 {
     int bad = 0;
     if (json_int_or(plan, "version", 0, 1, 1, &bad) != 1 || bad) return -1;
+    out->length = length;
     out->bass_hz = json_real_or(plan, "bass_hz", 180, &bad);
+    out->treble_hz = json_real_or(plan, "treble_hz", 2500, &bad);
+    double correlation = json_real_or(plan, "correlation", 0, &bad);
     if (bad || !(out->bass_hz >= 20 && out->bass_hz <= 1000)) return -1;
+    if (!(out->treble_hz > out->bass_hz && out->treble_hz <= 16000)) return -1;
+    if (!(fabs(correlation) <= 0.95)) return -1;
     const json_t *voices = json_object_get(plan, "voices"), *voice;
     if (json_array_size(voices) < 1 || json_array_size(voices) > RECIPE_VOICES) return -1;
     size_t i;
     json_array_foreach(voices, i, voice)
     {
         out->voice_count = i + 1;
-        if (parse_voice(&out->voices[i], voice, length) < 0) return -1;
+        if (parse_voice(&out->voices[i], voice, length, correlation) < 0) return -1;
     }
     const json_t *under = json_object_get(plan, "under");
     if (under) {
         out->under = json_object_get(under, "segments");
         if (!json_is_array(out->under)) return -1;
-        if (parse_fades(&out->under_level, json_object_get(under, "level"), length) < 0) return -1;
+        if (parse_fades(&out->under_level, json_object_get(under, "level"), length, 0) < 0) return -1;
         if (json_array_size(out->under) == 0) out->under = NULL;
     }
     if (recipe_is_simple(out)) return 0;
@@ -134,7 +174,8 @@ void recipe_free(struct recipe *recipe)
 int recipe_is_simple(const struct recipe *recipe)
 {
     const struct voice *voice = &recipe->voices[0];
-    return recipe->voice_count == 1 && !recipe->under && voice->points == 0 && voice->bass.count == 0;
+    return recipe->voice_count == 1 && !recipe->under && voice->points == 0 && voice->bass.count == 0 &&
+           voice->treble.count == 0 && voice->echo.delay == 0;
 }
 
 double fades_gain(const struct fades *fades, int64_t at)
@@ -150,7 +191,7 @@ double fades_gain(const struct fades *fades, int64_t at)
         if (u <= 0) return 0;
         switch (fade->curve) {
         case FADE_POWER:
-            gain *= sin(M_PI_2 * u);
+            gain *= sin(M_PI_2 * u) / sqrt(1 + fade->correlation * sin(M_PI * u));
             break;
         case FADE_LINEAR:
             gain *= u;
@@ -161,4 +202,20 @@ double fades_gain(const struct fades *fades, int64_t at)
         }
     }
     return gain;
+}
+
+double ride_gain(const struct ride *ride, int64_t at)
+{
+    size_t i = 0;
+    if (ride->count == 0) return 1;
+    while (i < ride->count && ride->points[i].at <= at)
+        i++;
+    double db;
+    if (i == 0 || i == ride->count) {
+        db = ride->points[i ? i - 1 : 0].db;
+    } else {
+        const struct ride_point *p = &ride->points[i - 1], *q = &ride->points[i];
+        db = p->db + (q->db - p->db) * (double)(at - p->at) / (double)(q->at - p->at);
+    }
+    return pow(10, db / 20);
 }

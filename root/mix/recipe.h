@@ -9,6 +9,7 @@
 
 #define RECIPE_VOICES 4
 #define RECIPE_FADES  4
+#define RECIPE_RIDES  8
 #define RECIPE_POINTS 1024
 #define RECIPE_WHOLE_MAX                                                                                     \
     ((int64_t)72 * 44100) /* longest segment, and passage, that is rendered in one piece */
@@ -19,11 +20,27 @@ struct fade {
     enum fade_curve curve;
     int in; /* else out */
     int64_t from, to;
+    double correlation; /* of the two that a power fade crosses: equal power for the sum of both */
 };
 
 struct fades {
     struct fade items[RECIPE_FADES];
     size_t count;
+};
+
+struct ride { /* a gain in dB, linear between points, the first one's before and the last one's after */
+    struct ride_point {
+        int64_t at;
+        double db;
+    } points[RECIPE_RIDES];
+    size_t count;
+};
+
+/* From `from` on what was heard `delay` samples before comes again, `gain` times as loud, and so on to the
+ * segment's end, where it fades over one delay. */
+struct echo {
+    int64_t from, delay; /* delay 0: none */
+    double gain;
 };
 
 struct voice {
@@ -35,11 +52,15 @@ struct voice {
     struct stretch_point *map;
     size_t points; /* 0: at its own speed */
     int64_t join_in, join_out;
-    struct fades level, bass; /* no bass fades: the low band follows the level */
+    struct fades level;
+    struct fades bass, treble; /* none: the band follows the level */
+    struct ride ride;
+    struct echo echo;
 };
 
 struct recipe {
-    double bass_hz;
+    double bass_hz, treble_hz; /* corners of the bands */
+    int64_t length;            /* of the segment */
     struct voice voices[RECIPE_VOICES];
     size_t voice_count;
     const json_t *under; /* segments, borrowed from the plan; NULL none */
@@ -53,5 +74,7 @@ void recipe_free(struct recipe *recipe);
 int recipe_is_simple(const struct recipe *recipe);
 /* Product of the fades at a sample of the segment. */
 double fades_gain(const struct fades *fades, int64_t at);
+/* As a factor. */
+double ride_gain(const struct ride *ride, int64_t at);
 
 #endif

@@ -186,7 +186,8 @@ static int read_simple(struct programme *p, const struct item *item, int64_t at,
         return -1;
     }
     for (int64_t i = 0; i < to - from; i++) {
-        float gain = voice->gain * (float)fades_gain(&voice->level, from + i);
+        float gain =
+            voice->gain * (float)(fades_gain(&voice->level, from + i) * ride_gain(&voice->ride, from + i));
         for (int c = 0; c < PCM_CHANNELS; c++)
             here[i * PCM_CHANNELS + c] *= gain;
     }
@@ -224,7 +225,7 @@ static int render_whole(struct programme *p, struct item *item, int64_t *bad_tra
     int result = add_old(item, mix, bad_track, cause);
     for (size_t i = 0; i < item->recipe.voice_count && result == 0; i++) {
         const struct voice *voice = &item->recipe.voices[i];
-        result = voice_add(voice, item->recipe.bass_hz, p->decks, mix, cause);
+        result = voice_add(voice, &item->recipe, p->decks, mix, NULL, cause);
         if (result < 0) *bad_track = voice->track;
     }
     if (result < 0) {

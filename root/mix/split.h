@@ -1,4 +1,4 @@
-/* split: the low band of a whole passage, in phase with it.
+/* split: the bands of a whole passage, in phase with it.
  *
  * A Butterworth low pass of second order run forwards and then backwards: the amplitude response of a
  * Linkwitz-Riley crossover of fourth order (-6 dB at the corner, 24 dB per octave) without its phase, so that

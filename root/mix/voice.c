@@ -76,25 +76,76 @@ static float *passage(const struct voice *voice, struct decks *decks, char **cau
     return stretched;
 }
 
-int voice_add(const struct voice *voice, double bass_hz, struct decks *decks, float *mix, char **cause)
+/* One channel of the passage, as it is mixed: three bands of a zero-phase crossover, whose sum is the passage
+ * again, each under its own fades. scratch and out: `samples` values. */
+static void channel_mix(const struct voice *voice, const struct recipe *recipe, const float *pcm,
+                        float *scratch, float *out)
+{
+    size_t samples = (size_t)voice->samples;
+    for (size_t i = 0; i < samples; i++) {
+        double level = fades_gain(&voice->level, voice->at + (int64_t)i);
+        out[i] = (float)level * pcm[i * PCM_CHANNELS];
+    }
+    if (voice->bass.count) {
+        split_low(pcm, PCM_CHANNELS, samples, recipe->bass_hz, PCM_RATE, scratch);
+        for (size_t i = 0; i < samples; i++) {
+            int64_t at = voice->at + (int64_t)i;
+            out[i] += (float)(fades_gain(&voice->bass, at) - fades_gain(&voice->level, at)) * scratch[i];
+        }
+    }
+    if (voice->treble.count) {
+        split_low(pcm, PCM_CHANNELS, samples, recipe->treble_hz, PCM_RATE, scratch);
+        for (size_t i = 0; i < samples; i++) {
+            int64_t at = voice->at + (int64_t)i;
+            double more = fades_gain(&voice->treble, at) - fades_gain(&voice->level, at);
+            out[i] += (float)more * (pcm[i * PCM_CHANNELS] - scratch[i]);
+        }
+    }
+    for (size_t i = 0; i < samples; i++)
+        out[i] *= voice->gain * (float)ride_gain(&voice->ride, voice->at + (int64_t)i);
+}
+
+/* Adds the repeats of one channel to the mix. in: the channel as mixed. */
+static void echo_add(const struct voice *voice, int64_t length, const float *in, float *mix)
+{
+    const struct echo *echo = &voice->echo;
+    int64_t end = voice->at + voice->samples, count = length - echo->from;
+    if (count <= 0) return;
+    float *tail = xcalloc((size_t)count, sizeof *tail);
+    for (int64_t i = 0; i < count; i++) {
+        int64_t at = echo->from + i, source = at - echo->delay;
+        float before = i >= echo->delay                      ? tail[i - echo->delay]
+                       : source >= voice->at && source < end ? in[source - voice->at]
+                                                             : 0;
+        int64_t left = length - at;
+        tail[i] = (float)echo->gain * before;
+        float last = left < echo->delay ? (float)left / (float)echo->delay : 1;
+        mix[at * PCM_CHANNELS] += last * tail[i];
+    }
+    free(tail);
+}
+
+int voice_add(const struct voice *voice, const struct recipe *recipe, struct decks *decks, float *mix,
+              struct stem *stem, char **cause)
 {
     if (voice->samples == 0) return 0;
     float *pcm = passage(voice, decks, cause);
     if (!pcm) return -1;
     size_t samples = (size_t)voice->samples;
-    float *low = voice->bass.count ? xmalloc(samples * sizeof *low) : NULL;
-    mix += voice->at * PCM_CHANNELS;
+    float *scratch = xmalloc(samples * sizeof *scratch), *out = xmalloc(samples * sizeof *out);
+    float *wet = stem ? xcalloc(samples, sizeof *wet) : NULL;
     for (int channel = 0; channel < PCM_CHANNELS; channel++) {
-        if (low) split_low(pcm + channel, PCM_CHANNELS, samples, bass_hz, PCM_RATE, low);
-        for (size_t i = 0; i < samples; i++) {
-            int64_t at = voice->at + (int64_t)i;
-            size_t k = i * PCM_CHANNELS + (size_t)channel;
-            float level = voice->gain * (float)fades_gain(&voice->level, at);
-            mix[k] += level * pcm[k];
-            if (low) mix[k] += (voice->gain * (float)fades_gain(&voice->bass, at) - level) * low[i];
-        }
+        channel_mix(voice, recipe, pcm + channel, scratch, out);
+        for (size_t i = 0; i < samples; i++)
+            mix[((size_t)voice->at + i) * PCM_CHANNELS + (size_t)channel] += out[i];
+        for (size_t i = 0; wet && i < samples; i++)
+            wet[i] += out[i] / PCM_CHANNELS;
+        if (voice->echo.delay) echo_add(voice, recipe->length, out, mix + channel);
     }
-    free(low);
+    if (stem) stem_add(stem, voice->at, pcm, voice->gain, wet, samples);
+    free(scratch);
+    free(out);
+    free(wet);
     free(pcm);
     return 0;
 }

@@ -194,9 +194,22 @@ static void test_blend(void **state)
     assert_int_equal(json_integer_value(json_array_get(before, 1)), samples - join_out);
     assert_int_equal(json_integer_value(json_array_get(before, 0)),
                      member(vb, "to") - member(vb, "from") - join_out);
-    /* on phrases: eight bars from the first downbeat */
-    double ka = ((double)member(va, "from") / RATE - 0.25) * 124 / 60;
+    /* the bass changes hands on phrases of both: eight bars from the first downbeat */
+    int64_t turn = member(json_array_get(json_object_get(vb, "bass"), 0), "to");
+    size_t k = 0;
+    while (k < points && json_integer_value(json_array_get(json_array_get(ma, k), 1)) != turn)
+        k++;
+    assert_true(k < points);
+    double ka =
+        ((double)(member(va, "from") + json_integer_value(json_array_get(json_array_get(ma, k), 0))) / RATE -
+         0.25) *
+        124 / 60;
+    double kb =
+        ((double)(member(vb, "from") + json_integer_value(json_array_get(json_array_get(mb, k), 0))) / RATE -
+         0.5) *
+        128 / 60;
     assert_int_equal((int)round(ka) % 32, 0);
+    assert_int_equal((int)round(kb) % 32, 0);
     joined_free(&j);
     track_free(&a);
     track_free(&b);
@@ -266,10 +279,20 @@ static void test_untrusted_tempo_fades(void **state)
 {
     (void)state;
     struct track a = make_track(1, 180, 124, 0.25, 4), b = make_track(2, 200, 124, 0.5, 4);
-    b.features.tempo_confidence = TEMPO_TRUSTED - 0.01;
+    a.features.tempo_confidence = TEMPO_TRUSTED - 0.01;
     struct joined j = join(&a, &b);
     assert_string_equal(technique_of(j.transition), "fade");
     assert_int_equal(j.after.sample - (uint64_t)member(j.transition, "start_sample"), 6 * 44100);
+    joined_free(&j);
+    /* where a's beats are known it ends on its one and echoes away */
+    a.features.tempo_confidence = 0.9;
+    b.features.tempo_confidence = TEMPO_TRUSTED - 0.01;
+    j = join(&a, &b);
+    assert_string_equal(technique_of(j.transition), "echo");
+    json_t *echo = json_object_get(json_array_get(voices_of(j.transition), 0), "echo");
+    assert_true(llabs(member(echo, "delay") - llround(RATE * 60 / 124)) <= 1);
+    double one = ((double)member(json_array_get(voices_of(j.transition), 0), "to") / RATE - 0.25) * 124 / 60;
+    assert_true(fabs(one - round(one)) < 1e-3 && (int)round(one) % 4 == 0);
     joined_free(&j);
     track_free(&a);
     track_free(&b);

@@ -1,0 +1,304 @@
+#include "root/mix/measure.h"
+
+#include <ebur128.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/mem.h"
+#include "root/audio/pcm.h"
+
+#define BASS_DB         -9.0
+#define ENVELOPE_HZ     1000
+#define SMOOTH          21 /* taps: a Hann window of 20 ms, over a period of the lowest kick */
+#define RISE            6  /* ms over which a rise is taken */
+#define LAG_MAX         40 /* ms */
+#define AGREE_MIN       0.4
+#define STEP_SAMPLES    (PCM_RATE / 10) /* of the loudness curve */
+#define SHORT_TERM_S    3.0
+#define SILENCE         1e-3f
+#define SILENCE_SAMPLES (PCM_RATE / 20)
+
+static int compare(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+/* The q-quantile of values, which are sorted in place; linear between neighbours. */
+static double quantile(double *values, int count, double q)
+{
+    qsort(values, (size_t)count, sizeof *values, compare);
+    double at = q * (count - 1);
+    int low = (int)at;
+    return low + 1 < count ? values[low] + (at - low) * (values[low + 1] - values[low]) : values[count - 1];
+}
+
+/* --- beats --- */
+
+static size_t low_at(int64_t sample, const struct stem *stem)
+{
+    size_t at = (size_t)sample / STEM_LOW_BY;
+    return at < stem->lows ? at : stem->lows;
+}
+
+/* Rise of the log envelope of the kick band, a value a millisecond; *count of them. */
+static float *kick_rises(const struct stem *stem, size_t *count)
+{
+    size_t n = (size_t)stem->samples * ENVELOPE_HZ / PCM_RATE;
+    float *energy = xcalloc(n + SMOOTH, sizeof *energy), peak = 0;
+    float *smooth = xcalloc(n + 1, sizeof *smooth), *rise = xcalloc(n + 1, sizeof *rise);
+    for (size_t i = 0; i < n; i++) {
+        /* squares between the values of the low band, which is sampled every 0.36 ms */
+        double at = (double)i * PCM_RATE / ENVELOPE_HZ / STEM_LOW_BY;
+        size_t k = (size_t)at;
+        double u = at - (double)k;
+        if (k + 1 >= stem->lows) break;
+        double value = (1 - u) * stem->dry_low[k] + u * stem->dry_low[k + 1];
+        energy[i] = (float)(value * value);
+    }
+    for (size_t i = 0; i < n; i++) {
+        for (size_t k = 0; k < SMOOTH; k++) {
+            size_t at = i + k < SMOOTH / 2 ? 0 : i + k - SMOOTH / 2;
+            float w = 0.5f - 0.5f * cosf(2 * (float)M_PI * (float)(k + 1) / (SMOOTH + 1));
+            smooth[i] += w * energy[at < n ? at : n - 1];
+        }
+        if (smooth[i] > peak) peak = smooth[i];
+    }
+    for (size_t i = 0; i < n && peak > 0; i++)
+        smooth[i] = logf(1 + 1000 * smooth[i] / peak);
+    for (size_t i = RISE; i < n; i++)
+        rise[i] = fmaxf(0, smooth[i] - smooth[i - RISE]);
+    free(energy);
+    free(smooth);
+    *count = n;
+    return rise;
+}
+
+/* The lag of b behind a within [from, to) ms at which both agree best; NAN when they don't agree. */
+static double bar_lag(const float *a, const float *b, size_t from, size_t to, size_t count)
+{
+    double score[2 * LAG_MAX + 1], aa = 0, bb = 0;
+    int best = 0;
+    for (size_t i = from; i < to; i++) {
+        aa += a[i] * a[i];
+        bb += b[i] * b[i];
+    }
+    if (aa <= 0 || bb <= 0) return NAN;
+    for (int lag = -LAG_MAX; lag <= LAG_MAX; lag++) {
+        double sum = 0;
+        for (size_t i = from; i < to; i++) {
+            ptrdiff_t k = (ptrdiff_t)i + lag;
+            if (k >= 0 && k < (ptrdiff_t)count) sum += a[i] * b[k];
+        }
+        score[lag + LAG_MAX] = sum / sqrt(aa * bb);
+        if (score[lag + LAG_MAX] > score[best]) best = lag + LAG_MAX;
+    }
+    if (score[best] < AGREE_MIN || best == 0 || best == 2 * LAG_MAX) return NAN;
+    double left = score[best - 1], right = score[best + 1], bend = left - 2 * score[best] + right;
+    double part = bend < 0 ? 0.5 * (left - right) / bend : 0;
+    return best - LAG_MAX + part;
+}
+
+/* Theil and Sen: the median slope between all pairs, times the whole. */
+static double drift_of(const double *at, const double *lag, int count)
+{
+    if (count < 4) return NAN;
+    double *slopes = xmalloc((size_t)(count * (count - 1) / 2) * sizeof *slopes);
+    int n = 0;
+    for (int i = 0; i < count; i++) {
+        for (int k = i + 1; k < count; k++)
+            slopes[n++] = (lag[k] - lag[i]) / (at[k] - at[i]);
+    }
+    double slope = quantile(slopes, n, 0.5);
+    free(slopes);
+    return fabs(slope * (at[count - 1] - at[0]));
+}
+
+void measure_beats(const struct stem *a, const struct stem *b, const int64_t *beat, int count, int metre,
+                   struct measure_beats *out)
+{
+    *out = (struct measure_beats){0, NAN, NAN, NAN, NAN};
+    int bars = metre > 0 ? count / metre : 0, found = 0;
+    if (bars == 0) return;
+    size_t ms, same;
+    float *ra = kick_rises(a, &ms), *rb = kick_rises(b, &same);
+    double *at = xcalloc((size_t)bars, sizeof *at), *lag = xcalloc((size_t)bars, sizeof *lag);
+    double *size = xcalloc((size_t)bars, sizeof *size);
+    for (int i = 0; i < bars; i++) {
+        size_t from = (size_t)beat[i * metre] * ENVELOPE_HZ / PCM_RATE;
+        size_t to = (size_t)beat[(i + 1) * metre] * ENVELOPE_HZ / PCM_RATE;
+        /* from just before the beat, which the rise straddles */
+        double found_lag = bar_lag(ra, rb, from > 30 ? from - 30 : 0, to < ms ? to : ms, ms);
+        if (!isfinite(found_lag)) continue;
+        at[found] = i;
+        size[found] = fabs(found_lag);
+        lag[found++] = found_lag;
+    }
+    if (found) {
+        out->bars = found;
+        out->drift_ms = drift_of(at, lag, found);
+        out->median_ms = quantile(size, found, 0.5);
+        out->p95_ms = quantile(size, found, 0.95);
+        out->lag_ms = quantile(lag, found, 0.5);
+    }
+    free(ra);
+    free(rb);
+    free(at);
+    free(lag);
+    free(size);
+}
+
+/* --- loudness --- */
+
+static ebur128_state *meter_new(int mode)
+{
+    ebur128_state *meter = ebur128_init(PCM_CHANNELS, PCM_RATE, mode);
+    if (!meter) abort(); /* memory, as everywhere in a worker */
+    return meter;
+}
+
+static void meter_add(ebur128_state *meter, const float *pcm, size_t samples)
+{
+    if (samples && ebur128_add_frames_float(meter, pcm, samples) != EBUR128_SUCCESS) abort();
+}
+
+static double integrated(const float *pcm, size_t samples)
+{
+    ebur128_state *meter = meter_new(EBUR128_MODE_I);
+    double lufs = NAN;
+    meter_add(meter, pcm, samples);
+    if (ebur128_loudness_global(meter, &lufs) != EBUR128_SUCCESS || !isfinite(lufs)) lufs = NAN;
+    ebur128_destroy(&meter);
+    return lufs;
+}
+
+static double true_peak(const float *pcm, size_t samples)
+{
+    ebur128_state *meter = meter_new(EBUR128_MODE_TRUE_PEAK);
+    double peak = 0;
+    meter_add(meter, pcm, samples);
+    for (unsigned c = 0; c < PCM_CHANNELS; c++) {
+        double value = 0;
+        if (ebur128_true_peak(meter, c, &value) == EBUR128_SUCCESS && value > peak) peak = value;
+    }
+    ebur128_destroy(&meter);
+    return peak > 0 ? 20 * log10(peak) : -INFINITY;
+}
+
+/* The least and the greatest short-term loudness whose window is centred in the transition. */
+static void extremes(const float *before, size_t before_samples, const float *mix, size_t samples,
+                     const float *after, size_t after_samples, double *least, double *most)
+{
+    ebur128_state *meter = meter_new(EBUR128_MODE_S);
+    size_t half = (size_t)(SHORT_TERM_S / 2 * PCM_RATE), total = before_samples + samples + after_samples;
+    const struct {
+        const float *pcm;
+        size_t samples;
+    } parts[] = {{before, before_samples}, {mix, samples}, {after, after_samples}};
+    size_t fed = 0;
+    *least = INFINITY;
+    *most = -INFINITY;
+    for (size_t p = 0, at = 0; p < 3;) {
+        size_t n = parts[p].samples - at < STEP_SAMPLES ? parts[p].samples - at : STEP_SAMPLES;
+        meter_add(meter, parts[p].pcm + at * PCM_CHANNELS, n);
+        at += n;
+        fed += n;
+        if (at == parts[p].samples) p++, at = 0;
+        double lufs;
+        if (fed < 2 * half || fed > total || fed < before_samples + half ||
+            fed > before_samples + samples + half)
+            continue;
+        if (ebur128_loudness_shortterm(meter, &lufs) != EBUR128_SUCCESS) continue;
+        if (lufs < *least) *least = lufs;
+        if (lufs > *most) *most = lufs;
+    }
+    ebur128_destroy(&meter);
+}
+
+void measure_loudness(const float *before, size_t before_samples, const float *mix, size_t samples,
+                      const float *after, size_t after_samples, struct measure_loudness *out)
+{
+    double least, most;
+    *out = (struct measure_loudness){NAN, NAN, NAN, NAN, NAN, NAN};
+    out->before_lufs = integrated(before, before_samples);
+    out->after_lufs = integrated(after, after_samples);
+    out->true_peak_dbtp = true_peak(mix, samples);
+    if (isnan(out->before_lufs) || isnan(out->after_lufs)) return;
+    out->step_lu = fabs(out->after_lufs - out->before_lufs);
+    extremes(before, before_samples, mix, samples, after, after_samples, &least, &most);
+    if (isinf(most) && most < 0) return;
+    /* -70 LUFS is silence to EBU R 128: a hole is no deeper */
+    out->hole_lu = fmax(0, fmin(out->before_lufs, out->after_lufs) - fmax(least, -70));
+    out->bump_lu = fmax(0, most - fmax(out->before_lufs, out->after_lufs));
+}
+
+/* --- bass, correlation, silence --- */
+
+/* Mean energy of each beat. */
+static double *beat_energies(const struct stem *stem, const float *low, const int64_t *beat, int count)
+{
+    double *energy = xcalloc((size_t)count + 1, sizeof *energy);
+    for (int i = 0; i < count; i++) {
+        size_t from = low_at(beat[i], stem), to = low_at(beat[i + 1], stem);
+        for (size_t k = from; k < to; k++)
+            energy[i] += (double)low[k] * low[k];
+        if (to > from) energy[i] /= (double)(to - from);
+    }
+    return energy;
+}
+
+int measure_bass_overlap(const struct stem *a, const struct stem *b, const int64_t *beat, int count)
+{
+    if (count < 1) return 0;
+    double *ea = beat_energies(a, a->wet_low, beat, count), *eb = beat_energies(b, b->wet_low, beat, count);
+    double *da = beat_energies(a, a->dry_low, beat, count), *db = beat_energies(b, b->dry_low, beat, count);
+    double share = pow(10, BASS_DB / 10);
+    double a_least = share * quantile(da, count, 0.5), b_least = share * quantile(db, count, 0.5);
+    int both = 0;
+    for (int i = 0; i < count; i++)
+        both += ea[i] > a_least && eb[i] > b_least && a_least > 0 && b_least > 0;
+    free(ea);
+    free(eb);
+    free(da);
+    free(db);
+    return both;
+}
+
+static double pearson(const float *a, const float *b, size_t count)
+{
+    double ab = 0, aa = 0, bb = 0, sa = 0, sb = 0, n = (double)count;
+    for (size_t i = 0; i < count; i++) {
+        ab += (double)a[i] * b[i];
+        aa += (double)a[i] * a[i];
+        bb += (double)b[i] * b[i];
+        sa += a[i];
+        sb += b[i];
+    }
+    double va = aa - sa * sa / n, vb = bb - sb * sb / n;
+    return va > 1e-9 * n && vb > 1e-9 * n ? (ab - sa * sb / n) / sqrt(va * vb) : NAN;
+}
+
+double measure_low_correlation(const struct stem *a, const struct stem *b, int64_t from, int64_t to)
+{
+    size_t first = low_at(from, a), end = low_at(to, a);
+    return end > first ? pearson(a->dry_low + first, b->dry_low + first, end - first) : NAN;
+}
+
+double measure_correlation(const struct stem *a, const struct stem *b)
+{
+    double r = a->thins ? pearson(a->thin, b->thin, a->thins * PCM_CHANNELS) : NAN;
+    return isfinite(r) ? r : 0;
+}
+
+int measure_silences(const float *mix, size_t samples)
+{
+    int found = 0;
+    size_t run = 0;
+    for (size_t i = 0; i < samples; i++) {
+        int quiet = fabsf(mix[2 * i]) < SILENCE && fabsf(mix[2 * i + 1]) < SILENCE;
+        run = quiet ? run + 1 : 0;
+        if (run == SILENCE_SAMPLES + 1) found++;
+    }
+    return found;
+}

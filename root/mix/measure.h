@@ -1,0 +1,47 @@
+/* measure: what a transition sounds like, from its stems; pure.
+ *
+ * A stem is one track's part of the transition. Of each are kept (stem.h): its low band as it is mixed
+ * ("wet") and stretched and at its gain, but before fades and filters ("dry"), and a thinned copy of the dry
+ * sound. PCM is stereo at 44.1 kHz. */
+#ifndef FOREVER_ROOT_MIX_MEASURE_H
+#define FOREVER_ROOT_MIX_MEASURE_H
+#include <stddef.h>
+#include <stdint.h>
+
+#include "root/mix/stem.h"
+
+#define MEASURE_AROUND_S 15.0 /* of the programme before and after, that a step is measured on */
+
+/* How far b's kicks lie from a's, bar by bar: the lag at which the rises of both envelopes below 150 Hz
+ * (1 kHz, log) agree best, within 40 ms, in bars where they agree at all. */
+struct measure_beats {
+    int bars;                 /* that could be measured; the rest is NAN when none */
+    double lag_ms;            /* median, positive when b is late */
+    double median_ms, p95_ms; /* of |lag| */
+    double drift_ms;          /* of the lag over the whole, by robust regression; NAN below four bars */
+};
+/* beat: count + 1 sample positions in the transition; metre: beats a bar. */
+void measure_beats(const struct stem *a, const struct stem *b, const int64_t *beat, int count, int metre,
+                   struct measure_beats *out);
+
+/* Loudness by ITU-R BS.1770-4 and EBU Tech 3341. */
+struct measure_loudness {
+    double before_lufs, after_lufs; /* gated, of what is given around; NAN when silent or nothing */
+    double step_lu;                 /* |after - before| */
+    double hole_lu, bump_lu; /* how far short-term loudness (3 s, centred) in the transition falls below the
+                                quieter of the two, and rises above the louder; >= 0 */
+    double true_peak_dbtp;   /* of the transition, before the limiter */
+};
+void measure_loudness(const float *before, size_t before_samples, const float *mix, size_t samples,
+                      const float *after, size_t after_samples, struct measure_loudness *out);
+
+/* Beats in which both stems' basses (below 150 Hz) stand above -9 dB of their own dry median beat. */
+int measure_bass_overlap(const struct stem *a, const struct stem *b, const int64_t *beat, int count);
+/* Pearson correlation of the dry low bands over [from, to) samples; NAN when either is silent. */
+double measure_low_correlation(const struct stem *a, const struct stem *b, int64_t from, int64_t to);
+/* Pearson correlation of the dry sound, whole band, both channels; 0 when either is silent. */
+double measure_correlation(const struct stem *a, const struct stem *b);
+/* Stretches of more than 50 ms below -60 dBFS. */
+int measure_silences(const float *mix, size_t samples);
+
+#endif
