@@ -355,6 +355,15 @@ void plan_transition(const struct track *from, const struct track *to, const str
     plan_transition_tuned(from, to, conf, &(struct plan_tuning){0}, cursor, why, segments);
 }
 
+json_t *plan_alone(const struct track *track, const struct plan_conf *conf, const struct plan_cursor *cursor,
+                   double seconds)
+{
+    int64_t pos = samples_of(cursor->track_s), end = span_of(track).to, most = pos + samples_of(seconds);
+    if (end > most) end = most;
+    if (pos >= end) return NULL;
+    return play_new(track, plan_gain_db(track, conf), cursor->ride_db, cursor->sample, pos, end);
+}
+
 json_t *plan_ending(const struct track *track, const struct plan_conf *conf, struct plan_cursor *cursor)
 {
     int64_t pos = samples_of(cursor->track_s), end = span_of(track).to;

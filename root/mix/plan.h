@@ -49,6 +49,10 @@ void plan_transition(const struct track *from, const struct track *to, const str
 int plan_transition_tuned(const struct track *from, const struct track *to, const struct plan_conf *conf,
                           const struct plan_tuning *tuning, struct plan_cursor *cursor, json_t *why,
                           json_t *segments[2]);
+/* What follows a transition for that long: `track` alone from the cursor, which stays. New reference; NULL
+ * when nothing of it is left. */
+json_t *plan_alone(const struct track *track, const struct plan_conf *conf, const struct plan_cursor *cursor,
+                   double seconds);
 /* A skip at station sample `at`, of a programme whose segments covering [at, at + the fade) are `under` (an
  * array of segment bodies): one segment that fades out what would have played and brings in `to`. Moves the
  * cursor. New reference. */

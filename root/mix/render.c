@@ -217,15 +217,16 @@ static int add_old(struct item *item, float *mix, int64_t *bad_track, char **cau
 }
 
 /* Renders a segment of several voices into p->whole. Whole, because a stretched passage can't be entered. */
-static int render_whole(struct programme *p, struct item *item, int64_t *bad_track, char **cause)
+static int render_whole(struct programme *p, struct item *item, struct stem *stems, int64_t *bad_track,
+                        char **cause)
 {
-    if (p->whole && p->whole_start == item->start) return 0;
+    if (p->whole && p->whole_start == item->start && !stems) return 0;
     drop_whole(p);
     float *mix = xcalloc((size_t)(item->whole_end - item->start) * PCM_CHANNELS, sizeof *mix);
     int result = add_old(item, mix, bad_track, cause);
     for (size_t i = 0; i < item->recipe.voice_count && result == 0; i++) {
         const struct voice *voice = &item->recipe.voices[i];
-        result = voice_add(voice, &item->recipe, p->decks, mix, NULL, cause);
+        result = voice_add(voice, &item->recipe, p->decks, mix, stems && i < 2 ? &stems[i] : NULL, cause);
         if (result < 0) *bad_track = voice->track;
     }
     if (result < 0) {
@@ -266,12 +267,32 @@ int programme_read(struct programme *p, uint64_t sample, float *out, size_t samp
         if (recipe_is_simple(&item->recipe)) {
             if (read_simple(p, item, at, out, (int64_t)n, bad_track, cause) < 0) return -1;
         } else {
-            if (render_whole(p, item, bad_track, cause) < 0) return -1;
+            if (render_whole(p, item, NULL, bad_track, cause) < 0) return -1;
             memcpy(out, p->whole + at * PCM_CHANNELS, n * PCM_CHANNELS * sizeof *out);
         }
         out += n * PCM_CHANNELS;
         sample += n;
         samples -= n;
     }
+    return 0;
+}
+
+int programme_stems(struct programme *p, uint64_t start, struct stem stems[2], int *voices, const float **mix,
+                    int64_t *bad_track, char **cause)
+{
+    struct item *item = item_at(p, start);
+    *bad_track = 0;
+    if (!item || item->start != start)
+        return cause_set(cause, "no segment starts at sample %llu", (unsigned long long)start);
+    int64_t samples = (int64_t)(item->whole_end - item->start);
+    for (int i = 0; i < 2; i++)
+        stem_init(&stems[i], samples);
+    if (render_whole(p, item, stems, bad_track, cause)) {
+        for (int i = 0; i < 2; i++)
+            stem_free(&stems[i]);
+        return -1;
+    }
+    *voices = (int)item->recipe.voice_count;
+    *mix = p->whole;
     return 0;
 }

@@ -10,6 +10,8 @@
 #include <stdint.h>
 #include <jansson.h>
 
+#include "root/mix/stem.h"
+
 struct programme;
 
 /* Gives a fresh descriptor of a track's file, read-only; -1 with *cause when it can't be had (gone, changed:
@@ -34,5 +36,11 @@ json_t *programme_segment(const struct programme *programme, size_t index); /* b
  * 0; -1 with *cause and *bad_track (may be NULL) when a file fails: the caller re-plans. */
 int programme_read(struct programme *programme, uint64_t sample, float *out, size_t samples,
                    int64_t *bad_track, char **cause);
+
+/* Renders the segment that starts at `start` as a whole, with the stems of its first two voices (stem_free;
+ * none when it fails) and how many voices it has. *mix: the whole, borrowed until a segment of several voices
+ * is read elsewhere. */
+int programme_stems(struct programme *programme, uint64_t start, struct stem stems[2], int *voices,
+                    const float **mix, int64_t *bad_track, char **cause);
 
 #endif

@@ -20,6 +20,7 @@
 #include "common/proc.h"
 #include "root/audio/pcm.h"
 #include "root/mix/plan.h"
+#include "root/mix/rehearse.h"
 #include "root/mix/render.h"
 #include "root/order/pick.h"
 #include "root/work/crate.h"
@@ -99,8 +100,17 @@ static const struct track *pick(struct render *r, json_t **why)
     return track;
 }
 
-/* Segments from sample 0 to beyond `samples`. */
-static int plan_all(struct render *r, uint64_t samples, char **cause)
+static int open_file(void *context, int64_t number, const char *hash, char **cause)
+{
+    const struct render *r = context;
+    const struct track *track = crate_track(r->crate, number);
+    (void)hash;
+    int fd = track ? open(track->path, O_RDONLY | O_CLOEXEC) : -1;
+    return fd >= 0 ? fd : cause_set(cause, "it can't be opened: %s", strerror(errno));
+}
+
+/* Segments from sample 0 to beyond `samples`. 0; 1 with *bad_track: try again without it; -1 with *cause. */
+static int plan_all(struct render *r, uint64_t samples, int64_t *bad_track, char **cause)
 {
     const struct plan_conf conf = {.target_lufs = r->options.target_lufs, .max_tempo_change_pct = MAX_CHANGE};
     json_t *why = NULL;
@@ -117,7 +127,11 @@ static int plan_all(struct render *r, uint64_t samples, char **cause)
         if (!next) return cause_set(cause, "no music that can be played");
         json_t *pair[2];
         uint64_t before = cursor.sample;
-        plan_transition(last, next, &conf, &cursor, why, pair);
+        if (rehearse_transition(last, next, &conf, open_file, r, &cursor, why, pair, NULL, bad_track,
+                                cause)) {
+            json_decref(why);
+            return *bad_track ? 1 : -1;
+        }
         for (int i = 0; i < 2; i++) {
             if (pair[i]) json_array_append_new(r->segments, pair[i]);
         }
@@ -130,15 +144,6 @@ static int plan_all(struct render *r, uint64_t samples, char **cause)
 }
 
 /* Rendering */
-
-static int open_file(void *context, int64_t number, const char *hash, char **cause)
-{
-    const struct render *r = context;
-    const struct track *track = crate_track(r->crate, number);
-    (void)hash;
-    int fd = track ? open(track->path, O_RDONLY | O_CLOEXEC) : -1;
-    return fd >= 0 ? fd : cause_set(cause, "it can't be opened: %s", strerror(errno));
-}
 
 struct progress {
     int64_t next_ns, began_ns;
@@ -183,10 +188,10 @@ static int render_once(struct render *r, const char *path, int64_t *bad_track, c
 static int render_all(struct render *r, const char *path, char **cause)
 {
     for (int attempt = 0; attempt < RETRIES_MAX; attempt++) {
-        int64_t bad;
+        int64_t bad = 0;
         char *reason = NULL;
-        if (plan_all(r, r->samples + OUTPUT_PAST, cause) < 0) return -1;
-        int result = render_once(r, path, &bad, &reason);
+        int result = plan_all(r, r->samples + OUTPUT_PAST, &bad, &reason);
+        if (result == 0) result = render_once(r, path, &bad, &reason);
         if (result <= 0) {
             if (result < 0) cause_set(cause, "%s", reason ? reason : "it failed");
             free(reason);
@@ -251,7 +256,11 @@ static json_t *transition_json(const struct render *r, const json_t *segment)
         }
         json_object_set_new(out, sides[i], side);
     }
-    if (json_object_get(segment, "bars")) json_object_set(out, "bars", json_object_get(segment, "bars"));
+    static const char *const more[] = {"bars", "on_phrase", "certificate"};
+    for (size_t i = 0; i < sizeof more / sizeof *more; i++) {
+        if (json_object_get(segment, more[i]))
+            json_object_set(out, more[i], json_object_get(segment, more[i]));
+    }
     return out;
 }
 

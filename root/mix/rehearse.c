@@ -1,0 +1,237 @@
+#include "root/mix/rehearse.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/json.h"
+#include "common/mem.h"
+#include "root/audio/pcm.h"
+#include "root/mix/join.h"
+
+#define NUDGE_LEAST_MS  1.0
+#define NUDGE_BARS      4    /* that agree on the lag */
+#define NUDGE_SPREAD_MS 10.0 /* and by how much */
+#define ALIKE_LEAST     0.1  /* correlations below it change nothing one could hear */
+#define ALIKE_MOST      0.9
+#define STEP_LEFT_LU    0.5 /* of a step: not worth a ride */
+
+struct take {
+    struct plan_tuning tuning;
+    struct plan_cursor cursor;
+    json_t *segments[2];
+    struct certificate certificate;
+    int broken; /* rules */
+    int safe;
+};
+
+struct stage {
+    const struct track *from, *to;
+    const struct plan_conf *conf;
+    programme_open_track open;
+    void *context;
+    struct plan_cursor start;
+    json_t *why;
+    int64_t *bad_track;
+    char **cause;
+};
+
+static void take_drop(struct take *take)
+{
+    json_decref(take->segments[0]);
+    json_decref(take->segments[1]);
+    *take = (struct take){0};
+}
+
+/* Beats of the transition: a blend's map says them; else none. */
+static int beats_of(const json_t *transition, int64_t *beat)
+{
+    const json_t *voices = json_object_get(json_object_get(transition, "plan"), "voices");
+    const json_t *map = NULL;
+    for (size_t i = 0; i < json_array_size(voices) && !map; i++)
+        map = json_object_get(json_array_get(voices, i), "map");
+    size_t count = json_array_size(map);
+    if (count < 2 || count > JOIN_BEATS_MAX + 1) return 0;
+    for (size_t i = 0; i < count; i++)
+        beat[i] = json_integer_value(json_array_get(json_array_get(map, i), 1));
+    return (int)count - 1;
+}
+
+static double real_of(const json_t *object, const char *key)
+{
+    const json_t *value = json_object_get(object, key);
+    return json_is_number(value) ? json_number_value(value) : NAN;
+}
+
+/* Reads up to MEASURE_AROUND_S of the programme that end or begin at `sample`; owned by the caller. */
+static float *around(struct programme *p, uint64_t from, uint64_t to, size_t *samples,
+                     const struct stage *stage)
+{
+    *samples = 0;
+    if (from >= to) return NULL;
+    float *pcm = xmalloc((size_t)(to - from) * PCM_CHANNELS * sizeof *pcm);
+    if (programme_read(p, from, pcm, (size_t)(to - from), stage->bad_track, stage->cause)) {
+        free(pcm);
+        return NULL;
+    }
+    *samples = (size_t)(to - from);
+    return pcm;
+}
+
+/* Where the bass changes hands, to look at how both basses lie to each other there. */
+static int64_t switch_of(const json_t *transition)
+{
+    const json_t *voices = json_object_get(json_object_get(transition, "plan"), "voices");
+    const json_t *last = json_array_get(voices, json_array_size(voices) - 1);
+    const json_t *bass = json_array_get(json_object_get(last, "bass"), 0);
+    return bass ? json_integer_value(json_object_get(bass, "to")) : -1;
+}
+
+static void measure_stems(struct take *take, const struct stem stems[2], int voices)
+{
+    static int64_t beat[JOIN_BEATS_MAX + 1];
+    struct certificate *c = &take->certificate;
+    const json_t *transition = take->segments[1];
+    int count = beats_of(transition, beat), bars = (int)json_int_or(transition, "bars", 0, 0, 64, NULL);
+    c->low_band_correlation = NAN;
+    c->beats = (struct measure_beats){0, NAN, NAN, NAN, NAN};
+    if (voices != 2) return;
+    c->correlation = measure_correlation(&stems[0], &stems[1]);
+    if (count < 1 || bars < 1) return;
+    measure_beats(&stems[0], &stems[1], beat, count, count / bars, &c->beats);
+    c->bass_overlap_beats = measure_bass_overlap(&stems[0], &stems[1], beat, count);
+    int64_t at = switch_of(transition), beat_samples = beat[count] / count;
+    if (at >= 0)
+        c->low_band_correlation = measure_low_correlation(
+            &stems[0], &stems[1], at > beat_samples ? at - beat_samples : 0, at + beat_samples);
+}
+
+/* Renders and measures the planned transition. 0; -1 when a file failed. */
+static int listen(const struct stage *stage, struct take *take)
+{
+    struct programme *p = programme_new(stage->open, stage->context);
+    struct certificate *c = &take->certificate;
+    json_t *transition = take->segments[1];
+    json_t *alone = plan_alone(stage->to, stage->conf, &take->cursor, MEASURE_AROUND_S);
+    uint64_t start = (uint64_t)json_integer_value(json_object_get(transition, "start_sample"));
+    uint64_t end = (uint64_t)json_integer_value(json_object_get(transition, "end_sample"));
+    json_t *const parts[] = {take->segments[0], transition, alone};
+    struct stem stems[2] = {{0}, {0}};
+    float *before = NULL, *after = NULL;
+    const float *mix = NULL;
+    size_t before_samples = 0, after_samples = 0, samples = (size_t)(end - start);
+    int result = 0, voices = 0;
+    *stage->bad_track = 0;
+    for (int i = 0; i < 3 && result == 0; i++) {
+        if (parts[i]) result = programme_add(p, parts[i], stage->cause);
+    }
+    uint64_t reach = (uint64_t)(MEASURE_AROUND_S * PCM_RATE), first = programme_start(p);
+    if (result == 0 && start > first) {
+        before = around(p, start > first + reach ? start - reach : first, start, &before_samples, stage);
+        result = before ? 0 : -1;
+    }
+    if (result == 0) result = programme_stems(p, start, stems, &voices, &mix, stage->bad_track, stage->cause);
+    if (result == 0 && alone) {
+        after = around(p, end, programme_end(p), &after_samples, stage);
+        result = after ? 0 : -1;
+    }
+    if (result == 0) {
+        measure_loudness(before, before_samples, mix, samples, after, after_samples, &c->loudness);
+        c->silences = measure_silences(mix, samples);
+    }
+    if (result == 0) measure_stems(take, stems, voices);
+    for (int i = 0; i < 2; i++)
+        stem_free(&stems[i]);
+    free(before);
+    free(after);
+    json_decref(alone);
+    programme_free(p);
+    return result;
+}
+
+static int perform(const struct stage *stage, const struct plan_tuning *tuning, struct take *take)
+{
+    *take = (struct take){.tuning = *tuning, .cursor = stage->start};
+    take->safe = plan_transition_tuned(stage->from, stage->to, stage->conf, tuning, &take->cursor, stage->why,
+                                       take->segments);
+    struct certificate *c = &take->certificate;
+    c->consonance = real_of(take->segments[1], "consonance");
+    c->consonance_sigmas = real_of(take->segments[1], "consonance_sigmas");
+    c->vocal_overlap_beats = (int)json_int_or(take->segments[1], "vocal_overlap_beats", 0, 0, 10000, NULL);
+    if (listen(stage, take)) {
+        take_drop(take);
+        return -1;
+    }
+    take->broken = certificate_judge(c);
+    return 0;
+}
+
+/* What the first take teaches. 1 when another one is worth it. */
+static int tune(const struct take *take, struct plan_tuning *tuning)
+{
+    const struct certificate *c = &take->certificate;
+    const struct measure_beats *b = &c->beats;
+    *tuning = take->tuning;
+    if (b->bars >= NUDGE_BARS && fabs(b->lag_ms) >= NUDGE_LEAST_MS &&
+        b->p95_ms - b->median_ms < NUDGE_SPREAD_MS)
+        tuning->nudge = llround(b->lag_ms * PCM_RATE / 1000);
+    if (fabs(c->correlation) >= ALIKE_LEAST)
+        tuning->correlation = fmax(-ALIKE_MOST, fmin(ALIKE_MOST, round(c->correlation * 100) / 100));
+    double step = c->loudness.after_lufs - c->loudness.before_lufs;
+    if (fabs(step) > 2 * STEP_LEFT_LU) {
+        double ride = fmin(PLAN_RIDE_DB, fabs(step) - STEP_LEFT_LU);
+        tuning->ride_db = round((step > 0 ? -ride : ride) * 100) / 100;
+    }
+    return tuning->nudge != take->tuning.nudge || tuning->correlation != take->tuning.correlation ||
+           tuning->ride_db != take->tuning.ride_db;
+}
+
+/* One way to join, as good as it gets. */
+static int rehearse_way(const struct stage *stage, int rank, struct take *best)
+{
+    struct plan_tuning tuning = {.rank = rank};
+    struct take second;
+    if (perform(stage, &tuning, best)) return -1;
+    if (!tune(best, &tuning)) return 0;
+    if (perform(stage, &tuning, &second)) {
+        take_drop(best);
+        return -1;
+    }
+    if (second.broken > best->broken) {
+        take_drop(&second);
+        return 0;
+    }
+    take_drop(best);
+    *best = second;
+    return 0;
+}
+
+int rehearse_transition(const struct track *from, const struct track *to, const struct plan_conf *conf,
+                        programme_open_track open, void *context, struct plan_cursor *cursor, json_t *why,
+                        json_t *segments[2], struct certificate *out, int64_t *bad_track, char **cause)
+{
+    int64_t ignored;
+    struct stage stage = {.from = from,
+                          .to = to,
+                          .conf = conf,
+                          .open = open,
+                          .context = context,
+                          .start = *cursor,
+                          .why = why,
+                          .bad_track = bad_track ? bad_track : &ignored,
+                          .cause = cause};
+    struct take take;
+    for (int rank = 0;; rank++) {
+        if (rehearse_way(&stage, rank, &take)) return -1;
+        take.certificate.tries = rank;
+        if (take.broken == 0 || take.safe) break;
+        take_drop(&take);
+    }
+    json_object_set_new(take.segments[1], "certificate",
+                        certificate_to_json(&take.certificate, take.segments[1]));
+    segments[0] = take.segments[0];
+    segments[1] = take.segments[1];
+    *cursor = take.cursor;
+    if (out) *out = take.certificate;
+    return 0;
+}
