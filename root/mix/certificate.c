@@ -30,6 +30,26 @@ int certificate_judge(struct certificate *c)
     return count;
 }
 
+static double beyond(double value, double limit)
+{
+    return value > limit ? value - limit : 0;
+}
+
+double certificate_severity(const struct certificate *c)
+{
+    int beats = c->beats.bars >= CERTIFICATE_BEAT_BARS_MIN;
+    double severity = beyond(c->loudness.step_lu, CERTIFICATE_STEP_LU) +
+                      beyond(c->loudness.hole_lu, CERTIFICATE_HOLE_LU) +
+                      beyond(c->loudness.bump_lu, CERTIFICATE_BUMP_LU) +
+                      beyond(c->bass_overlap_beats, CERTIFICATE_BASS_BEATS) +
+                      beyond(c->vocal_overlap_beats, CERTIFICATE_VOCAL_BEATS) / 4 +
+                      beyond(CERTIFICATE_SIGMAS, c->consonance_sigmas) + 4 * c->silences;
+    if (beats)
+        severity += 10 * (beyond(c->beats.p95_ms, CERTIFICATE_BEAT_P95_MS) +
+                          beyond(c->beats.drift_ms, CERTIFICATE_DRIFT_MS));
+    return severity;
+}
+
 static void set_real(json_t *object, const char *key, double value)
 {
     if (isfinite(value)) json_object_set_new(object, key, json_real(round(value * 1000) / 1000));

@@ -31,6 +31,9 @@ extern const char *const certificate_rules[CERTIFICATE_RULES];
 
 /* Sets the violations; how many there are. */
 int certificate_judge(struct certificate *certificate);
+/* How badly the limits are broken, to choose among what breaks some: 0 when none is. Beats that miss each
+ * other weigh most: a wrong beatmatch is worse than none. */
+double certificate_severity(const struct certificate *certificate);
 /* {"passed","failed":[names],"tries","beat_error_ms":{...},...}; technique, bars and tempo_change_pct are
  * taken from the transition's body. */
 json_t *certificate_to_json(const struct certificate *certificate, const json_t *transition);

@@ -220,12 +220,19 @@ int rehearse_transition(const struct track *from, const struct track *to, const 
                           .why = why,
                           .bad_track = bad_track ? bad_track : &ignored,
                           .cause = cause};
-    struct take take;
+    struct take take = {0}, next;
     for (int rank = 0;; rank++) {
-        if (rehearse_way(&stage, rank, &take)) return -1;
-        take.certificate.tries = rank;
-        if (take.broken == 0 || take.safe) break;
-        take_drop(&take);
+        if (rehearse_way(&stage, rank, &next)) {
+            take_drop(&take);
+            return -1;
+        }
+        next.certificate.tries = rank;
+        int safe = next.safe;
+        int better = !take.segments[1] ||
+                     certificate_severity(&next.certificate) < certificate_severity(&take.certificate);
+        take_drop(better ? &take : &next);
+        if (better) take = next;
+        if (take.broken == 0 || safe) break;
     }
     json_object_set_new(take.segments[1], "certificate",
                         certificate_to_json(&take.certificate, take.segments[1]));

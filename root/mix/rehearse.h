@@ -3,7 +3,8 @@
  * The best way to join is rendered and measured; the entering track is then moved by up to 5 ms to meet the
  * other's kicks, the fades are set for how alike both sound, and a step of loudness is ridden out by up to
  * 2 dB. What still breaks a rule of certificate.h gives way to the next best way, at most JOIN_TRIES of them,
- * then to the safe fade. Deterministic: the result depends on the two tracks and files, nothing else. */
+ * then to the safe fade; where that breaks one too, the least evil of all airs. Deterministic: the result
+ * depends on the two tracks and files, nothing else. */
 #ifndef FOREVER_ROOT_MIX_REHEARSE_H
 #define FOREVER_ROOT_MIX_REHEARSE_H
 #include "root/mix/certificate.h"
