@@ -34,6 +34,9 @@ struct stage {
     json_t *why;
     int64_t *bad_track;
     char **cause;
+    struct programme *programme; /* of the takes of one way to join */
+    float *before;               /* what they all come after */
+    size_t before_samples;
 };
 
 static void take_drop(struct take *take)
@@ -64,13 +67,12 @@ static double real_of(const json_t *object, const char *key)
 }
 
 /* Reads up to MEASURE_AROUND_S of the programme that end or begin at `sample`; owned by the caller. */
-static float *around(struct programme *p, uint64_t from, uint64_t to, size_t *samples,
-                     const struct stage *stage)
+static float *around(const struct stage *stage, uint64_t from, uint64_t to, size_t *samples)
 {
     *samples = 0;
     if (from >= to) return NULL;
     float *pcm = xmalloc((size_t)(to - from) * PCM_CHANNELS * sizeof *pcm);
-    if (programme_read(p, from, pcm, (size_t)(to - from), stage->bad_track, stage->cause)) {
+    if (programme_read(stage->programme, from, pcm, (size_t)(to - from), stage->bad_track, stage->cause)) {
         free(pcm);
         return NULL;
     }
@@ -106,10 +108,20 @@ static void measure_stems(struct take *take, const struct stem stems[2], int voi
             &stems[0], &stems[1], at > beat_samples ? at - beat_samples : 0, at + beat_samples);
 }
 
-/* Renders and measures the planned transition. 0; -1 when a file failed. */
-static int listen(const struct stage *stage, struct take *take)
+/* The programme's end before the transition, once for all takes. 0; -1 when a file failed. */
+static int read_before(struct stage *stage, uint64_t start)
 {
-    struct programme *p = programme_new(stage->open, stage->context);
+    uint64_t reach = (uint64_t)(MEASURE_AROUND_S * PCM_RATE), first = programme_start(stage->programme);
+    if (stage->before || start <= first) return 0;
+    stage->before =
+        around(stage, start > first + reach ? start - reach : first, start, &stage->before_samples);
+    return stage->before ? 0 : -1;
+}
+
+/* Renders and measures the planned transition. 0; -1 when a file failed. */
+static int listen(struct stage *stage, struct take *take)
+{
+    struct programme *p = stage->programme;
     struct certificate *c = &take->certificate;
     json_t *transition = take->segments[1];
     json_t *alone = plan_alone(stage->to, stage->conf, &take->cursor, MEASURE_AROUND_S);
@@ -117,39 +129,35 @@ static int listen(const struct stage *stage, struct take *take)
     uint64_t end = (uint64_t)json_integer_value(json_object_get(transition, "end_sample"));
     json_t *const parts[] = {take->segments[0], transition, alone};
     struct stem stems[2] = {{0}, {0}};
-    float *before = NULL, *after = NULL;
+    float *after = NULL;
     const float *mix = NULL;
-    size_t before_samples = 0, after_samples = 0, samples = (size_t)(end - start);
+    size_t after_samples = 0;
     int result = 0, voices = 0;
     *stage->bad_track = 0;
+    programme_truncate(p, 0);
     for (int i = 0; i < 3 && result == 0; i++) {
         if (parts[i]) result = programme_add(p, parts[i], stage->cause);
     }
-    uint64_t reach = (uint64_t)(MEASURE_AROUND_S * PCM_RATE), first = programme_start(p);
-    if (result == 0 && start > first) {
-        before = around(p, start > first + reach ? start - reach : first, start, &before_samples, stage);
-        result = before ? 0 : -1;
-    }
+    if (result == 0) result = read_before(stage, start);
     if (result == 0) result = programme_stems(p, start, stems, &voices, &mix, stage->bad_track, stage->cause);
     if (result == 0 && alone) {
-        after = around(p, end, programme_end(p), &after_samples, stage);
+        after = around(stage, end, programme_end(p), &after_samples);
         result = after ? 0 : -1;
     }
     if (result == 0) {
-        measure_loudness(before, before_samples, mix, samples, after, after_samples, &c->loudness);
-        c->silences = measure_silences(mix, samples);
+        measure_loudness(stage->before, stage->before_samples, mix, (size_t)(end - start), after,
+                         after_samples, &c->loudness);
+        c->silences = measure_silences(mix, (size_t)(end - start));
+        measure_stems(take, stems, voices);
     }
-    if (result == 0) measure_stems(take, stems, voices);
     for (int i = 0; i < 2; i++)
         stem_free(&stems[i]);
-    free(before);
     free(after);
     json_decref(alone);
-    programme_free(p);
     return result;
 }
 
-static int perform(const struct stage *stage, const struct plan_tuning *tuning, struct take *take)
+static int perform(struct stage *stage, const struct plan_tuning *tuning, struct take *take)
 {
     *take = (struct take){.tuning = *tuning, .cursor = stage->start};
     take->safe = plan_transition_tuned(stage->from, stage->to, stage->conf, tuning, &take->cursor, stage->why,
@@ -186,8 +194,7 @@ static int tune(const struct take *take, struct plan_tuning *tuning)
            tuning->ride_db != take->tuning.ride_db;
 }
 
-/* One way to join, as good as it gets. */
-static int rehearse_way(const struct stage *stage, int rank, struct take *best)
+static int try_takes(struct stage *stage, int rank, struct take *best)
 {
     struct plan_tuning tuning = {.rank = rank};
     struct take second;
@@ -197,13 +204,23 @@ static int rehearse_way(const struct stage *stage, int rank, struct take *best)
         take_drop(best);
         return -1;
     }
-    if (second.broken > best->broken) {
-        take_drop(&second);
-        return 0;
-    }
-    take_drop(best);
-    *best = second;
+    int better = second.broken <= best->broken;
+    take_drop(better ? best : &second);
+    if (better) *best = second;
     return 0;
+}
+
+/* One way to join, as good as it gets. */
+static int rehearse_way(struct stage *stage, int rank, struct take *best)
+{
+    stage->programme = programme_new_rehearsal(stage->open, stage->context);
+    int result = try_takes(stage, rank, best);
+    programme_free(stage->programme);
+    free(stage->before);
+    stage->programme = NULL;
+    stage->before = NULL;
+    stage->before_samples = 0;
+    return result;
 }
 
 int rehearse_transition(const struct track *from, const struct track *to, const struct plan_conf *conf,

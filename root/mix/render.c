@@ -29,6 +29,7 @@ struct programme {
     /* the segment that is held as a whole: its start tells it from all others */
     float *whole;
     uint64_t whole_start;
+    struct passages *passages; /* of a rehearsal; NULL */
 };
 
 static struct programme *programme_make(struct decks *decks, int owned, int depth)
@@ -43,6 +44,13 @@ static struct programme *programme_make(struct decks *decks, int owned, int dept
 struct programme *programme_new(programme_open_track open, void *context)
 {
     return programme_make(decks_new(open, context), 1, 0);
+}
+
+struct programme *programme_new_rehearsal(programme_open_track open, void *context)
+{
+    struct programme *p = programme_new(open, context);
+    p->passages = passages_new();
+    return p;
 }
 
 static void drop_whole(struct programme *p)
@@ -66,6 +74,7 @@ void programme_free(struct programme *p)
         item_free(p, &p->items[i]);
     drop_whole(p);
     if (p->decks_owned) decks_free(p->decks);
+    passages_free(p->passages);
     free(p->items);
     free(p);
 }
@@ -226,7 +235,8 @@ static int render_whole(struct programme *p, struct item *item, struct stem *ste
     int result = add_old(item, mix, bad_track, cause);
     for (size_t i = 0; i < item->recipe.voice_count && result == 0; i++) {
         const struct voice *voice = &item->recipe.voices[i];
-        result = voice_add(voice, &item->recipe, p->decks, mix, stems && i < 2 ? &stems[i] : NULL, cause);
+        result = voice_add(voice, &item->recipe, p->decks, p->passages, mix,
+                           stems && i < 2 ? &stems[i] : NULL, cause);
         if (result < 0) *bad_track = voice->track;
     }
     if (result < 0) {

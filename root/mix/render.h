@@ -19,6 +19,8 @@ struct programme;
 typedef int (*programme_open_track)(void *context, int64_t track, const char *hash, char **cause);
 
 struct programme *programme_new(programme_open_track open, void *context);
+/* One to try transitions on: stretched passages are kept from one to the next (passages.h). */
+struct programme *programme_new_rehearsal(programme_open_track open, void *context);
 void programme_free(struct programme *programme);
 /* Adds a segment (the body of a "segment" mark with its "plan"), which starts where the last one ends, or
  * earlier: the programme is truncated there first (a skip cuts a segment short; its body stays whole).

@@ -77,32 +77,23 @@ static float *passage(const struct voice *voice, struct decks *decks, char **cau
 }
 
 /* One channel of the passage, as it is mixed: three bands of a zero-phase crossover, whose sum is the passage
- * again, each under its own fades. scratch and out: `samples` values. */
-static void channel_mix(const struct voice *voice, const struct recipe *recipe, const float *pcm,
-                        float *scratch, float *out)
+ * again, each under its own fades. low, high (scratch) and out: `samples` values. */
+static void channel_mix(const struct voice *voice, const struct recipe *recipe, const float *pcm, float *low,
+                        float *high, float *out)
 {
     size_t samples = (size_t)voice->samples;
+    int bass = voice->bass.count > 0, treble = voice->treble.count > 0;
+    if (bass) split_low(pcm, PCM_CHANNELS, samples, recipe->bass_hz, PCM_RATE, low);
+    /* what lies below the treble's corner */
+    if (treble) split_low(pcm, PCM_CHANNELS, samples, recipe->treble_hz, PCM_RATE, high);
     for (size_t i = 0; i < samples; i++) {
-        double level = fades_gain(&voice->level, voice->at + (int64_t)i);
-        out[i] = (float)level * pcm[i * PCM_CHANNELS];
+        int64_t at = voice->at + (int64_t)i;
+        float x = pcm[i * PCM_CHANNELS], level = (float)fades_gain(&voice->level, at), y = level * x;
+        if (bass) y += ((float)fades_gain(&voice->bass, at) - level) * low[i];
+        if (treble) y += ((float)fades_gain(&voice->treble, at) - level) * (x - high[i]);
+        out[i] = y * voice->gain;
+        if (voice->ride.count) out[i] *= (float)ride_gain(&voice->ride, at);
     }
-    if (voice->bass.count) {
-        split_low(pcm, PCM_CHANNELS, samples, recipe->bass_hz, PCM_RATE, scratch);
-        for (size_t i = 0; i < samples; i++) {
-            int64_t at = voice->at + (int64_t)i;
-            out[i] += (float)(fades_gain(&voice->bass, at) - fades_gain(&voice->level, at)) * scratch[i];
-        }
-    }
-    if (voice->treble.count) {
-        split_low(pcm, PCM_CHANNELS, samples, recipe->treble_hz, PCM_RATE, scratch);
-        for (size_t i = 0; i < samples; i++) {
-            int64_t at = voice->at + (int64_t)i;
-            double more = fades_gain(&voice->treble, at) - fades_gain(&voice->level, at);
-            out[i] += (float)more * (pcm[i * PCM_CHANNELS] - scratch[i]);
-        }
-    }
-    for (size_t i = 0; i < samples; i++)
-        out[i] *= voice->gain * (float)ride_gain(&voice->ride, voice->at + (int64_t)i);
 }
 
 /* Adds the repeats of one channel to the mix. in: the channel as mixed. */
@@ -125,17 +116,22 @@ static void echo_add(const struct voice *voice, int64_t length, const float *in,
     free(tail);
 }
 
-int voice_add(const struct voice *voice, const struct recipe *recipe, struct decks *decks, float *mix,
-              struct stem *stem, char **cause)
+int voice_add(const struct voice *voice, const struct recipe *recipe, struct decks *decks,
+              struct passages *passages, float *mix, struct stem *stem, char **cause)
 {
     if (voice->samples == 0) return 0;
-    float *pcm = passage(voice, decks, cause);
-    if (!pcm) return -1;
+    float *pcm = passages ? passages_find(passages, voice) : NULL;
+    if (!pcm) {
+        pcm = passage(voice, decks, cause);
+        if (!pcm) return -1;
+        if (passages) passages_keep(passages, voice, pcm);
+    }
     size_t samples = (size_t)voice->samples;
-    float *scratch = xmalloc(samples * sizeof *scratch), *out = xmalloc(samples * sizeof *out);
+    float *low = xmalloc(samples * sizeof *low), *high = xmalloc(samples * sizeof *high);
+    float *out = xmalloc(samples * sizeof *out);
     float *wet = stem ? xcalloc(samples, sizeof *wet) : NULL;
     for (int channel = 0; channel < PCM_CHANNELS; channel++) {
-        channel_mix(voice, recipe, pcm + channel, scratch, out);
+        channel_mix(voice, recipe, pcm + channel, low, high, out);
         for (size_t i = 0; i < samples; i++)
             mix[((size_t)voice->at + i) * PCM_CHANNELS + (size_t)channel] += out[i];
         for (size_t i = 0; wet && i < samples; i++)
@@ -143,7 +139,8 @@ int voice_add(const struct voice *voice, const struct recipe *recipe, struct dec
         if (voice->echo.delay) echo_add(voice, recipe->length, out, mix + channel);
     }
     if (stem) stem_add(stem, voice->at, pcm, voice->gain, wet, samples);
-    free(scratch);
+    free(low);
+    free(high);
     free(out);
     free(wet);
     free(pcm);
