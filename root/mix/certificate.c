@@ -4,7 +4,7 @@
 
 const char *const certificate_rules[CERTIFICATE_RULES] = {"beat_error",    "drift",      "loudness_step",
                                                           "hole",          "bump",       "bass_overlap",
-                                                          "vocal_overlap", "consonance", "silence"};
+                                                          "vocal_overlap", "consonance", "dropout"};
 
 int certificate_judge(struct certificate *c)
 {
@@ -18,7 +18,7 @@ int certificate_judge(struct certificate *c)
         c->loudness.bump_lu > CERTIFICATE_BUMP_LU,
         c->bass_overlap_beats > CERTIFICATE_BASS_BEATS,
         c->vocal_overlap_beats > CERTIFICATE_VOCAL_BEATS,
-        c->consonance_sigmas<CERTIFICATE_SIGMAS, c->silences> 0,
+        c->consonance_sigmas<CERTIFICATE_SIGMAS, c->dropouts> 0,
     };
     int count = 0;
     c->violations = 0;
@@ -43,7 +43,7 @@ double certificate_severity(const struct certificate *c)
                       beyond(c->loudness.bump_lu, CERTIFICATE_BUMP_LU) +
                       beyond(c->bass_overlap_beats, CERTIFICATE_BASS_BEATS) +
                       beyond(c->vocal_overlap_beats, CERTIFICATE_VOCAL_BEATS) / 4 +
-                      beyond(CERTIFICATE_SIGMAS, c->consonance_sigmas) + 4 * c->silences;
+                      beyond(CERTIFICATE_SIGMAS, c->consonance_sigmas) + 4 * c->dropouts;
     if (beats)
         severity += 10 * (beyond(c->beats.p95_ms, CERTIFICATE_BEAT_P95_MS) +
                           beyond(c->beats.drift_ms, CERTIFICATE_DRIFT_MS));
@@ -93,6 +93,6 @@ json_t *certificate_to_json(const struct certificate *c, const json_t *transitio
     set_real(out, "consonance_sigmas", c->consonance_sigmas);
     json_object_set_new(out, "bass_overlap_beats", json_integer(c->bass_overlap_beats));
     json_object_set_new(out, "vocal_overlap_beats", json_integer(c->vocal_overlap_beats));
-    json_object_set_new(out, "silences", json_integer(c->silences));
+    json_object_set_new(out, "dropouts", json_integer(c->dropouts));
     return out;
 }

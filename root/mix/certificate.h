@@ -9,7 +9,7 @@
 #define CERTIFICATE_BEAT_P95_MS   12.0
 #define CERTIFICATE_BEAT_BARS_MIN 4 /* bars measured, for the beats to count */
 #define CERTIFICATE_DRIFT_MS      8.0
-#define CERTIFICATE_STEP_LU       2.5
+#define CERTIFICATE_STEP_LU       2.0
 #define CERTIFICATE_HOLE_LU       2.0
 #define CERTIFICATE_BUMP_LU       1.0
 #define CERTIFICATE_BASS_BEATS    1
@@ -21,7 +21,7 @@ struct certificate {
     struct measure_loudness loudness;
     double low_band_correlation, correlation; /* NAN unknown */
     double consonance, consonance_sigmas;     /* NAN unknown */
-    int bass_overlap_beats, vocal_overlap_beats, silences;
+    int bass_overlap_beats, vocal_overlap_beats, dropouts;
     int tries;           /* ways that were rendered before this one */
     unsigned violations; /* of the limits, as bits in the order of certificate_rules */
 };

@@ -17,6 +17,7 @@
 #define STEP_SAMPLES    (PCM_RATE / 10) /* of the loudness curve */
 #define SHORT_TERM_S    3.0
 #define SILENCE         1e-3f
+#define SOUND           1e-2f
 #define SILENCE_SAMPLES (PCM_RATE / 20)
 
 static int compare(const void *a, const void *b)
@@ -291,14 +292,23 @@ double measure_correlation(const struct stem *a, const struct stem *b)
     return isfinite(r) ? r : 0;
 }
 
-int measure_silences(const float *mix, size_t samples)
+/* Whether the dry sound rises above SOUND within [from, to). */
+static int sounds(const struct stem *stem, size_t from, size_t to)
+{
+    for (size_t i = from / STEM_THIN; i <= to / STEM_THIN && i < stem->thins; i++) {
+        if (fabsf(stem->thin[2 * i]) > SOUND || fabsf(stem->thin[2 * i + 1]) > SOUND) return 1;
+    }
+    return 0;
+}
+
+int measure_dropouts(const float *mix, size_t samples, const struct stem *a, const struct stem *b)
 {
     int found = 0;
-    size_t run = 0;
-    for (size_t i = 0; i < samples; i++) {
-        int quiet = fabsf(mix[2 * i]) < SILENCE && fabsf(mix[2 * i + 1]) < SILENCE;
-        run = quiet ? run + 1 : 0;
-        if (run == SILENCE_SAMPLES + 1) found++;
+    size_t from = 0;
+    for (size_t i = 0; i <= samples; i++) {
+        if (i < samples && fabsf(mix[2 * i]) < SILENCE && fabsf(mix[2 * i + 1]) < SILENCE) continue;
+        if (i - from > SILENCE_SAMPLES && sounds(a, from, i) && sounds(b, from, i)) found++;
+        from = i + 1;
     }
     return found;
 }

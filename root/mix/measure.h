@@ -41,7 +41,8 @@ int measure_bass_overlap(const struct stem *a, const struct stem *b, const int64
 double measure_low_correlation(const struct stem *a, const struct stem *b, int64_t from, int64_t to);
 /* Pearson correlation of the dry sound, whole band, both channels; 0 when either is silent. */
 double measure_correlation(const struct stem *a, const struct stem *b);
-/* Stretches of more than 50 ms below -60 dBFS. */
-int measure_silences(const float *mix, size_t samples);
+/* Stretches of more than 50 ms in which the mix is below -60 dBFS although both tracks sound: pauses of the
+ * music itself are none. */
+int measure_dropouts(const float *mix, size_t samples, const struct stem *a, const struct stem *b);
 
 #endif

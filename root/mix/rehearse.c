@@ -147,7 +147,7 @@ static int listen(struct stage *stage, struct take *take)
     if (result == 0) {
         measure_loudness(stage->before, stage->before_samples, mix, (size_t)(end - start), after,
                          after_samples, &c->loudness);
-        c->silences = measure_silences(mix, (size_t)(end - start));
+        c->dropouts = measure_dropouts(mix, (size_t)(end - start), &stems[0], &stems[1]);
         measure_stems(take, stems, voices);
     }
     for (int i = 0; i < 2; i++)
