@@ -81,6 +81,25 @@ def test_a_crowd_at_root_and_relay(start):
     assert said["compared_bytes"] > said["bytes"] * 0.8, "what one node sent was compared with the other's"
 
 
+def test_a_crowd_outlives_its_killed_node(start, fresh_state):
+    """Everybody goes on at the very byte: nothing twice, nothing missing, nothing silent."""
+    state, port = fresh_state(), harness.free_port()
+    root = start.root(state=state, port=port)
+    harness.wait_for(lambda: root.stats()["position"] > 300, "some seconds have aired", 15)
+    crowd = subprocess.Popen([LOAD, "--announce", "--listeners", "40", "--seconds", "5", "--listen", "--jitter", "0.3",
+                              root.url + "/stream.mp3"], stdout=subprocess.PIPE, text=True)
+    try:
+        assert crowd.stdout.readline() == "ready\n"
+        root.kill()
+        start.root(state=state, port=port)
+        said = json.loads(crowd.communicate(timeout=40 * harness.SLOW)[0])
+    finally:
+        crowd.kill()
+        crowd.wait()
+    assert said["resumed"] >= 40 and said["restarted"] == said["jumps"] == said["breaks"] == 0, said
+    assert said["streaming"] == 40 and said["starved_2s"] == 0 and said["compared_bytes"] > said["bytes"] * 0.8, said
+
+
 def one_wrong(pieces, listeners=1, first=None, **headers):
     """The report on a server that sends `first` to the first listener and `pieces` to the others."""
     with server(lambda handler, n: handler.stream([(0, first if first and not n else pieces), (9, b"")], **headers)) as url:
