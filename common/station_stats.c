@@ -143,7 +143,7 @@ static void on_metrics(void *context, struct http_request *request)
 struct station_stats *station_stats_new(const struct station_stats_conf *conf)
 {
     static const struct http_route routes[] = {
-        {HTTP_GET, "/metrics", on_metrics, 0, "counters in Prometheus' text format"},
+        {HTTP_GET | HTTP_RESERVED, "/metrics", on_metrics, 0, "counters in Prometheus' text format"},
     };
     struct station_stats *s = xcalloc(1, sizeof *s);
     for (size_t i = 0; i < conf->row_count; i++) {

@@ -101,6 +101,7 @@ static X509 *read_cert(const char *path, char **cause)
 int tls_identity_make(const char *cert_file, const char *key_file, const char *name, char **cause)
 {
     int has_key = !access(key_file, F_OK), has_cert = !access(cert_file, F_OK), failed = -1;
+    tls_memory_init();
     if (has_key && has_cert) return 0;
     /* a certificate without its key is of no use; a key is kept: peers know it */
     EVP_PKEY *key = has_key ? read_key(key_file, cause) : make_key(key_file, cause);

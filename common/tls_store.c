@@ -286,6 +286,7 @@ int tls_changed(struct tls *tls)
 struct tls *tls_new(const struct tls_conf *conf, char **cause)
 {
     struct tls *tls = xcalloc(1, sizeof *tls);
+    tls_memory_init();
     tls->certs = xcalloc(conf->count + 1, sizeof *tls->certs);
     tls->keys = xcalloc(conf->count + 1, sizeof *tls->keys);
     tls->count = conf->count;

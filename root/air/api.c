@@ -304,7 +304,7 @@ void api_routes(struct air *air)
         {HTTP_GET, "/api/now", on_now, 1, "what is on air"},
         {HTTP_GET, "/api/segments", on_segments, 1,
          "the programme: ten minutes past and all that is planned"},
-        {HTTP_GET, "/api/stats", on_stats, 1, "listeners, relays, workers, counters"},
+        {HTTP_GET | HTTP_RESERVED, "/api/stats", on_stats, 1, "listeners, relays, workers, counters"},
     };
     http_server_routes(air->http, routes, sizeof routes / sizeof *routes, air);
     pictures_routes(air);

@@ -318,9 +318,10 @@ static void test_memory(void **state)
         tls_client_close(&clients[i]);
         close(fds[i][0]);
     }
-    print_message("%zu bytes of user memory for each connection\n", server_bytes / N);
+    size_t slot = 8192; /* beside the heap: common/tls_memory.c */
+    print_message("%zu bytes of user memory for each connection\n", server_bytes / N + slot);
 #ifndef __SANITIZE_ADDRESS__
-    assert_in_range(server_bytes / N, 2000, 16384);
+    assert_in_range(server_bytes / N + slot, 2000, 16384);
 #endif
 }
 
