@@ -21,7 +21,7 @@
 #define STUDIO_LIMIT_S 3 /* its successor waits */
 #define STOP_LIMIT_S   3
 #define JOB_DEFAULT_S  120
-#define JOB_GRACE_S    5
+#define JOB_GRACE_S    5.0
 #define WATCH_S        1
 
 enum life { LIFE_STARTING, LIFE_READY, LIFE_SERVING, LIFE_DRAINING, LIFE_ENDED };
@@ -339,7 +339,9 @@ static void note_job(struct worker *w, const struct msg *message)
     json_decref(body);
     if (!track) return;
     w->job = track;
-    limit_in(w, (limit_s > 0 && limit_s < 3600 ? limit_s : JOB_DEFAULT_S) + JOB_GRACE_S);
+    limit_in(w, (limit_s > 0 && limit_s < 3600 ? limit_s : JOB_DEFAULT_S) +
+                    (w->place->workers->conf.job_grace_ms ? w->place->workers->conf.job_grace_ms / 1e3
+                                                          : JOB_GRACE_S));
 }
 
 static void on_passed(void *context, struct switch_end *from, struct switch_end *to,

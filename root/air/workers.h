@@ -21,8 +21,9 @@ struct workers;
 struct workers_conf {
     const char *path; /* of the worker executable */
     unsigned analysers;
-    int coder;    /* 1: there are mounts beside the main one */
-    int drain_ms; /* a replaced worker is killed after this; 0: 3 s for the studio, 10 s for others */
+    int coder;        /* 1: there are mounts beside the main one */
+    int job_grace_ms; /* beyond the deadline the store gave; 0: 5 s */
+    int drain_ms;     /* a replaced worker is killed after this; 0: 3 s for the studio, 10 s for others */
     /* WIRE_CONFIG's body; a new reference */
     json_t *(*configure)(void *context, enum role role, unsigned generation);
     /* A worker of this role took over: `end` serves. */

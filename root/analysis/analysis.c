@@ -1,8 +1,10 @@
 /* analysis: the extractors side by side over one stream, then what follows from them together.
  *
- * Each extractor keeps its own window and what it must remember, about 20 MB an hour altogether; nothing of
- * the samples themselves is kept. Beyond four hours only loudness and waveform go on, which keep next to
- * nothing: so long a recording is no piece with one tempo, and its beats and parts stay unknown. */
+ * Each extractor keeps its own window and what it must remember, about 18 MB an hour altogether; nothing of
+ * the samples themselves is kept. Beyond two hours that is given up, and only loudness and waveform go on,
+ * which keep next to nothing: so long a recording is no piece with one tempo, its beats and parts stay
+ * unknown; its key and timbre are those of the first two hours. So the memory is bounded whatever the length.
+ */
 #include "root/analysis/analysis.h"
 
 #include <math.h>
@@ -34,10 +36,13 @@
 #include "root/audio/pcm.h"
 
 #define CHUNK   1024 /* samples turned to mono at a time */
-#define LONGEST ((size_t)4 * 3600 * PCM_RATE)
+#define LONGEST ((size_t)2 * 3600 * PCM_RATE)
 
+/* Invariant: the extractors of beats and parts are there while samples <= longest, then all NULL; early then
+ * has what they knew of the whole. */
 struct analysis {
-    size_t samples;
+    size_t samples, longest;
+    struct features early;
     struct onset *onset;
     struct chroma *chroma;
     struct timbre *timbre;
@@ -54,6 +59,8 @@ struct analysis {
 struct analysis *analysis_new(void)
 {
     struct analysis *analysis = xcalloc(1, sizeof *analysis);
+    analysis->longest = LONGEST;
+    features_init(&analysis->early);
     analysis->onset = onset_new();
     analysis->chroma = chroma_new();
     analysis->timbre = timbre_new();
@@ -69,27 +76,65 @@ struct analysis *analysis_new(void)
     return analysis;
 }
 
-void analysis_free(struct analysis *analysis)
+void analysis_limit(struct analysis *analysis, size_t longest)
 {
-    if (!analysis) return;
+    analysis->longest = longest;
+}
+
+static void free_detail(struct analysis *analysis)
+{
     onset_free(analysis->onset);
     chroma_free(analysis->chroma);
     timbre_free(analysis->timbre);
     mel_free(analysis->mel);
     net_free(analysis->net);
-    loudness_free(analysis->loudness);
     course_free(analysis->course);
     dance_free(analysis->dance);
     vocal_free(analysis->vocal);
+    analysis->onset = NULL;
+    analysis->chroma = NULL;
+    analysis->timbre = NULL;
+    analysis->mel = NULL;
+    analysis->net = NULL;
+    analysis->course = NULL;
+    analysis->dance = NULL;
+    analysis->vocal = NULL;
+}
+
+void analysis_free(struct analysis *analysis)
+{
+    if (!analysis) return;
+    free_detail(analysis);
+    loudness_free(analysis->loudness);
     fingerprint_free(analysis->fingerprint);
     wave_free(analysis->wave);
     free(analysis);
+}
+
+static void take_key(const struct analysis *analysis, struct features *f)
+{
+    struct key_result key = key_find(analysis->chroma);
+    f->key = key.key;
+    f->key_confidence = key.key >= 0 ? key.confidence : NAN;
+    for (int k = 0; key.key >= 0 && k < 24; k++)
+        f->key_scores[k] = (float)fmax(0, key.score[k] / key.score[key.key]);
+}
+
+/* What is one value for the whole recording, kept as its length goes beyond the limit. */
+static void give_up_detail(struct analysis *analysis)
+{
+    chroma_finish(analysis->chroma);
+    timbre_finish(analysis->timbre);
+    take_key(analysis, &analysis->early);
+    timbre_summary(analysis->timbre, analysis->early.timbre);
+    free_detail(analysis);
 }
 
 void analysis_feed(struct analysis *analysis, const float *pcm, size_t samples)
 {
     float mono[CHUNK];
     analysis->samples += samples;
+    if (analysis->onset && analysis->samples > analysis->longest) give_up_detail(analysis);
     loudness_feed(analysis->loudness, pcm, samples);
     fingerprint_feed(analysis->fingerprint, pcm, samples);
     while (samples) {
@@ -100,7 +145,7 @@ void analysis_feed(struct analysis *analysis, const float *pcm, size_t samples)
             if (!(fabsf(mono[i]) < 1e3f)) mono[i] = 0;
         }
         wave_feed(analysis->wave, mono, n);
-        if (analysis->samples <= LONGEST) {
+        if (analysis->onset) {
             course_feed(analysis->course, pcm, n);
             dance_feed(analysis->dance, mono, n);
             onset_feed(analysis->onset, mono, n);
@@ -150,15 +195,6 @@ static void take_beats(const struct analysis *analysis, struct features *f, stru
     clues_free(&clues);
 }
 
-static void take_key(const struct analysis *analysis, struct features *f)
-{
-    struct key_result key = key_find(analysis->chroma);
-    f->key = key.key;
-    f->key_confidence = key.key >= 0 ? key.confidence : NAN;
-    for (int k = 0; key.key >= 0 && k < 24; k++)
-        f->key_scores[k] = (float)fmax(0, key.score[k] / key.score[key.key]);
-}
-
 /* Bars, the phrases they make, and the parts these make. */
 static void take_parts(const struct analysis *analysis, struct features *f, const struct accents *accents)
 {
@@ -194,12 +230,9 @@ static void take_parts(const struct analysis *analysis, struct features *f, cons
     free(where.start_s);
 }
 
-int analysis_finish(struct analysis *analysis, struct features *out, char **cause)
+static void take_detail(struct analysis *analysis, struct features *f)
 {
-    struct loudness_result loudness;
-    loudness_finish(analysis->loudness, &loudness);
-    if (!analysis->samples) return cause_set(cause, "it holds no sound");
-    if (loudness.end_s <= loudness.start_s) return cause_set(cause, "it is silent throughout");
+    struct accents accents = {0};
     onset_finish(analysis->onset);
     chroma_finish(analysis->chroma);
     timbre_finish(analysis->timbre);
@@ -207,6 +240,20 @@ int analysis_finish(struct analysis *analysis, struct features *out, char **caus
     vocal_finish(analysis->vocal);
     mel_finish(analysis->mel);
     net_finish(analysis->net);
+    take_key(analysis, f);
+    timbre_summary(analysis->timbre, f->timbre);
+    take_beats(analysis, f, &accents);
+    take_parts(analysis, f, &accents);
+    f->vocal = vocal_share(analysis->vocal, f->music_start_s, f->music_end_s);
+    free(accents.time_s);
+}
+
+int analysis_finish(struct analysis *analysis, struct features *out, char **cause)
+{
+    struct loudness_result loudness;
+    loudness_finish(analysis->loudness, &loudness);
+    if (!analysis->samples) return cause_set(cause, "it holds no sound");
+    if (loudness.end_s <= loudness.start_s) return cause_set(cause, "it is silent throughout");
     out->version = ANALYSIS_VERSION;
     out->duration_s = (double)analysis->samples / PCM_RATE;
     out->music_start_s = loudness.start_s;
@@ -218,14 +265,13 @@ int analysis_finish(struct analysis *analysis, struct features *out, char **caus
     out->loudness_curve = loudness_curve(analysis->loudness, &out->loudness_count);
     out->fade_in_s = loudness.fade_in_s;
     out->fade_out_s = loudness.fade_out_s;
-    take_key(analysis, out);
-    timbre_summary(analysis->timbre, out->timbre);
-    if (analysis->samples <= LONGEST) {
-        struct accents accents = {0};
-        take_beats(analysis, out, &accents);
-        take_parts(analysis, out, &accents);
-        out->vocal = vocal_share(analysis->vocal, out->music_start_s, out->music_end_s);
-        free(accents.time_s);
+    if (analysis->onset) {
+        take_detail(analysis, out);
+    } else {
+        out->key = analysis->early.key;
+        out->key_confidence = analysis->early.key_confidence;
+        memcpy(out->key_scores, analysis->early.key_scores, sizeof out->key_scores);
+        memcpy(out->timbre, analysis->early.timbre, sizeof out->timbre);
     }
     out->fingerprint = fingerprint_finish(analysis->fingerprint);
     return 0;

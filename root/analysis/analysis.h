@@ -10,6 +10,8 @@ struct analysis;
 
 struct analysis *analysis_new(void);
 void analysis_free(struct analysis *analysis);
+/* Recordings of more samples get no beats and parts; two hours unless this is called before the first. */
+void analysis_limit(struct analysis *analysis, size_t longest);
 /* Any number of stereo samples at 44.1 kHz, in order. */
 void analysis_feed(struct analysis *analysis, const float *pcm, size_t samples);
 /* All that is known; out is freshly initialised. 0; -1 with an owned *cause when there was no sound at all.

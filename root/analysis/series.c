@@ -6,10 +6,10 @@
 
 #include "common/mem.h"
 
-/* An eighth more: large blocks grow without being copied, and little room is left over. */
+/* Large blocks grow without being copied (mremap), so that little room needs to be left over. */
 static size_t more_room(size_t room)
 {
-    return room < 32768 ? room + 4096 : room + room / 8;
+    return room + (room < 32768 ? 4096 : 32768);
 }
 
 void series_push(struct series *series, float value)

@@ -1,6 +1,7 @@
 #include "root/work/examine.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <openssl/evp.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,7 +18,9 @@
 
 #define READ_BYTES   (256u << 10)
 #define READ_SAMPLES 8192
-#define SHORTEST_S   2 /* the studio can't plan as fast as shorter ones play */
+#define MMAP_BYTES                                                                                           \
+    (128 << 10)      /* larger blocks are the system's own: they grow without being copied, and go back */
+#define SHORTEST_S 2 /* the studio can't plan as fast as shorter ones play */
 
 /* SHA-256 of the file's bytes, in hex; reads by position, so the descriptor's own stays where it is. */
 static char *hash_file(int fd, char **cause)
@@ -122,6 +125,7 @@ static void take_colours(struct features *out, const struct decoder *decoder)
     free(rgb);
 }
 
+/* Takes over the decoder, whose memory is not needed any more once all is read. */
 static int take_features(struct features *out, struct examine_pictures *pictures, struct decoder *decoder,
                          char **cause)
 {
@@ -130,6 +134,7 @@ static int take_features(struct features *out, struct examine_pictures *pictures
     long got;
     while ((got = decode_read(decoder, pcm, READ_SAMPLES, cause)) > 0)
         analysis_feed(analysis, pcm, (size_t)got);
+    decode_close(decoder);
     int result = got < 0 ? -1 : analysis_finish(analysis, out, cause);
     if (!result && pictures) pictures->wave = analysis_wave(analysis, &pictures->wave_len);
     free(pcm);
@@ -140,6 +145,7 @@ static int take_features(struct features *out, struct examine_pictures *pictures
 int examine_file(int fd, const char *path, struct track *out, struct examine_pictures *pictures, char **cause)
 {
     struct decoder *decoder = NULL;
+    mallopt(M_MMAP_THRESHOLD, MMAP_BYTES);
     track_init(out);
     if (pictures) *pictures = (struct examine_pictures){0};
     out->hash = hash_file(fd, cause);
@@ -152,10 +158,8 @@ int examine_file(int fd, const char *path, struct track *out, struct examine_pic
     if (pictures) take_art(pictures, decoder);
     take_colours(&out->features, decoder);
     if (take_features(&out->features, pictures, decoder, cause)) goto failed;
-    decode_close(decoder);
     return 0;
 failed:
-    if (decoder) decode_close(decoder);
     if (pictures) examine_pictures_free(pictures);
     track_free(out);
     return -1;

@@ -31,6 +31,7 @@ static int fake_main(const char *role)
     json_t *body = wire_body(&m, NULL);
     const char *how = json_str_or(body, "how", "", NULL);
     int dies = !strcmp(how, "die"), late_quit = !strcmp(how, "deaf");
+    double deadline_s = !strcmp(how, "hurry") ? 0.2 : 60;
     json_decref(body);
     if (dies) {
         msg_channel_free(channel);
@@ -41,8 +42,8 @@ static int fake_main(const char *role)
     while (msg_wait(channel, &m, -1) == 1) {
         if (m.type == WIRE_QUIT && !late_quit) break;
         if (m.type == WIRE_JOB)
-            wire_send(channel, WIRE_JOB_IS, m.seq, json_pack("{s:i,s:f}", "track", 7, "deadline_s", 60.0),
-                      -1);
+            wire_send(channel, WIRE_JOB_IS, m.seq,
+                      json_pack("{s:i,s:f}", "track", 7, "deadline_s", deadline_s), -1);
         /* what the store hears of a lost job it tells air in a way air can see */
         if (m.type == WIRE_JOB_LOST) wire_send(channel, WIRE_PROGRESS, 0, json_pack("{s:i}", "lost", 7), -1);
     }
@@ -149,6 +150,7 @@ static int set_up(void **state)
                                 .coder = 1,
                                 .analysers = 1,
                                 .drain_ms = 300,
+                                .job_grace_ms = 100,
                                 .configure = configure,
                                 .up = on_up,
                                 .down = on_down,
@@ -194,6 +196,26 @@ static void a_dead_analysers_job_is_reported(void **state)
     assert_int_equal(kill(pid_of(ROLE_ANALYSE), SIGKILL), 0);
     UNTIL(lost_jobs == 1);
     UNTIL(ups[ROLE_ANALYSE] == 2);
+}
+
+/* One that hangs, here stopped so that it can't even be asked to end, is replaced when its deadline passes.
+ */
+static void a_stopped_analyser_is_replaced(void **state)
+{
+    (void)state;
+    UNTIL(member(ROLE_ANALYSE, "job") == 7);
+    how = "hurry";
+    how_role = ROLE_STORE;
+    assert_int_equal(kill(pid_of(ROLE_STORE), SIGKILL), 0);
+    UNTIL(ups[ROLE_STORE] == 2);
+    pid_t first = pid_of(ROLE_ANALYSE);
+    assert_int_equal(kill(first, SIGKILL), 0); /* the next one gets the short deadline */
+    UNTIL(lost_jobs >= 1 && member(ROLE_ANALYSE, "job") == 7 && pid_of(ROLE_ANALYSE) != first);
+    pid_t stopped_one = pid_of(ROLE_ANALYSE);
+    assert_int_equal(kill(stopped_one, SIGSTOP), 0);
+    UNTIL(lost_jobs >= 2);
+    UNTIL(kill(stopped_one, 0) != 0);
+    how = NULL;
 }
 
 static void a_swap_is_never_without(void **state)
@@ -251,8 +273,12 @@ int main(int argc, char **argv)
     if (argc > 1) return fake_main(argv[1]);
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
-        TEST(the_killed_come_back), TEST(a_dead_analysers_job_is_reported),  TEST(a_swap_is_never_without),
-        TEST(the_deaf_are_killed),  TEST(a_swap_that_fails_changes_nothing),
+        TEST(the_killed_come_back),
+        TEST(a_dead_analysers_job_is_reported),
+        TEST(a_stopped_analyser_is_replaced),
+        TEST(a_swap_is_never_without),
+        TEST(the_deaf_are_killed),
+        TEST(a_swap_that_fails_changes_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
