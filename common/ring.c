@@ -160,8 +160,16 @@ const uint8_t *ring_bytes(const struct ring *ring, uint64_t from, uint64_t to)
     return ring->file.data + ring_file_at(&ring->file, from);
 }
 
+/* A ring that follows knows where it was cut itself, which may be earlier than the fork: the leader knows
+ * that. */
+static const struct ring *forks_read(const struct ring *ring)
+{
+    return ring->marks_of ? ring->marks_of : ring;
+}
+
 int ring_fork_after(const struct ring *ring, uint32_t branch, uint64_t position, uint64_t *out)
 {
+    ring = forks_read(ring);
     const struct ring_state *state = &ring->file.state;
     if (branch > state->branch || branch < state->branch_oldest) return -1;
     uint64_t fork = fork_of(ring, branch);
@@ -171,6 +179,7 @@ int ring_fork_after(const struct ring *ring, uint32_t branch, uint64_t position,
 
 uint32_t ring_branch_at(const struct ring *ring, uint64_t position)
 {
+    ring = forks_read(ring);
     const struct ring_file *file = &ring->file;
     for (uint32_t i = file->state.fork_end; i != file->state.fork_first; i--) {
         const struct ring_fork *fork = &file->forks[(i - 1) % RING_FORKS];

@@ -32,8 +32,9 @@ struct ring_conf {
     unsigned kbps;
     double past_s; /* kept behind the air */
     double lead_s; /* held ahead of it */
-    /* The ring whose marks are also this one's: the same programme at another bit rate. It outlives this one,
-     * which keeps no marks of its own (its mark functions read those; none can be added). NULL: its own. */
+    /* The ring whose marks and forks are also this one's: the same programme at another bit rate. It outlives
+     * this one, which keeps no marks of its own (its mark functions read those; none can be added). NULL: its
+     * own. */
     struct ring *marks_of;
     int resting; /* a fresh file begins at rest: see ring_rest */
     int foreign; /* frames of other encoders, which may use the bit reservoir (mp3_frames_check_foreign) */

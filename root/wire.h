@@ -96,7 +96,9 @@ enum wire_type {
                           frames below `until`, which is never beyond the main mount's head, are wanted; with
                           another wake or branch than before from `next` on, else from where it stands; until
                           0: none any more */
-    WIRE_ENCODED,      /* coder -> air, binary: struct wire_frames head, then the frames */
+    WIRE_LACKS,   /* coder -> air: {"mount","block"}: it waits for that block, which is not in the spool; each
+                     second while it does */
+    WIRE_ENCODED, /* coder -> air, binary: struct wire_frames head, then the frames */
 };
 
 #define WIRE_ENCODED_HEAD 24 /* as WIRE_FRAMES, then u32 mount, u32 wake */

@@ -181,6 +181,9 @@ static int on_event(void *context, struct switch_end *end, const struct wire_row
     switch (row->type) {
     case WIRE_FRAMES:
         return schedule_frames(air->schedule, message, cause);
+    case WIRE_LACKS:
+        mounts_lacks(air->mounts, body);
+        return 0;
     case WIRE_ENCODED:
         return mounts_encoded(air->mounts, message, cause);
     case WIRE_MARK:

@@ -19,6 +19,7 @@
 #define BACK_S     0.5  /* that it begins before the burst */
 #define BACK_MAX_S 31.0 /* a burst is 30 s at most */
 #define SOUND_S    0.5  /* ahead of the air for the first listener to start */
+#define SILENT_S   15   /* a coder that has orders and says nothing for so long hangs */
 #define WAIT_MS    5000
 
 struct mounts {
@@ -87,6 +88,8 @@ static void give(struct mount *m)
     /* a second at a time, unless it stands still for want of it */
     if (m->told && edge < m->until + frames_of(1) && ring_head(m->ring) < m->until) return;
     if (edge < ring_head(m->ring)) edge = ring_head(m->ring);
+    /* since when it is waited for */
+    if (!m->told || ring_head(m->ring) >= m->until) m->ordered_ns = clock_boot_ns();
     m->told = tell(m, edge) == 0;
     if (m->told) m->until = edge;
 }
@@ -127,6 +130,7 @@ static int wake(struct mount *m, double burst_s)
     m->awake = 1;
     m->wakes++;
     m->wake_s = 0;
+    m->lacked = 0;
     m->woken_ns = m->wanted_ns = clock_boot_ns();
     place(m, burst_s);
     log_info("mounts", "%s wakes at frame %" PRIu64, m->spec.name, ring_head(m->ring));
@@ -171,9 +175,24 @@ void mounts_follow(struct mounts *mounts)
         follow(&mounts->list[i]);
 }
 
+static void watch_coder(struct mounts *mounts, int64_t now)
+{
+    struct workers *workers = mounts->air->workers;
+    struct switch_end *coder = workers ? switchboard_serving(workers_switchboard(workers), ROLE_CODER) : NULL;
+    if (!coder || now - switch_end_heard_ns(coder) < SILENT_S * CLOCK_NS_PER_S) return;
+    for (size_t i = 1; i < mounts->count; i++) {
+        const struct mount *m = &mounts->list[i];
+        int waits = m->awake && m->told && ring_head(m->ring) < m->until;
+        if (!waits || now - m->ordered_ns < SILENT_S * CLOCK_NS_PER_S) continue;
+        workers_fail(workers, ROLE_CODER, "it is silent");
+        return;
+    }
+}
+
 void mounts_tick(struct mounts *mounts)
 {
     int64_t now = clock_boot_ns();
+    watch_coder(mounts, now);
     mounts->peak = mounts_peak(mounts);
     for (size_t i = 1; i < mounts->count; i++) {
         struct mount *m = &mounts->list[i];
@@ -206,6 +225,16 @@ void mounts_coder_down(struct mounts *mounts)
 {
     for (size_t i = 1; i < mounts->count; i++)
         mounts->list[i].told = 0;
+}
+
+void mounts_lacks(struct mounts *mounts, const json_t *body)
+{
+    int64_t index = json_int_or(body, "mount", 0, 0, MOUNTS_MAX, NULL);
+    struct mount *m = index > 0 && (size_t)index < mounts->count ? &mounts->list[index] : NULL;
+    if (!m || m->lacked || !m->awake) return;
+    m->lacked = 1;
+    log_warn("mounts", "%s waits: what was rendered of frame %lld is not in the spool", m->spec.name,
+             (long long)json_int_or(body, "block", 0, 0, INT64_MAX, NULL));
 }
 
 int mounts_encoded(struct mounts *mounts, const struct msg *message, char **cause)

@@ -37,10 +37,11 @@ struct mount {
     struct mounts *mounts;
     unsigned index;
     uint32_t wake;       /* counts up with each new start; what the coder answers to an older one is void */
+    int lacked;          /* that the spool lacks something was logged */
     int told;            /* the coder has the present order's start */
     uint64_t until;      /* credit given to the coder */
     uint64_t paced_from; /* frame and time from which the fill's pace counts */
-    int64_t paced_ns, wanted_ns, woken_ns;
+    int64_t paced_ns, wanted_ns, woken_ns, ordered_ns;
 };
 
 /* Opens the rings of the mounts beside the main one, whose ring air has. 0, or -1 with *cause. */
@@ -68,6 +69,8 @@ void mounts_follow(struct mounts *mounts);
 void mounts_tick(struct mounts *mounts);
 void mounts_coder_up(struct mounts *mounts);
 void mounts_coder_down(struct mounts *mounts);
+/* WIRE_LACKS: logged once for each waking. */
+void mounts_lacks(struct mounts *mounts, const json_t *body);
 /* WIRE_ENCODED. -1 with *cause when the coder broke the rules. */
 int mounts_encoded(struct mounts *mounts, const struct msg *message, char **cause);
 

@@ -33,6 +33,7 @@ struct mount {
     uint64_t next, until;
     struct press *press; /* NULL: to be started at `next` */
     int64_t retry_ns;    /* not before, boot time */
+    int64_t lacks_ns;    /* when air was told last that something is missing; 0: nothing is */
 };
 
 struct coder {
@@ -90,9 +91,15 @@ static struct mount *choose(struct coder *c, int *wait_ms)
     return best;
 }
 
-static void later(struct mount *m)
+/* What is missing may come. Air, which would take silence for a coder that hangs, hears of it. */
+static void later(struct coder *c, struct mount *m, uint64_t block)
 {
-    m->retry_ns = clock_boot_ns() + RETRY_NS;
+    int64_t now = clock_boot_ns();
+    m->retry_ns = now + RETRY_NS;
+    if (m->lacks_ns && now - m->lacks_ns < CLOCK_NS_PER_S) return;
+    m->lacks_ns = now;
+    work_send(c->work, WIRE_LACKS, 0,
+              json_pack("{s:i,s:I}", "mount", (int)(m - c->mounts), "block", (json_int_t)block), -1);
 }
 
 /* Frames of one item into bytes, as far as the spool goes; -1 with *cause when the encoder fails. */
@@ -109,7 +116,7 @@ static int press_item(struct coder *c, struct mount *m, unsigned want, unsigned 
         *len += n;
         if (got) continue;
         if (spool_get(c->spool, press_block(m->press), pcm)) {
-            later(m);
+            later(c, m, press_block(m->press));
             return 0;
         }
         if (press_feed(m->press, pcm, cause)) return -1;
@@ -127,7 +134,7 @@ static void item_send(struct coder *c, struct mount *m)
     if (!c->spool && spool_open(&c->spool, c->work->state, c->work->lead_s, 0, &cause)) {
         log_debug("coder", "%s", cause); /* the studio has not made it yet */
         free(cause);
-        later(m);
+        later(c, m, m->next);
         return;
     }
     if (!m->press) m->press = press_new(c->work->mounts[index].kbps, m->next, &cause);
@@ -140,6 +147,7 @@ static void item_send(struct coder *c, struct mount *m)
     if (!count) return;
     wire_encoded_encode(bytes, m->next, m->branch, count, (uint32_t)index, m->wake);
     m->next += count;
+    m->lacks_ns = 0;
     work_send_bytes(c->work, WIRE_ENCODED, 0, bytes, WIRE_ENCODED_HEAD + len);
 }
 

@@ -174,6 +174,9 @@ static void test_a_block_that_is_missing(void **state)
     assert_int_equal(spool_get(spool, 200, pcm), -1);
     order(4, 30000, 1, 180, 260);
     expect_frames(4, 30000, 1, 180, 199, tape); /* frame 199 needs block 200 */
+    end_expect(&end, WIRE_LACKS);
+    assert_int_equal(end_int(&end, "mount"), 4);
+    assert_int_equal(end_int(&end, "block"), 200);
     assert_false(end_await(&end, WIRE_ENCODED, 250));
     spool_fill(200, 201, 1);
     expect_frames(4, 30000, 1, 199, 260, tape);

@@ -812,6 +812,11 @@ static void test_align(void **state)
     assert_int_equal(ring_align(ring, lead), 0);
     assert_int_equal(ring_branch(ring), 1);
     assert_int_equal(ring_head(ring), 150);
+    uint64_t fork; /* of one that holds more than this ring: where the programme was cut */
+    assert_int_equal(ring_fork_after(ring, 0, 190, &fork), 0);
+    assert_int_equal(fork, 180);
+    assert_int_equal(ring_branch_at(ring, 170), 0);
+    assert_int_equal(ring_branch_at(ring, 180), 1);
     assert_int_equal(ring_retract(lead, 2, 100, &cause), 0);
     assert_int_equal(ring_align(ring, lead), 0);
     assert_int_equal(ring_branch(ring), 2);
