@@ -93,7 +93,7 @@ enum wire_type {
 
     /* coder: the mounts beside the main one, encoded from the studio's spool (root/work/spool.h) */
     WIRE_ENCODE = 140, /* air -> coder: {"mount": index, "wake","branch","next": position, "until": position}:
-                          frames below `until`, which is never beyond the main mount's head, are wanted; with
+                          frames below `until`, which lies before the main mount's head, are wanted; with
                           another wake or branch than before from `next` on, else from where it stands; until
                           0: none any more */
     WIRE_LACKS,   /* coder -> air: {"mount","block"}: it waits for that block, which is not in the spool; each

@@ -47,12 +47,21 @@ static unsigned heard_by(const struct mount *m)
            link_server_count(m->link);
 }
 
+/* Frames below this can be encoded for good. A frame looks ahead into the next one's block, and at a fork the
+ * block at the main mount's head is still the old branch's: its beginning is the same, so the frame before it
+ * comes out right, but an encoder that has taken it would go on wrong. */
+static uint64_t settled(const struct mount *m)
+{
+    uint64_t head = ring_head(lead_of(m));
+    return head ? head - 1 : 0;
+}
+
 int mount_playable(const struct mount *m)
 {
     const struct air *air = m->mounts->air;
     if (m->index == 0) return air_has_music(air);
     uint64_t head = ring_head(m->ring), enough = air_position(air) + frames_of(SOUND_S);
-    uint64_t most = ring_head(air->ring);
+    uint64_t most = settled(m);
     return m->awake && head > ring_tail(m->ring) && head >= (enough < most ? enough : most);
 }
 
@@ -69,11 +78,11 @@ static int tell(struct mount *m, uint64_t until)
     return -1;
 }
 
-/* How far the coder may go: to the main mount's head, as far as there is room, and no faster than the pace of
- * a fill. */
+/* How far the coder may go: what is settled, as far as there is room, and no faster than the pace of a fill.
+ */
 static uint64_t edge_of(const struct mount *m)
 {
-    uint64_t edge = ring_head(lead_of(m)), room = ring_floor(m->ring) + ring_capacity(m->ring);
+    uint64_t edge = settled(m), room = ring_floor(m->ring) + ring_capacity(m->ring);
     uint64_t paced =
         m->paced_from + (uint64_t)(FILL_RATE * (double)mp3_ns_to_frame(clock_boot_ns() - m->paced_ns));
     if (edge > room) edge = room;

@@ -2,7 +2,7 @@
  *
  * A process of its own, so that a mount that wakes never waits for a render, and a slow or dead coder costs
  * the main mount nothing. It knows what air orders and nothing else: frames of a mount from a position on,
- * never beyond the main mount's head. What the main mount has, the spool has, in the same branch: a block is
+ * always behind the main mount's head. What the main mount has, the spool has, in the same branch: a block is
  * in it before the frame that is made of it is sent. So all that can happen is a block that is not there (the
  * studio has to render it again): it is looked for again in a while. The mount nearest to the air comes
  * first. */

@@ -466,6 +466,7 @@ static void a_cut_is_not_heard(void **state)
     hear(&one, 30000);
     root.refuse_links = 1;
     link_server_free(root.link);
+    link_server_free(root.low_link);
     start_links();
     UNTIL(pull_trouble(pull_of(0)) && strstr(pull_trouble(pull_of(0)), "503 no music yet"));
     hear(&one, one.in.len + 1000); /* it lives on its lead */
