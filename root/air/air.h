@@ -1,7 +1,8 @@
 /* air: the process that is on air, put together. Private to root/air and root/main.c.
  *
- * One event loop, one thread. Workers' messages come in by the switchboard, frames go through the schedule
- * into the ring, the pacer says which of them are on air, fan-out and links send them. Nothing waits. */
+ * One event loop on one thread (the access log's writer has its own). Workers' messages come in by the
+ * switchboard, frames go through the schedule into the ring, the pacer says which of them are on air, fan-out
+ * and links send them. Nothing waits. */
 #ifndef FOREVER_ROOT_AIR_AIR_H
 #define FOREVER_ROOT_AIR_AIR_H
 #include <stdint.h>
