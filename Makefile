@@ -166,6 +166,7 @@ check-all:
 	./deploy/install build demo test check
 	$(MAKE) lint
 	$(MAKE) check
+	tests/bench/ears/memory.py --program $(BUILD)/forever-root
 	$(MAKE) check-clang
 	$(MAKE) check-asan
 	$(MAKE) check-bare

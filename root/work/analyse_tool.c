@@ -20,10 +20,10 @@ static const char help[] =
     "Hears each file as the station would and prints what it found.\n"
     "\n"
     "  --json   one JSON object a line: file, duration_s, tempo_bpm, tempo_confidence,\n"
-    "           beats_s, downbeats_s, metre, key, camelot, loudness_lufs,\n"
-    "           true_peak_dbtp, energy, danceability, sections, tags and more;\n"
-    "           what is not known is absent; {\"file\",\"error\"} for a file that\n"
-    "           can't be heard\n"
+    "           beats_s, downbeats_s, metre, regions, bars, key, camelot,\n"
+    "           loudness_lufs, true_peak_dbtp, energy, danceability, sections,\n"
+    "           tags and more (docs/API.md); what is not known is absent;\n"
+    "           {\"file\",\"error\"} for a file that can't be heard\n"
     "  --help   this text\n"
     "  --       what follows are files, even when it begins with -\n"
     "\n"
@@ -92,12 +92,27 @@ static void print_text(const char *path, const struct track *track)
     print_number("confidence", f->tempo_confidence, "", 2);
     if (f->metre)
         printf("  %-12s %zu, %d to a bar, %zu bars\n", "beats", f->beat_count, f->metre, f->downbeat_count);
+    if (f->region_count > 1) printf("  %-12s %zu regions of one tempo each\n", "", f->region_count);
+    if (f->phrase_bar >= 0)
+        printf("  %-12s of 8 bars from bar %d on, confidence %.2f\n", "phrases", f->phrase_bar + 1,
+               f->phrase_confidence);
     if (f->key >= 0) printf("  %-12s %s (%s)\n", "key", key_name(f->key), key_camelot(f->key));
     print_number("loudness", f->loudness_lufs, "LUFS", 1);
     print_number("range", f->loudness_range_lu, "LU", 1);
+    print_number("loud part", f->loud_part_lufs, "LUFS", 1);
     print_number("true peak", f->true_peak_dbtp, "dBTP", 1);
+    if (!isnan(f->music_start_s))
+        printf("  %-12s %.2f to %.2f s\n", "music", f->music_start_s, f->music_end_s);
+    print_number("fades in to", f->fade_in_s, "s", 1);
+    print_number("fades out at", f->fade_out_s, "s", 1);
     print_number("energy", f->energy, "", 2);
     print_number("danceability", f->danceability, "", 2);
+    print_number("onsets", f->onset_density, "a second", 1);
+    print_number("vocal", f->vocal, "", 2);
+    if (f->colour_count) printf("  %-12s", "cover");
+    for (size_t i = 0; i < f->colour_count; i++)
+        printf(" #%06x", (unsigned)f->colours[i]);
+    if (f->colour_count) printf("\n");
     for (size_t i = 0; i < f->section_count; i++) {
         const struct section *s = &f->sections[i];
         printf("  %-12s %8.2f to %8.2f s  %s\n", i ? "" : "sections", s->start_s, s->end_s, s->label);
