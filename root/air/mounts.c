@@ -62,6 +62,8 @@ int mount_playable(const struct mount *m)
     if (m->index == 0) return air_has_music(air);
     uint64_t head = ring_head(m->ring), enough = air_position(air) + frames_of(SOUND_S);
     uint64_t most = settled(m);
+    /* one that wakes catches up many times faster than it is heard: the first piece is enough */
+    if (m->awake && m->catching_up && head >= ring_tail(m->ring) + frames_of(SOUND_S)) return 1;
     return m->awake && head > ring_tail(m->ring) && head >= (enough < most ? enough : most);
 }
 
@@ -122,6 +124,7 @@ static void place(struct mount *m, double burst_s)
         ring_reset(m->ring, ring_station(lead_of(m)), ring_branch(lead_of(m)), from);
     m->wake++;
     m->told = 0;
+    m->catching_up = 1;
     m->until = 0;
     m->paced_from = air_position(m->mounts->air) + frames_of(AHEAD_S);
     if (m->paced_from < ring_head(m->ring)) m->paced_from = ring_head(m->ring);
@@ -262,6 +265,7 @@ int mounts_encoded(struct mounts *mounts, const struct msg *message, char **caus
                          position);
     if (ring_append(m->ring, branch, position, count, bytes, len, cause)) return -1;
     m->frames += count;
+    if (position + count >= air_position(mounts->air)) m->catching_up = 0;
     if (m->wake_s == 0 && mount_playable(m))
         m->wake_s = (double)(clock_boot_ns() - m->woken_ns) / CLOCK_NS_PER_S;
     if (station_waiting(m->station) && mount_playable(m)) station_wake(m->station);

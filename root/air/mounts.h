@@ -37,6 +37,7 @@ struct mount {
     struct mounts *mounts;
     unsigned index;
     uint32_t wake;       /* counts up with each new start; what the coder answers to an older one is void */
+    int catching_up;     /* it began, and has not reached the air yet */
     int lacked;          /* that the spool lacks something was logged */
     int told;            /* the coder has the present order's start */
     uint64_t until;      /* credit given to the coder */
