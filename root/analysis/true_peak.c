@@ -31,6 +31,12 @@ struct true_peak {
     size_t fill;                            /* < BLOCK between calls */
 };
 
+/* fmaxf is a call; here neither is NAN. */
+static float greater(float a, float b)
+{
+    return a > b ? a : b;
+}
+
 static double bessel_i0(double x)
 {
     double sum = 1, term = 1;
@@ -74,7 +80,7 @@ static float block_peak(const float *x)
 {
     float most = 0;
     for (int i = 0; i < BLOCK; i++)
-        most = fmaxf(most, fabsf(x[i]));
+        most = greater(most, fabsf(x[i]));
     return most;
 }
 
@@ -92,7 +98,7 @@ static float interpolate(const struct true_peak *tp, const float *x)
             high += b * tp->filter[p][i];
         }
         for (int i = 0; i < 4; i++)
-            most = fmaxf(most, fmaxf(fabsf(low[i]), fabsf(high[i])));
+            most = greater(most, greater(fabsf(low[i]), fabsf(high[i])));
     }
     return most;
 }
@@ -108,9 +114,9 @@ static void scan(struct true_peak *tp, const float *held, size_t count)
         memmove(recent, recent + 1, sizeof recent - sizeof *recent);
         recent[SPAN / BLOCK - 1] = block_peak(held + TAPS + at);
         for (int i = 0; i < SPAN / BLOCK; i++)
-            most = fmaxf(most, recent[i]);
-        tp->peak = fmaxf(tp->peak, recent[SPAN / BLOCK - 1]);
-        if (most > tp->peak * tp->limit) tp->peak = fmaxf(tp->peak, interpolate(tp, held + at));
+            most = greater(most, recent[i]);
+        tp->peak = greater(tp->peak, recent[SPAN / BLOCK - 1]);
+        if (most > tp->peak * tp->limit) tp->peak = greater(tp->peak, interpolate(tp, held + at));
     }
 }
 

@@ -235,7 +235,8 @@ static int convert(struct decoder *d, const uint8_t **in, int count, char **caus
     int n = swr_convert(d->resampler, (uint8_t *[]){(uint8_t *)to}, room, in, count);
     if (n < 0) return cause_set(cause, "resampling failed");
     for (int i = 0; i < n * PCM_CHANNELS; i++) {
-        to[i] = isfinite(to[i]) ? fmaxf(-LOUDEST, fminf(LOUDEST, to[i])) : 0;
+        float x = isfinite(to[i]) ? to[i] : 0; /* fminf and fmaxf are calls */
+        to[i] = x > LOUDEST ? LOUDEST : x < -LOUDEST ? -LOUDEST : x;
     }
     d->ready_to += (size_t)n;
     d->made += (uint64_t)n;
