@@ -9,6 +9,7 @@
 #include "common/mem.h"
 #include "common/mp3.h"
 #include "root/mix/plan.h"
+#include "root/mix/rehearse.h"
 #include "root/work/output.h"
 
 #define PLANNED_MAX          64 /* tracks told to the brain beside its history */
@@ -16,6 +17,8 @@
 #define TRIES                5  /* tracks in a row that may turn out bad before we come back later */
 #define AWAY_MAX             10 /* failed requests in a row for one track before it is avoided */
 #define MAX_TEMPO_CHANGE_PCT 6
+#define ALONE_S              20.0 /* played before the first transition after an opening or a skip: time to rehearse it \
+                                   */
 
 struct planned {
     int64_t track;
@@ -339,19 +342,61 @@ static int add(struct show *s, json_t *const segments[], int count)
     return 0;
 }
 
+/* A transition that was listened to. -1 when a file failed: `to` is not to be had, or else the track on air
+ * is in trouble, and the transition is planned unheard: the rendering will tell where it fails. */
+static int rehearse(struct show *s, const struct track *to, struct plan_cursor *cursor, json_t *why,
+                    json_t *segments[2])
+{
+    int64_t bad = 0;
+    char *cause = NULL;
+    if (rehearse_transition(&s->track, to, &s->conf, shelf_open, s->shelf, cursor, why, segments, NULL, &bad,
+                            &cause) == 0)
+        return 0;
+    log_warn("studio", "a transition could not be rehearsed: %s", cause ? cause : "no reason");
+    if (bad == to->id) unplayable(s, bad, cause ? cause : "it failed");
+    free(cause);
+    if (bad == to->id) return -1;
+    plan_transition(&s->track, to, &s->conf, cursor, why, segments);
+    return 0;
+}
+
+static void tell(const json_t *last)
+{
+    const json_t *failed = json_object_get(json_object_get(last, "certificate"), "failed");
+    log_info("studio", "%s to %s at %.1f s", json_str_or(last, "technique", "?", NULL),
+             json_str_or(last_entry(last), "title", "?", NULL),
+             (double)sample_of(last, "start_sample") / MP3_RATE);
+    for (size_t i = 0; i < json_array_size(failed); i++)
+        log_info("studio", "which is the best there is, but for its %s",
+                 json_string_value(json_array_get(failed, i)));
+}
+
+/* The loaded track alone for a while; the transition after it is rehearsed meanwhile. */
+static json_t *alone(const struct show *s, const struct track *track, struct plan_cursor *cursor)
+{
+    double third_s = (track->features.duration_s - cursor->track_s) / 3; /* of a short one most is left to join */
+    json_t *body = plan_alone(track, &s->conf, cursor, third_s < ALONE_S ? third_s : ALONE_S);
+    const json_t *voice = json_array_get(json_object_get(json_object_get(body, "plan"), "voices"), 0);
+    if (!body) return NULL;
+    cursor->sample = sample_of(body, "end_sample");
+    cursor->track_s = (double)json_int_or(voice, "to", 0, 0, INT64_MAX, NULL) / MP3_RATE;
+    return body;
+}
+
 /* Plans from where the show stands to the loaded track. */
 static int plan_to(struct show *s, const struct track *to, json_t *why)
 {
     json_t *segments[2] = {NULL, NULL};
     struct plan_cursor cursor = s->cursor;
-    if (s->forked)
+    if (!s->current && !s->forked) {
+        segments[0] = alone(s, to, &cursor);
+    } else if (s->forked) {
         segments[0] = plan_skip(s->under, s->at, to, &s->conf, &cursor, why);
-    else
-        plan_transition(&s->track, to, &s->conf, &cursor, why, segments);
-    const json_t *last = segments[1] ? segments[1] : segments[0];
-    log_info("studio", "%s to %s at %.1f s", json_str_or(last, "technique", "?", NULL),
-             json_str_or(last_entry(last), "title", "?", NULL),
-             (double)sample_of(last, "start_sample") / MP3_RATE);
+        segments[1] = alone(s, to, &cursor);
+    } else {
+        if (rehearse(s, to, &cursor, why, segments)) return -1;
+        tell(segments[1]);
+    }
     int result = add(s, segments, 2);
     if (result == 0) s->cursor = cursor;
     json_decref(segments[0]);
@@ -381,11 +426,10 @@ static int grow_once(struct show *s)
     struct track to;
     if (!ask_next(s, &id, &why)) return 0;
     int result = load(s, id, &to);
-    int opening = !s->current && !s->forked;
-    if (result == 0 && opening) {
-        /* nothing plays yet: it begins with this one, and what comes after it is chosen next */
+    /* nothing plays yet: it begins with this one */
+    if (result == 0 && !s->current && !s->forked)
         s->cursor = plan_open(&to, s->frame * MP3_FRAME_SAMPLES + OUTPUT_DELAY);
-    } else if (result == 0 && plan_to(s, &to, why)) {
+    if (result == 0 && plan_to(s, &to, why)) {
         note_avoid(s, id);
         track_free(&to);
         result = -1;
@@ -398,7 +442,7 @@ static int grow_once(struct show *s)
     s->forked = 0;
     json_decref(s->under);
     s->under = NULL;
-    return opening ? -1 : 1;
+    return 1;
 }
 
 int show_grow(struct show *s)

@@ -324,7 +324,10 @@ static void test_a_station_begins(void **state)
     assert_string_equal(json_string_value(json_object_get(json_object_get(title, "body"), "text")),
                         "Artist - Title 1");
     /* the title turns in the middle of the first transition */
-    const json_t *second = json_object_get(mark_at(&s, "segment", 1), "body");
+    int index = 1;
+    const json_t *second = json_object_get(mark_at(&s, "segment", index), "body");
+    while (json_array_size(json_object_get(second, "tracks")) < 2)
+        second = json_object_get(mark_at(&s, "segment", ++index), "body");
     int64_t middle = (json_integer_value(json_object_get(second, "start_sample")) +
                       json_integer_value(json_object_get(second, "end_sample"))) /
                      2;
@@ -401,14 +404,17 @@ static void test_skip(void **state)
     free(before);
 }
 
-/* A file that has become shorter since it was analysed: the studio asks for a fork before the place. */
+/* A file that has become shorter since its transition was rehearsed: the studio asks for a fork before the
+ * place. */
 static void test_a_file_that_fails(void **state)
 {
     (void)state;
-    int kept = files[1];
-    files[1] = wav_new(1, 4);
+    int kept = wav_new(1, TRACK_S);
     struct studio_end s = {0};
     studio_start(&s, start_at(0, json_array()));
+    assert_int_equal(studio_serve(&s, 49), 1);
+    assert_int_equal(s.fork, 0);
+    assert_int_equal(ftruncate(files[1], 4 * MP3_RATE * 4), 0);
     assert_int_equal(studio_serve(&s, 850), 1);
     assert_true(s.fork > 0 && s.fork <= s.next);
     assert_int_equal(s.unplayable, 2);
@@ -416,6 +422,16 @@ static void test_a_file_that_fails(void **state)
     assert_int_equal(studio_serve(&s, 850), 1);
     assert_int_equal(s.next, 850);
     assert_int_equal(s.avoided, 2);
+    assert_no_silence(&s, 5, 850);
+    assert_int_equal(end_quit(&s.end), 0);
+    studio_free(&s);
+
+    /* one that is too short before that is found out by the rehearsal */
+    s = (struct studio_end){0};
+    studio_start(&s, start_at(0, json_array()));
+    assert_int_equal(studio_serve(&s, 850), 1);
+    assert_int_equal(s.fork, 0);
+    assert_int_equal(s.unplayable, 2);
     assert_no_silence(&s, 5, 850);
     assert_int_equal(end_quit(&s.end), 0);
     studio_free(&s);
