@@ -80,9 +80,10 @@ enum wire_type {
     WIRE_FRAMES,     /* studio -> air, binary: struct wire_frames head, then the frames */
     WIRE_MARK,       /* studio -> air: {"branch","position","kind","body":{...}}; sent before the frames it
                         points at */
-    WIRE_FORK, /* studio -> air: {"branch","position"}: what was announced can't be played on from there (a
-                  file failed). Air answers with RETRACT, skip false, at position or, where that has come
-                  too near, at the first place that may still change; not when branch is an old one */
+    WIRE_FORK,  /* studio -> air: {"branch","position"}: what was announced can't be played on from there (a
+                   file failed). Air answers with RETRACT, skip false, at position or, where that has come
+                   too near, at the first place that may still change; not when branch is an old one */
+    WIRE_ALIVE, /* studio -> air: {}: it is busy for longer than usual, and well */
     /* air -> store: the segment on air (its mark) with "wall_s": goes to the history */
     WIRE_AIRED = 120,
     WIRE_ART_GET,  /* request air -> store: {"track"} */

@@ -190,6 +190,8 @@ static int on_event(void *context, struct switch_end *end, const struct wire_row
         return schedule_mark(air->schedule, body, cause);
     case WIRE_FORK:
         return schedule_fork(air->schedule, body, cause);
+    case WIRE_ALIVE: /* that it was heard is all there is to it */
+        return 0;
     case WIRE_PROGRESS:
         on_progress(air, body);
         return 0;

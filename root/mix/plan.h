@@ -13,6 +13,8 @@
 struct plan_conf {
     double target_lufs;          /* -16 */
     double max_tempo_change_pct; /* 6 */
+    void (*busy)(void *context); /* called every now and then while it takes long (a rehearsal); NULL */
+    void *context;
 };
 
 /* Where the programme stands: `track` alone plays from `track_s` at station sample `sample` on, ride_db

@@ -159,6 +159,7 @@ static int listen(struct stage *stage, struct take *take)
 
 static int perform(struct stage *stage, const struct plan_tuning *tuning, struct take *take)
 {
+    if (stage->conf->busy) stage->conf->busy(stage->conf->context);
     *take = (struct take){.tuning = *tuning, .cursor = stage->start};
     take->safe = plan_transition_tuned(stage->from, stage->to, stage->conf, tuning, &take->cursor, stage->why,
                                        take->segments);

@@ -17,8 +17,9 @@
 #define TRIES                5  /* tracks in a row that may turn out bad before we come back later */
 #define AWAY_MAX             10 /* failed requests in a row for one track before it is avoided */
 #define MAX_TEMPO_CHANGE_PCT 6
-#define ALONE_S              20.0 /* played before the first transition after an opening or a skip: time to rehearse it \
-                                   */
+#define ALONE_S                                                                                              \
+    20.0 /* played before the first transition after an opening or a skip: time to rehearse it               \
+          */
 
 struct planned {
     int64_t track;
@@ -49,13 +50,20 @@ struct show {
     json_t *marks; /* to be sent */
 };
 
+static void on_busy(void *context)
+{
+    work_send(((struct show *)context)->work, WIRE_ALIVE, 0, json_object(), -1);
+}
+
 struct show *show_new(struct work *work, struct shelf *shelf)
 {
     struct show *s = xcalloc(1, sizeof *s);
     s->work = work;
     s->shelf = shelf;
-    s->conf =
-        (struct plan_conf){.target_lufs = work->target_lufs, .max_tempo_change_pct = MAX_TEMPO_CHANGE_PCT};
+    s->conf = (struct plan_conf){.target_lufs = work->target_lufs,
+                                 .max_tempo_change_pct = MAX_TEMPO_CHANGE_PCT,
+                                 .busy = on_busy,
+                                 .context = s};
     s->programme = programme_new(shelf_open, shelf);
     s->marks = json_array();
     s->bad_sample = UINT64_MAX;
@@ -374,7 +382,8 @@ static void tell(const json_t *last)
 /* The loaded track alone for a while; the transition after it is rehearsed meanwhile. */
 static json_t *alone(const struct show *s, const struct track *track, struct plan_cursor *cursor)
 {
-    double third_s = (track->features.duration_s - cursor->track_s) / 3; /* of a short one most is left to join */
+    double third_s =
+        (track->features.duration_s - cursor->track_s) / 3; /* of a short one most is left to join */
     json_t *body = plan_alone(track, &s->conf, cursor, third_s < ALONE_S ? third_s : ALONE_S);
     const json_t *voice = json_array_get(json_object_get(json_object_get(body, "plan"), "voices"), 0);
     if (!body) return NULL;
