@@ -11,6 +11,7 @@
 #include <openssl/ssl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/uio.h>
 
 #include "common/tls_internal.h"
@@ -64,8 +65,44 @@ void tls_conn_shutdown(struct tls_conn *c)
     ERR_clear_error();
 }
 
+/* OpenSSL's own way to a socket is write(), which passes through the file layer and may raise SIGPIPE. */
+
+static int wire_write(BIO *bio, const char *bytes, size_t len, size_t *written)
+{
+    ssize_t n = send((int)(intptr_t)BIO_get_data(bio), bytes, len, MSG_NOSIGNAL | MSG_DONTWAIT);
+    BIO_clear_retry_flags(bio);
+    *written = n > 0 ? (size_t)n : 0;
+    if (n > 0) return 1;
+    if (errno == EAGAIN || errno == EINTR) BIO_set_retry_write(bio);
+    return 0;
+}
+
+static long wire_ctrl(BIO *bio, int command, long number, void *pointer)
+{
+    (void)bio, (void)number, (void)pointer;
+    return command == BIO_CTRL_FLUSH;
+}
+
+static BIO *wire_new(int fd)
+{
+    static BIO_METHOD *method;
+    if (!method) {
+        method = BIO_meth_new(BIO_TYPE_SOURCE_SINK | BIO_get_new_index(), "wire");
+        if (!method) return NULL;
+        BIO_meth_set_write_ex(method, wire_write);
+        BIO_meth_set_ctrl(method, wire_ctrl);
+    }
+    BIO *bio = BIO_new(method);
+    if (!bio) return NULL;
+    BIO_set_data(bio, (void *)(intptr_t)fd);
+    BIO_set_init(bio, 1);
+    return bio;
+}
+
 void tls_conn_settle(struct tls_conn *c)
 {
+    BIO *wire = wire_new(SSL_get_fd(c->ssl));
+    if (wire) SSL_set0_wbio(c->ssl, wire); /* without memory it goes on as it was */
     SSL_certs_clear(c->ssl);
     SSL_free_buffers(c->ssl);
     ERR_clear_error();
