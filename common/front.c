@@ -300,8 +300,8 @@ static void write_limits(const struct limits_counts *c, struct evbuffer *out)
         stats_label(label, sizeof label, "reason", limits_names[i]);
         stats_write_sample(out, "forever_refused_total", label, (double)c->refused[i]);
     }
-    FAMILY("forever_uplink_used_bits", STATS_GAUGE,
-           "Rates of all listeners together, in bit/s with packet headers.", "", {NULL, (double)c->used_bps});
+    FAMILY("forever_uplink_used_bytes_per_second", STATS_GAUGE,
+           "Rates of all listeners together, with packet headers.", "", {NULL, (double)c->used_bps / 8});
     FAMILY("forever_limited_addresses", STATS_GAUGE, "Networks remembered for the limits by address.", "",
            {NULL, c->addresses});
 }
