@@ -24,7 +24,8 @@ enum wire_type {
     /* life of a worker */
     WIRE_READY = 1, /* worker -> air: {"role","version","pid"}: from now on it serves */
     WIRE_CONFIG,    /* air -> worker, first message: {"state","libraries":[...],"bitrate_kbps","lead_s",
-                       "seed","target_lufs","log_level","generation",
+                       "seed","target_lufs","max_tempo_change_pct","min_play_pct","history_days",
+                       "log_level","generation",
                        "mounts": as common/mount.h writes them, the main one first} */
     WIRE_QUIT,      /* air -> worker: finish the item at hand, then exit 0 */
     WIRE_ERROR,     /* reply: {"error": text} */

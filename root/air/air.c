@@ -135,6 +135,9 @@ static json_t *configure(void *context, enum role role, unsigned generation)
                   (int)o->bitrate, "lead_s", o->lead, "seed", (json_int_t)o->seed, "target_lufs",
                   o->target_lufs, "log_level", log_level_name(o->level), "generation", (int)generation);
     json_object_set_new(body, "mounts", mounts_specs(air->mounts));
+    json_object_set_new(body, "max_tempo_change_pct", json_real(o->max_tempo_change));
+    json_object_set_new(body, "min_play_pct", json_real(o->min_play));
+    json_object_set_new(body, "history_days", json_integer(o->history_days));
     free(state);
     return body;
 }

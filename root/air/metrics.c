@@ -229,6 +229,7 @@ static void series(void *context, struct evbuffer *out)
     front_metrics(air->front, out);
     write_library(air, out);
     write_workers(air, out);
+    transitions_write(schedule_transitions(air->schedule), out);
     write_mounts(air, out);
     write_relays(air, out);
 }

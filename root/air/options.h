@@ -10,8 +10,8 @@ struct options {
     struct front_options front;
     char *state, *relay_token_file, *name, *description, *genre, *public_url, *worker, *log_level,
         *bitrate_text, *mounts_text;
-    long relay_limit, max_listeners, analysers, seed;
-    double lead, target_lufs, mount_linger;
+    long relay_limit, max_listeners, analysers, seed, history_days;
+    double lead, target_lufs, max_tempo_change, min_play, mount_linger;
     /* worked out after loading */
     char host[64];
     int port;

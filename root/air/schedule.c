@@ -19,11 +19,13 @@
  * pending skip belongs to the ring's present branch. */
 struct schedule {
     struct schedule_conf conf;
-    uint64_t credit;      /* last one told */
-    uint64_t aired_below; /* segment marks before this were reported */
-    int studio;           /* one serves */
-    int skip_pending;     /* no segment of the new branch has come yet */
-    int64_t planned;      /* the track told to the brain last */
+    uint64_t credit;        /* last one told */
+    uint64_t aired_below;   /* segment marks before this were reported */
+    uint64_t counted_below; /* and before this counted */
+    struct transitions transitions;
+    int studio;       /* one serves */
+    int skip_pending; /* no segment of the new branch has come yet */
+    int64_t planned;  /* the track told to the brain last */
     uint64_t frames;
     uint64_t frames_at_start; /* `frames` when the present studio took over */
     int plan_given_up;        /* no segment may be told to a studio until a new one is announced */
@@ -44,7 +46,8 @@ struct schedule *schedule_new(const struct schedule_conf *conf)
 {
     struct schedule *s = xcalloc(1, sizeof *s);
     s->conf = *conf;
-    s->aired_below = conf->aired_from;
+    s->aired_below = s->counted_below = conf->aired_from;
+    transitions_init(&s->transitions);
     s->credit = ring_head(conf->ring);
     return s;
 }
@@ -80,6 +83,11 @@ uint64_t schedule_credit(const struct schedule *schedule)
 uint64_t schedule_frames_received(const struct schedule *schedule)
 {
     return schedule->frames;
+}
+
+const struct transitions *schedule_transitions(const struct schedule *schedule)
+{
+    return &schedule->transitions;
 }
 
 /* The studio comes and goes */
@@ -250,7 +258,12 @@ static void report_aired(struct schedule *s)
     const struct ring_mark *mark;
     for (size_t i = 0; (mark = ring_mark(ring, i)); i++) {
         if (mark->position > air) break;
-        if (mark->position < s->aired_below || strcmp(mark->kind, "segment")) continue;
+        if (strcmp(mark->kind, "segment")) continue;
+        if (mark->position >= s->counted_below) {
+            transitions_note(&s->transitions, mark->body);
+            s->counted_below = mark->position + 1;
+        }
+        if (mark->position < s->aired_below) continue;
         double ago_s = (double)mp3_frame_to_ns(air - mark->position) / 1e9;
         json_t *told = json_pack("{s:I,s:I,s:s,s:O,s:f}", "branch", (json_int_t)mark->branch, "position",
                                  (json_int_t)mark->position, "kind", "segment", "body", mark->body, "wall_s",

@@ -15,6 +15,7 @@
 #include <jansson.h>
 
 #include "common/ring.h"
+#include "root/air/transitions.h"
 #include "root/wire.h"
 
 struct schedule;
@@ -58,6 +59,8 @@ int schedule_fork(struct schedule *schedule, const json_t *body, char **cause);
 /* Frames below this may be sent by the studio. */
 uint64_t schedule_credit(const struct schedule *schedule);
 uint64_t schedule_frames_received(const struct schedule *schedule);
+/* Those that aired in this life of the program. */
+const struct transitions *schedule_transitions(const struct schedule *schedule);
 
 /* Segments as they stand, in order: each one ends where the next begins. */
 struct schedule_segment {

@@ -17,7 +17,6 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/mem.h"
-#include "root/library/history.h"
 
 #define BUSY_MS        5000
 #define STATEMENTS_MAX 64
@@ -322,7 +321,6 @@ int library_open(struct library **out, const char *dir, char **cause)
         *out = NULL;
         return -1;
     }
-    history_prune(l, clock_wall_ns());
     *out = l;
     return 0;
 }

@@ -1,20 +1,24 @@
 #include "root/library/history.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "common/clock.h"
 #include "common/json.h"
 #include "root/library/db.h"
+#include "root/library/library.h"
 
-#define KEEP_NS   (INT64_C(400) * 86400 * CLOCK_NS_PER_S)
 #define KEEP_ROWS INT64_C(1000000)
 #define SAME_NS   (INT64_C(3600) * CLOCK_NS_PER_S)
-/* Pruning runs with every so many rows. */
-#define PRUNE_EVERY 1000
+#define FRAME     1152 /* samples */
+#define BODY_MAX  ((size_t)1 << 20)
+#define ROWS_MAX  20000 /* of one answer: a day has some hundreds */
 
-int history_prune(struct library *l, int64_t now_ns)
+int history_prune(struct library *l, int64_t now_ns, int days)
 {
-    if (db_run(l, "DELETE FROM plays WHERE wall_ns < ?", "i", now_ns - KEEP_NS)) return -1;
+    if (db_run(l, "DELETE FROM plays WHERE wall_ns < ?", "i",
+               now_ns - (int64_t)days * 86400 * CLOCK_NS_PER_S))
+        return -1;
     return db_run(l, "DELETE FROM plays WHERE id <= (SELECT max(id) FROM plays) - ?", "i", KEEP_ROWS);
 }
 
@@ -37,7 +41,6 @@ int history_add(struct library *l, uint64_t position, uint32_t branch, int64_t w
     int result = db_run(l, "INSERT INTO plays(position, branch, wall_ns, track, body) VALUES(?, ?, ?, ?, ?)",
                         "iiiit", (int64_t)position, (int64_t)branch, wall_ns, played(body), text);
     free(text);
-    if (!result && db_last_id(l) % PRUNE_EVERY == 0) result = history_prune(l, wall_ns);
     return result;
 }
 
@@ -58,4 +61,71 @@ int history_latest(struct library *l, int limit, json_t *array)
         count++;
     }
     return got < 0 ? -1 : count;
+}
+
+static uint64_t sample_of(const json_t *body, const char *key)
+{
+    return (uint64_t)json_int_or(body, key, 0, 0, INT64_MAX, NULL);
+}
+
+/* The row's body (new reference) and place; NULL when there is no row or it can't be read. */
+static json_t *row_body(struct library *l, sqlite3_stmt *q, int64_t *id, int64_t *position)
+{
+    if (db_step(l, q) <= 0) return NULL;
+    const char *text = (const char *)sqlite3_column_text(q, 2);
+    json_t *body = text ? json_parse(text, strlen(text), BODY_MAX, NULL) : NULL;
+    *id = sqlite3_column_int64(q, 0);
+    *position = sqlite3_column_int64(q, 1);
+    db_done(q);
+    return body;
+}
+
+/* The latest segment that sounds in this frame, as its row. */
+static json_t *anchor(struct library *l, uint64_t position, int64_t *id, int64_t *at)
+{
+    return row_body(l,
+                    db_query(l,
+                             "SELECT id, position, body FROM plays WHERE position <= ?"
+                             " AND json_extract(body, '$.end_sample') > ? ORDER BY id DESC LIMIT 1",
+                             "ii", (int64_t)position, (int64_t)(position * FRAME)),
+                    id, at);
+}
+
+static json_t *neighbour(struct library *l, int later, int64_t *id, int64_t *position)
+{
+    sqlite3_stmt *q =
+        later ? db_query(l, "SELECT id, position, body FROM plays WHERE id > ? ORDER BY id LIMIT 1", "i", *id)
+              : db_query(l, "SELECT id, position, body FROM plays WHERE id < ? ORDER BY id DESC LIMIT 1", "i",
+                         *id);
+    int64_t before = *position;
+    json_t *body = row_body(l, q, id, position);
+    if (body && (later ? *position < before : *position > before)) { /* of another ring */
+        json_decref(body);
+        return NULL;
+    }
+    return body;
+}
+
+int history_aired(struct library *l, uint64_t position, uint64_t from, uint64_t to, json_t *array)
+{
+    int64_t id, at;
+    json_t *body = anchor(l, position, &id, &at);
+    if (!body) return library_broken(l) ? -1 : 0;
+    int64_t last_id = id, last_at = at;
+    json_array_append(array, body);
+    for (int i = 0; body && sample_of(body, "start_sample") > from && i < ROWS_MAX; i++) {
+        json_decref(body);
+        body = neighbour(l, 0, &id, &at);
+        if (body) json_array_insert(array, 0, body);
+    }
+    json_decref(body);
+    /* one that a skip cut short is told whole: what comes after it says where it ended */
+    for (int i = 0; i < ROWS_MAX; i++) {
+        body = neighbour(l, 1, &last_id, &last_at);
+        if (!body || sample_of(body, "start_sample") >= to) break;
+        json_array_append_new(array, body);
+        body = NULL;
+    }
+    json_decref(body);
+    return (int)json_array_size(array);
 }

@@ -377,6 +377,10 @@ void join_choose(struct join *join, const struct track *a, int64_t a_pos, const 
         .fade = {.technique = JOIN_FADE, .bars = 6, .a_bar = SIZE_MAX, .b_bar = SIZE_MAX, .cost = DBL_MAX}};
     side_make(&pair.a, a, conf->a_gain_db);
     side_make(&pair.b, b, conf->b_gain_db);
+    if (conf->min_play_pct > 0) {
+        side_set_play(&pair.a, conf->min_play_pct);
+        side_set_play(&pair.b, conf->min_play_pct);
+    }
     find(&ways, join, &pair);
     int safe = rank >= JOIN_TRIES || (size_t)rank >= ways.count;
     struct way way = safe ? ways.fade : ways.items[rank];

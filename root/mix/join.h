@@ -51,6 +51,7 @@ struct join {
 
 struct join_conf {
     double max_change_pct;
+    double min_play_pct; /* 0: as side.h says */
     double a_gain_db, b_gain_db;
 };
 

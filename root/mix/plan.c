@@ -326,6 +326,7 @@ int plan_transition_tuned(const struct track *from, const struct track *to, cons
 {
     int64_t pos = samples_of(cursor->track_s);
     struct join_conf jc = {.max_change_pct = conf->max_tempo_change_pct,
+                           .min_play_pct = conf->min_play_pct,
                            .a_gain_db = plan_gain_db(from, conf),
                            .b_gain_db = plan_gain_db(to, conf)};
     struct join *join = xmalloc(sizeof *join);

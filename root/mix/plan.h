@@ -13,6 +13,7 @@
 struct plan_conf {
     double target_lufs;          /* -16 */
     double max_tempo_change_pct; /* 6 */
+    double min_play_pct;         /* of a track that plays at least; 0: 60, and a minute of a longer one */
     void (*busy)(void *context); /* called every now and then while it takes long (a rehearsal); NULL */
     void *context;
 };

@@ -75,6 +75,11 @@ void side_make(struct side *side, const struct track *track, double gain_db)
     }
 }
 
+void side_set_play(struct side *side, double pct)
+{
+    side->min_play_s = pct / 100 * side->duration_s;
+}
+
 void side_free(struct side *side)
 {
     grid_free(&side->grid);

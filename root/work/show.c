@@ -12,11 +12,10 @@
 #include "root/mix/rehearse.h"
 #include "root/work/output.h"
 
-#define PLANNED_MAX          64 /* tracks told to the brain beside its history */
-#define AVOID_MAX            32
-#define TRIES                5  /* tracks in a row that may turn out bad before we come back later */
-#define AWAY_MAX             10 /* failed requests in a row for one track before it is avoided */
-#define MAX_TEMPO_CHANGE_PCT 6
+#define PLANNED_MAX 64 /* tracks told to the brain beside its history */
+#define AVOID_MAX   32
+#define TRIES       5  /* tracks in a row that may turn out bad before we come back later */
+#define AWAY_MAX    10 /* failed requests in a row for one track before it is avoided */
 #define ALONE_S                                                                                              \
     20.0 /* played before the first transition after an opening or a skip: time to rehearse it               \
           */
@@ -61,7 +60,8 @@ struct show *show_new(struct work *work, struct shelf *shelf)
     s->work = work;
     s->shelf = shelf;
     s->conf = (struct plan_conf){.target_lufs = work->target_lufs,
-                                 .max_tempo_change_pct = MAX_TEMPO_CHANGE_PCT,
+                                 .max_tempo_change_pct = work->max_tempo_change_pct,
+                                 .min_play_pct = work->min_play_pct,
                                  .busy = on_busy,
                                  .context = s};
     s->programme = programme_new(shelf_open, shelf);

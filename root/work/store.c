@@ -29,6 +29,7 @@
 #define PROGRESS_EVERY_NS CLOCK_NS_PER_S
 #define POOL_PAGE         500
 #define HISTORY_MAX       50000
+#define PRUNE_EVERY       100 /* segments */
 #define REASON_BYTES_MAX  300
 
 /* Announcing */
@@ -233,7 +234,9 @@ static void on_aired(struct store *s, const json_t *mark)
         log_error("store", "an aired segment is malformed");
         return;
     }
-    history_add(s->library, (uint64_t)position, (uint32_t)branch, (int64_t)(wall_s * 1e9), body);
+    int64_t wall_ns = (int64_t)(wall_s * 1e9);
+    history_add(s->library, (uint64_t)position, (uint32_t)branch, wall_ns, body);
+    if (++s->aired % PRUNE_EVERY == 0) history_prune(s->library, wall_ns, s->work->history_days);
 }
 
 static void on_art_get(struct store *s, uint32_t seq, const json_t *body)
@@ -349,6 +352,7 @@ int work_store(struct work *work)
         free(cause);
         return EX_CANTCREAT;
     }
+    history_prune(s.library, clock_wall_ns(), work->history_days);
     tracks_keep_roots(s.library, work->libraries, (unsigned)work->library_count);
     s.jobs = jobs_new(work->seed);
     s.walks = xcalloc(work->library_count + 1, sizeof *s.walks);

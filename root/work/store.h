@@ -26,6 +26,7 @@ struct store {
     struct walk *walks; /* by root, as configured */
     int64_t started_ns, progress_ns;
     int progress_due;
+    unsigned aired; /* segments that went to the history */
 };
 
 /* Brings the brain in step after a track changed, and has the progress told. */

@@ -219,6 +219,9 @@ static int configure(struct work *work, const json_t *body, char **cause)
     work->bitrate_kbps = (unsigned)json_int_or(body, "bitrate_kbps", 192, 32, 320, &bad);
     work->lead_s = json_real_or(body, "lead_s", 240, &bad);
     work->target_lufs = json_real_or(body, "target_lufs", -16, &bad);
+    work->max_tempo_change_pct = json_real_or(body, "max_tempo_change_pct", 6, NULL);
+    work->min_play_pct = json_real_or(body, "min_play_pct", 0, NULL);
+    work->history_days = (int)json_int_or(body, "history_days", HISTORY_DAYS, 1, HISTORY_DAYS_MAX, NULL);
     work->seed = (uint64_t)json_int_or(body, "seed", 0, INT64_MIN, INT64_MAX, &bad);
     work->generation = (unsigned)json_int_or(body, "generation", 0, 0, UINT32_MAX, &bad);
     const json_t *mounts = json_object_get(body, "mounts");

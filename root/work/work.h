@@ -12,7 +12,9 @@
 #include "common/msg.h"
 #include "root/wire.h"
 
-#define WORK_ASKED_MAX 8
+#define WORK_ASKED_MAX   8
+#define HISTORY_DAYS     100 /* kept when nothing says how many */
+#define HISTORY_DAYS_MAX 4000
 
 struct work {
     struct msg_channel *channel;
@@ -25,7 +27,8 @@ struct work {
     unsigned bitrate_kbps;
     struct mount_spec mounts[MOUNTS_MAX]; /* the main one first */
     size_t mount_count;
-    double lead_s, target_lufs;
+    double lead_s, target_lufs, max_tempo_change_pct, min_play_pct;
+    int history_days;
     uint64_t seed;
     unsigned generation; /* of this worker: counts up with each replacement */
     /* messages that came while work_request waited, in order (private to work.c) */

@@ -232,9 +232,58 @@ static void history(void **state)
     /* 401 days later only what came since is kept */
     const int64_t later = now + INT64_C(401) * 86400 * CLOCK_NS_PER_S;
     add_play(l, 400, later, 3, 4);
-    assert_int_equal(history_prune(l, later), 0);
+    assert_int_equal(history_prune(l, later, 400), 0);
     assert_int_equal(history_latest(l, 10, plays), 1);
     json_decref(plays);
+    library_close(l);
+}
+
+static void aired(struct library *l, int64_t wall_ns, uint32_t branch, int64_t from, int64_t to,
+                  const char *id)
+{
+    json_t *body =
+        json_pack("{s:s,s:I,s:I,s:{s:[{s:s}]},s:[{s:i}]}", "id", id, "start_sample", (json_int_t)from,
+                  "end_sample", (json_int_t)to, "plan", "voices", "hash", "abc", "tracks", "track", 1);
+    assert_int_equal(history_add(l, (uint64_t)(from / 1152), branch, wall_ns, body), 0);
+    json_decref(body);
+}
+
+/* Segments as ids, in order. */
+static void check_aired(struct library *l, uint64_t position, uint64_t from, uint64_t to, const char *ids)
+{
+    json_t *array = json_array(), *body;
+    char said[64] = "";
+    size_t i;
+    assert_int_equal(history_aired(l, position, from, to, array), strlen(ids));
+    json_array_foreach(array, i, body)
+    {
+        strcat(said, json_string_value(json_object_get(body, "id")));
+        assert_non_null(json_object_get(body, "plan"));
+    }
+    assert_string_equal(said, ids);
+    json_decref(array);
+}
+
+static void what_aired_comes_back(void **state)
+{
+    (void)state;
+    const int64_t s = 44100, now = INT64_C(1700000000) * CLOCK_NS_PER_S, hour = 3600 * CLOCK_NS_PER_S;
+    struct library *l = open_at(NULL);
+    aired(l, now, 0, 0, 90 * s, "a");
+    aired(l, now + hour, 0, 90 * s, 100 * s, "b");
+    aired(l, now + hour, 0, 100 * s, 200 * s, "c");
+    aired(l, now + hour, 1, 150 * s, 160 * s, "d"); /* a skip cut c short */
+    aired(l, now + hour, 1, 160 * s, 300 * s, "e");
+    /* a new ring, a day later */
+    aired(l, now + 24 * hour, 0, 0, 50 * s, "f");
+    aired(l, now + 24 * hour, 0, 50 * s, 120 * s, "g");
+    const uint64_t second = 44100;
+    check_aired(l, 140 * second / 1152, 139 * second, 141 * second, "c");
+    check_aired(l, 140 * second / 1152, 95 * second, 155 * second, "bcd");
+    check_aired(l, 155 * second / 1152, 155 * second, 170 * second, "de");
+    check_aired(l, 290 * second / 1152, 280 * second, 400 * second, "e"); /* as far as there is */
+    check_aired(l, 60 * second / 1152, 0, 110 * second, "fg");            /* the latest time */
+    check_aired(l, 400 * second / 1152, 0, 500 * second, "");
     library_close(l);
 }
 
@@ -386,8 +435,13 @@ static void damage_while_open(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(files),   cmocka_unit_test(features),      cmocka_unit_test(history),
-        cmocka_unit_test(on_disk), cmocka_unit_test(older_program), cmocka_unit_test(damage_while_open),
+        cmocka_unit_test(files),
+        cmocka_unit_test(features),
+        cmocka_unit_test(history),
+        cmocka_unit_test(what_aired_comes_back),
+        cmocka_unit_test(on_disk),
+        cmocka_unit_test(older_program),
+        cmocka_unit_test(damage_while_open),
     };
     return cmocka_run_group_tests_name("library", tests, NULL, NULL);
 }
