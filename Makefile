@@ -89,7 +89,7 @@ $(BUILD)/obj/%.o: %.c
 	@mkdir -p $(@D)
 	$(call say,CC)
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
--include $(patsubst %.o,%.d,$(call obj,$(ALL_SRC) tests/bench/fanout.c) $(wildcard $(BUILD)/obj/tests/unit/*.o))
+-include $(patsubst %.o,%.d,$(call obj,$(ALL_SRC) tests/bench/fanout.c tests/bench/mix/stage.c) $(wildcard $(BUILD)/obj/tests/unit/*.o))
 
 # Unit tests: every tests/unit/test_*.c is one cmocka program linked against everything it may need.
 UNIT_SRC := $(wildcard tests/unit/test_*.c)
@@ -115,6 +115,10 @@ $(BUILD)/forever-crate: deploy/crate.c
 # What a listener costs, and what the station costs when nobody listens (tests/bench/fanout --help, idle --help).
 $(BUILD)/bench-fanout: $(call obj,tests/bench/fanout.c) $(BUILD)/libcommon.a
 	$(CC) $(LDFLAGS) -o $@ $^ $(AIR_LIBS)
+# What the mix is worth (tests/bench/mix/run --help).
+$(BUILD)/bench-mix: $(call obj,tests/bench/mix/stage.c) $(BUILD)/libwork.a $(BUILD)/libcommon.a
+	$(call say,LINK)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(WORK_LIBS)
 bench: all $(BUILD)/bench-fanout $(BUILD)/forever-crate
 	BUILD=$(BUILD) ./tests/bench/fanout
 	BUILD=$(BUILD) ./tests/bench/idle
@@ -154,7 +158,7 @@ check-asan:
 check-clang:
 	$(MAKE) CC=clang BUILD=build-clang tests-build
 	BUILD=build-clang ./tests/suite unit
-FORMATTED := $(wildcard common/*.[ch] relay/*.[ch] load/*.[ch] deploy/*.c tests/unit/*.[ch] tests/bench/*.c tests/fuzz/*.c \
+FORMATTED := $(wildcard common/*.[ch] relay/*.[ch] load/*.[ch] deploy/*.c tests/unit/*.[ch] tests/bench/*.c tests/bench/mix/*.c tests/fuzz/*.c \
              root/*.[ch] root/*/*.[ch])
 lint:
 	clang-format --dry-run -Werror $(FORMATTED)

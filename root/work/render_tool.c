@@ -256,7 +256,7 @@ static json_t *transition_json(const struct render *r, const json_t *segment)
         }
         json_object_set_new(out, sides[i], side);
     }
-    static const char *const more[] = {"bars", "on_phrase", "certificate"};
+    static const char *const more[] = {"bars", "on_phrase", "certificate", "plan"};
     for (size_t i = 0; i < sizeof more / sizeof *more; i++) {
         if (json_object_get(segment, more[i]))
             json_object_set(out, more[i], json_object_get(segment, more[i]));
