@@ -52,8 +52,7 @@ struct course_bars structure_bars(const double *downbeats_s, size_t downbeat_cou
     return bars;
 }
 
-/* Novelty at the boundary before each bar; the caller frees. */
-static double *novelty_of(const struct barrows *rows)
+double *structure_novelty(const struct barrows *rows)
 {
     long n = (long)rows->count;
     double *novelty = xcalloc(rows->count + 1, sizeof *novelty);
@@ -165,7 +164,7 @@ struct section *structure_find(const struct course_bars *where, const struct bar
 {
     *count = 0;
     if (!(where->start_s[where->count] - where->start_s[0] >= 2 * LEAST_S)) return NULL;
-    double *novelty = novelty_of(rows);
+    double *novelty = structure_novelty(rows);
     favour_phrases(novelty, where, phrases);
     size_t *begin = boundaries(where, novelty, count);
     struct section *sections = xcalloc(*count, sizeof *sections);

@@ -16,6 +16,9 @@ struct course_bars {
 struct course_bars structure_bars(const double *downbeats_s, size_t downbeat_count, double start_s,
                                   double end_s);
 
+/* Novelty at the beginning of each bar, 0 or more; rows->count values, the caller frees. */
+double *structure_novelty(const struct barrows *rows);
+
 /* Parts begin at bars, at the beginning of a phrase if anything speaks for it (phrases counted in downbeats;
  * NULL unknown). bars, rows: of the bars above. Sections cover [start, end) without a gap. Returns an array
  * the caller frees; *count is 0 when the piece is too short to have parts. */

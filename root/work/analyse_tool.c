@@ -1,4 +1,5 @@
-/* analyse tool: `forever-root analyse [--json] FILE...`: the station's own ears, on any files. */
+/* analyse tool: `forever-root analyse [--json] [--draw PICTURE] FILE...`: the station's own ears, on any
+ * files. */
 #include <errno.h>
 #include <fcntl.h>
 #include <math.h>
@@ -11,11 +12,12 @@
 
 #include "common/json.h"
 #include "common/mem.h"
+#include "root/work/draw.h"
 #include "root/work/examine.h"
 #include "root/work/work.h"
 
 static const char help[] =
-    "usage: forever-root analyse [--json] FILE...\n"
+    "usage: forever-root analyse [--json] [--draw PICTURE.svg] FILE...\n"
     "\n"
     "Hears each file as the station would and prints what it found.\n"
     "\n"
@@ -24,6 +26,8 @@ static const char help[] =
     "           loudness_lufs, true_peak_dbtp, energy, danceability, sections,\n"
     "           tags and more (docs/API.md); what is not known is absent;\n"
     "           {\"file\",\"error\"} for a file that can't be heard\n"
+    "  --draw PICTURE.svg\n"
+    "           a picture of it as well (docs/ANALYSIS.md), of one FILE\n"
     "  --help   this text\n"
     "  --       what follows are files, even when it begins with -\n"
     "\n"
@@ -120,54 +124,84 @@ static void print_text(const char *path, const struct track *track)
     fflush(stdout);
 }
 
-static int analyse_one(const char *path, int as_json)
+static void complain(const char *path, int as_json, const char *cause)
 {
-    struct track track;
-    char *cause = NULL;
-    int fd = open_file(path, &cause), bad = fd < 0 || examine_file(fd, path, &track, NULL, &cause);
-    if (!bad) {
-        if (as_json) {
-            print_json(path, &track);
-        } else {
-            print_text(path, &track);
-        }
-        track_free(&track);
-        return 0;
-    }
     if (as_json) {
-        json_t *object = json_pack("{s:o,s:s}", "file", path_json(path), "error", cause);
-        print_line(object);
+        print_line(json_pack("{s:o,s:s}", "file", path_json(path), "error", cause));
     } else {
         fprintf(stderr, "forever-root analyse: %s: %s\n", path, cause);
     }
-    free(cause);
+}
+
+/* picture: NULL for none. An exit status. */
+static int analyse_one(const char *path, int as_json, const char *picture)
+{
+    struct track track;
+    struct examine_pictures pictures;
+    char *cause = NULL;
+    int fd = open_file(path, &cause), code = 0;
+    if (fd < 0 || examine_file(fd, path, &track, picture ? &pictures : NULL, &cause)) {
+        complain(path, as_json, cause);
+        free(cause);
+        return EX_DATAERR;
+    }
+    if (as_json) {
+        print_json(path, &track);
+    } else {
+        print_text(path, &track);
+    }
+    if (picture) {
+        if (draw_track(picture, path, &track, &pictures, &cause)) {
+            fprintf(stderr, "forever-root analyse: %s\n", cause);
+            free(cause);
+            code = EX_IOERR;
+        }
+        examine_pictures_free(&pictures);
+    }
+    track_free(&track);
+    return code;
+}
+
+/* Moves *at past the options. -1 to go on, else an exit status. */
+static int take_options(int argc, char **argv, int *at, int *as_json, const char **picture)
+{
+    for (; *at < argc && argv[*at][0] == '-' && argv[*at][1]; ++*at) {
+        if (!strcmp(argv[*at], "--")) {
+            ++*at;
+            break;
+        } else if (!strcmp(argv[*at], "--json")) {
+            *as_json = 1;
+        } else if (!strcmp(argv[*at], "--draw") && *at + 1 < argc) {
+            *picture = argv[++*at];
+        } else if (!strcmp(argv[*at], "--help")) {
+            fputs(help, stdout);
+            return 0;
+        } else {
+            fprintf(stderr, "forever-root analyse: unknown option %s (--json, --draw PICTURE.svg, --help)\n",
+                    argv[*at]);
+            return EX_USAGE;
+        }
+    }
+    if (*at >= argc) {
+        fprintf(stderr, "forever-root analyse: no file given\n%s", help);
+        return EX_USAGE;
+    }
+    if (*picture && argc - *at > 1) {
+        fputs("forever-root analyse: --draw takes one file\n", stderr);
+        return EX_USAGE;
+    }
     return -1;
 }
 
 int tool_analyse(int argc, char **argv)
 {
-    int as_json = 0, at = 1, failed = 0;
-    for (; at < argc && argv[at][0] == '-' && argv[at][1]; at++) {
-        if (!strcmp(argv[at], "--")) {
-            at++;
-            break;
-        } else if (!strcmp(argv[at], "--json")) {
-            as_json = 1;
-        } else if (!strcmp(argv[at], "--help")) {
-            fputs(help, stdout);
-            return 0;
-        } else {
-            fprintf(stderr, "forever-root analyse: unknown option %s (--json, --help)\n", argv[at]);
-            return EX_USAGE;
-        }
-    }
-    if (at >= argc) {
-        fprintf(stderr, "forever-root analyse: no file given\n%s", help);
-        return EX_USAGE;
-    }
+    const char *picture = NULL;
+    int as_json = 0, at = 1, failed = 0, code = take_options(argc, argv, &at, &as_json, &picture);
+    if (code >= 0) return code;
     for (; at < argc; at++) {
-        if (analyse_one(argv[at], as_json)) failed = 1;
-        if (ferror(stdout)) return EX_IOERR;
+        code = analyse_one(argv[at], as_json, picture);
+        if (code == EX_IOERR || ferror(stdout)) return EX_IOERR;
+        if (code) failed = code;
     }
-    return failed ? EX_DATAERR : 0;
+    return failed;
 }

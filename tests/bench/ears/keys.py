@@ -6,8 +6,8 @@
     keys.py --dir DIR --truth                       what the notes themselves say
     keys.py --selftest
 
-The scores are MIDI files out of two Debian packages, downloaded (apt checks their signatures) and unpacked under
-DIR, never installed. Each is written anew for every shift with all notes but those of the drum channel moved by as many
+The scores are MIDI files out of two Debian packages, downloaded (apt checks their signatures) and unpacked into the
+cache that deploy/demo/fetch uses, never installed. Each is written anew for every shift with all notes but those of the drum channel moved by as many
 semitones, played by fluidsynth with a sound font of Debian's, limited and coded to Vorbis by ffmpeg. So 14 pieces
 give 70 cases, and neither a tuning nor a range of the ear's own can help by chance.
 
@@ -175,27 +175,44 @@ def wad_lump(data, name):
     raise KeyError(name)
 
 
-def package(root, name):
-    """The unpacked tree of a Debian package."""
-    tree = os.path.join(root, "packages", name)
-    if not os.path.exists(tree + ".done"):
-        folder = os.path.join(root, "packages")
-        os.makedirs(folder, exist_ok=True)
-        subprocess.run(["apt-get", "-o", "APT::Sandbox::User=root", "download", "-qq", name], cwd=folder, check=True)
-        deb = max(f for f in os.listdir(folder) if f.startswith(name + "_") and f.endswith(".deb"))
-        subprocess.run(["dpkg", "-x", deb, tree], cwd=folder, check=True)
-        open(tree + ".done", "w", encoding="utf-8").close()
+def cache():
+    home = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.environ.get("HOME", "/root"), ".cache")
+    return os.path.join(home, "forever", "packages")
+
+
+def package(name, limit_s=600):
+    """The unpacked tree of a Debian package; as deploy/demo/fetch does it, and in the same place."""
+    tree = os.path.join(cache(), "tree", name)
+    if os.path.isdir(tree):
+        return tree
+    folder = "%s.%d" % (tree, os.getpid())
+    os.makedirs(folder + "/deb")
+    try:
+        user = subprocess.run(["id", "-un"], stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
+        subprocess.run(["apt-get", "-o", "APT::Sandbox::User=" + user, "download", "-qq", name], cwd=folder + "/deb",
+                       check=True, timeout=limit_s, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        deb = os.path.join(folder, "deb", os.listdir(folder + "/deb")[0])
+        subprocess.run(["dpkg-deb", "-x", deb, folder + "/tree"], check=True)
+        if not os.path.isdir(tree):
+            os.rename(folder + "/tree", tree)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
     return tree
 
 
-def score_of(root, name, path):
+def score_of(name, path):
+    """A MIDI file out of a package; of a WAD: !lump."""
     file, _, lump = path.partition("!")
-    with open(os.path.join(package(root, name), file), "rb") as source:
+    with open(os.path.join(package(name), file), "rb") as source:
         data = source.read()
     return wad_lump(data, lump) if lump else data
 
 
-def render(out, midi, sound_font):
+def sound_font():
+    return os.path.join(package(SOUND_FONT[0]), SOUND_FONT[1])
+
+
+def render(out, midi, font):
     """MIDI bytes to `out`.ogg; nothing when it is there."""
     if os.path.exists(out + ".ogg"):
         return
@@ -203,7 +220,7 @@ def render(out, midi, sound_font):
         file.write(midi)
     try:
         subprocess.run(["fluidsynth", "-ni", "-q", "-F", out + ".wav", "-r", "44100", "-g", "0.6", "-o", "synth.chorus.active=0",
-                        sound_font, out + ".mid"], check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                        font, out + ".mid"], check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                        stderr=subprocess.DEVNULL)
         subprocess.run(["ffmpeg", "-v", "error", "-nostdin", "-y", "-t", str(LONGEST_S), "-i", out + ".wav", "-af",
                         "alimiter=limit=0.97:level=disabled", "-c:a", "libvorbis", "-q:a", "5", out + ".part.ogg"], check=True)
@@ -222,8 +239,8 @@ def make(root, install):
         sys.exit("keys.py: missing: %s (apt-get install them, or pass --install-tools)" % " ".join(missing))
     audio = os.path.join(root, "audio")
     os.makedirs(audio, exist_ok=True)
-    sound_font = os.path.join(package(root, SOUND_FONT[0]), SOUND_FONT[1])
-    jobs = [(os.path.join(audio, "%s%+d" % (name, shift)), transposed(score_of(root, source, path), shift), sound_font)
+    font = sound_font()
+    jobs = [(os.path.join(audio, "%s%+d" % (name, shift)), transposed(score_of(source, path), shift), font)
             for name, source, path, _ in PIECES for shift in SHIFTS]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         list(pool.map(lambda job: render(*job), jobs))
@@ -298,7 +315,7 @@ def main():
         return 0
     if args.truth:
         for name, source, path, key in PIECES:
-            heard, lead, far = key_of_notes(pitch_classes(score_of(root, source, path)))
+            heard, lead, far = key_of_notes(pitch_classes(score_of(source, path)))
             print("%-20s %-9s notes %-9s lead %.2f, over far keys %.2f" % (name, key, key_name(heard), lead, far))
         return 0
     exact, weighted = evaluate(root, args.program, args.every)

@@ -144,7 +144,7 @@ def main():
     args = parser.parse_args()
     root = os.path.abspath(args.dir)
     random, program = numpy.random.default_rng(3), None
-    files = sorted(glob.glob(keys.package(root, "asterisk-core-sounds-%s-g722" % ("en" if args.fit else "es")) + "/**/*.g722",
+    files = sorted(glob.glob(keys.package("asterisk-core-sounds-%s-g722" % ("en" if args.fit else "es")) + "/**/*.g722",
                              recursive=True))
     program = build_cues(args.build, root)
     beds = sorted(f for folder in args.beds for f in glob.glob(os.path.join(folder, "*.*")))[::2][:args.pieces]
