@@ -14,7 +14,8 @@ struct plan_conf {
     double target_lufs;          /* -16 */
     double max_tempo_change_pct; /* 6 */
     double min_play_pct;         /* of a track that plays at least; 0: 60, and a minute of a longer one */
-    void (*busy)(void *context); /* called every now and then while it takes long (a rehearsal); NULL */
+    int (*busy)(void *context);  /* called now and then while it takes long (a rehearsal): 1 when there is no
+                                    time  for more; NULL: there is all the time */
     void *context;
 };
 

@@ -159,7 +159,6 @@ static int listen(struct stage *stage, struct take *take)
 
 static int perform(struct stage *stage, const struct plan_tuning *tuning, struct take *take)
 {
-    if (stage->conf->busy) stage->conf->busy(stage->conf->context);
     *take = (struct take){.tuning = *tuning, .cursor = stage->start};
     take->safe = plan_transition_tuned(stage->from, stage->to, stage->conf, tuning, &take->cursor, stage->why,
                                        take->segments);
@@ -195,12 +194,17 @@ static int tune(const struct take *take, struct plan_tuning *tuning)
            tuning->ride_db != take->tuning.ride_db;
 }
 
+static int out_of_time(const struct stage *stage)
+{
+    return stage->conf->busy && stage->conf->busy(stage->conf->context);
+}
+
 static int try_takes(struct stage *stage, int rank, struct take *best)
 {
     struct plan_tuning tuning = {.rank = rank};
     struct take second;
     if (perform(stage, &tuning, best)) return -1;
-    if (!tune(best, &tuning)) return 0;
+    if (!tune(best, &tuning) || out_of_time(stage)) return 0;
     if (perform(stage, &tuning, &second)) {
         take_drop(best);
         return -1;
@@ -250,7 +254,7 @@ int rehearse_transition(const struct track *from, const struct track *to, const 
                      certificate_severity(&next.certificate) < certificate_severity(&take.certificate);
         take_drop(better ? &take : &next);
         if (better) take = next;
-        if (take.broken == 0 || safe) break;
+        if (take.broken == 0 || safe || out_of_time(&stage)) break;
     }
     json_object_set_new(take.segments[1], "certificate",
                         certificate_to_json(&take.certificate, take.segments[1]));

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/clock.h"
 #include "common/json.h"
 #include "common/log.h"
 #include "common/mem.h"
@@ -46,12 +47,15 @@ struct show {
     size_t avoid_count;
     int64_t away; /* the track the store did not give last, and how often */
     int away_count;
-    json_t *marks; /* to be sent */
+    json_t *marks;    /* to be sent */
+    int64_t until_ns; /* no rehearsal lasts longer */
 };
 
-static void on_busy(void *context)
+static int on_busy(void *context)
 {
-    work_send(((struct show *)context)->work, WIRE_ALIVE, 0, json_object(), -1);
+    const struct show *s = context;
+    work_send(s->work, WIRE_ALIVE, 0, json_object(), -1);
+    return clock_boot_ns() >= s->until_ns;
 }
 
 struct show *show_new(struct work *work, struct shelf *shelf)
@@ -454,8 +458,9 @@ static int grow_once(struct show *s)
     return 1;
 }
 
-int show_grow(struct show *s)
+int show_grow(struct show *s, int64_t until_ns)
 {
+    s->until_ns = until_ns;
     int result = load_current(s);
     if (result) return result < 0 ? -1 : 0;
     for (int i = 0; i < TRIES && !s->work->quit; i++) {

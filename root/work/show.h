@@ -26,8 +26,8 @@ void show_fork(struct show *show, uint64_t frame);
 void show_fail(struct show *show, int64_t track, uint64_t sample, const char *reason);
 /* Plans one transition more. 1; 0 when there is nothing to play now (ask again in a while); -1 when the track
  * that plays at the programme's end can't be had (show_fail was told): only a fork helps. Blocks for
- * requests. */
-int show_grow(struct show *show);
+ * requests, and for a rehearsal, which makes do with what it has found at until_ns of CLOCK_BOOTTIME. */
+int show_grow(struct show *show, int64_t until_ns);
 /* The next mark to send: {"position","kind","body"}, new reference; NULL when all are out. */
 json_t *show_mark(struct show *show);
 /* Where a fork has to be so that all that is left of the old programme can be played, given that nothing from

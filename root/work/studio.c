@@ -192,12 +192,19 @@ static int marks_send(struct studio *s)
     return 0;
 }
 
+/* A rehearsal may take half of what is in hand ahead of the air. */
+static int64_t rehearsal_end(const struct studio *s)
+{
+    uint64_t lead = frames_of(s->work->lead_s), air = s->until > lead ? s->until - lead : 0;
+    return clock_boot_ns() + (s->next > air ? mp3_frame_to_ns(s->next - air) / 2 : 0);
+}
+
 /* Plans until the programme reaches `sample`, as far as that is possible now. */
 static void grow(struct studio *s, uint64_t sample)
 {
     struct programme *programme = show_programme(s->show);
     while (programme_end(programme) < sample && clock_boot_ns() >= s->ask_ns && !s->work->quit) {
-        int result = show_grow(s->show);
+        int result = show_grow(s->show, rehearsal_end(s));
         if (result > 0) continue;
         s->ask_ns = clock_boot_ns() + (int64_t)ASK_MS * NS_PER_MS;
         if (result < 0) fork_want(s, programme_end(programme));
