@@ -25,11 +25,16 @@ static int run_tool(int argc, char **argv)
     return EX_UNAVAILABLE;
 }
 
+static int is_tool(const char *name)
+{
+    return !strcmp(name, "analyse") || !strcmp(name, "render") || !strcmp(name, "audition");
+}
+
 int main(int argc, char **argv)
 {
     log_init("root", LOG_LEVEL_INFO);
     if (argc > 1 && !strcmp(argv[1], "ctl")) return ctl_main(argc - 1, argv + 1);
-    if (argc > 1 && (!strcmp(argv[1], "analyse") || !strcmp(argv[1], "render"))) return run_tool(argc, argv);
+    if (argc > 1 && is_tool(argv[1])) return run_tool(argc, argv);
     struct options options;
     char *cause = NULL;
     int code = 0;

@@ -291,7 +291,8 @@ const struct conf_table options_table = {
     .synopsis = "forever-root ctl [--state DIR] [--json] status | skip | reload | swap ROLE\n"
                 "forever-root analyse --json FILE...\n"
                 "forever-root render --library DIR [--state DIR] --minutes N --seed S --out FILE "
-                "--timeline FILE.json\n",
+                "--timeline FILE.json\n"
+                "forever-root audition A B --out FILE [--stems DIR] [--draw FILE.svg]\n",
     .options = table,
     .count = sizeof table / sizeof *table,
     .finish = finish,

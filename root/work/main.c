@@ -48,7 +48,8 @@ static int run_tool(int argc, char **argv)
     log_init(argv[0], LOG_LEVEL_INFO);
     if (!strcmp(argv[0], "analyse")) return tool_analyse(argc, argv);
     if (!strcmp(argv[0], "render")) return tool_render(argc, argv);
-    fprintf(stderr, "forever-work: no tool is called %s (analyse, render)\n", argv[0]);
+    if (!strcmp(argv[0], "audition")) return tool_audition(argc, argv);
+    fprintf(stderr, "forever-work: no tool is called %s (analyse, render, audition)\n", argv[0]);
     return EX_USAGE;
 }
 
@@ -58,6 +59,6 @@ int main(int argc, char **argv)
     if (role > ROLE_AIR) return run_role((enum role)role);
     if (argc >= 3 && !strcmp(argv[1], "tool")) return run_tool(argc - 2, argv + 2);
     fprintf(stderr, "usage: forever-work ROLE (started by forever-root)\n"
-                    "       forever-work tool analyse|render ARGS (see forever-root)\n");
+                    "       forever-work tool analyse|render|audition ARGS (see forever-root)\n");
     return EX_USAGE;
 }

@@ -48,18 +48,19 @@ static int cause_unwritten(const char *path, char **cause)
     return cause_set(cause, "%s can't be written: %s", path, strerror(errno));
 }
 
-static int write_wav_head(FILE *out, uint64_t samples)
+/* bits: 16 whole ones, or 32 of a float. */
+static int write_wav_head(FILE *out, uint64_t samples, unsigned bits)
 {
     uint8_t head[WAV_HEAD] = "RIFF....WAVEfmt ....................data";
-    uint32_t data = (uint32_t)(samples * PCM_CHANNELS * 2);
+    uint32_t bytes = PCM_CHANNELS * bits / 8, data = (uint32_t)(samples * bytes);
     put_le(head + 4, WAV_HEAD - 8 + data, 4);
     put_le(head + 16, 16, 4);
-    put_le(head + 20, 1, 2);
+    put_le(head + 20, bits == 32 ? 3 : 1, 2);
     put_le(head + 22, PCM_CHANNELS, 2);
     put_le(head + 24, PCM_RATE, 4);
-    put_le(head + 28, PCM_RATE * PCM_CHANNELS * 2, 4);
-    put_le(head + 32, PCM_CHANNELS * 2, 2);
-    put_le(head + 34, 16, 2);
+    put_le(head + 28, PCM_RATE * bytes, 4);
+    put_le(head + 32, bytes, 2);
+    put_le(head + 34, bits, 2);
     put_le(head + 40, data, 4);
     return fwrite(head, sizeof head, 1, out) == 1 ? 0 : -1;
 }
@@ -86,11 +87,11 @@ static void to_16_bits(const float *in, uint8_t *out, size_t values, uint64_t *s
 static int write_wav(const struct render_file *file, struct programme *programme, FILE *out,
                      int64_t *bad_track, char **cause)
 {
-    struct master *master = master_new(programme, OUTPUT_CEILING_DBTP, 0, 1);
+    struct master *master = master_new(programme, OUTPUT_CEILING_DBTP, file->first * FRAME, 1);
     float *pcm = xmalloc(AT_ONCE * FRAME * PCM_CHANNELS * sizeof *pcm);
     uint8_t *bytes = xmalloc(AT_ONCE * FRAME * PCM_CHANNELS * 2);
     uint64_t dither = file->seed * UINT64_C(0x9e3779b97f4a7c15) + 1;
-    int result = write_wav_head(out, file->frames * FRAME);
+    int result = write_wav_head(out, file->frames * FRAME, 16);
     for (uint64_t done = 0; done < file->frames && result == 0;) {
         size_t count = file->frames - done < AT_ONCE ? (size_t)(file->frames - done) : AT_ONCE;
         size_t values = count * FRAME * PCM_CHANNELS;
@@ -103,7 +104,7 @@ static int write_wav(const struct render_file *file, struct programme *programme
         done += count;
         if (master_position(master) > LIMIT_AHEAD)
             programme_release(programme, master_position(master) - LIMIT_AHEAD);
-        file->progress(file->context, done);
+        if (file->progress) file->progress(file->context, done);
     }
     free(bytes);
     free(pcm);
@@ -122,10 +123,16 @@ static void put_be32(uint8_t *out, uint64_t value)
  * without LAME's extension, since no sample is to be cut off). */
 static int write_mp3_info(const struct render_file *file, const uint8_t *first_frame, FILE *out)
 {
-    enum { HEAD = 4, SIDE = 32, FRAMES_ONLY = 1 }; /* a byte count makes readers of pipes complain */
+    enum {
+        HEAD = 4,
+        SIDE = 32,
+        PADDED = 2,
+        FRAMES_ONLY = 1
+    }; /* a byte count makes readers of pipes complain */
     uint8_t info[MP3_FRAME_MAX_BYTES] = {0}, *tag = info + HEAD + SIDE;
     size_t len = mp3_frame_bytes(file->kbps, 0); /* frame 0 has no padding */
     memcpy(info, first_frame, HEAD);
+    info[2] &= (uint8_t)~PADDED;
     memcpy(tag, "Info", 4);
     put_be32(tag + 4, FRAMES_ONLY);
     put_be32(tag + 8, file->frames);
@@ -135,7 +142,7 @@ static int write_mp3_info(const struct render_file *file, const uint8_t *first_f
 static int write_mp3(const struct render_file *file, struct programme *programme, FILE *out,
                      int64_t *bad_track, char **cause)
 {
-    struct output *output = output_new(programme, file->kbps, OUTPUT_CEILING_DBTP, 0, 1, cause);
+    struct output *output = output_new(programme, file->kbps, OUTPUT_CEILING_DBTP, file->first, 1, cause);
     if (!output) return -1;
     uint8_t *bytes = xmalloc(AT_ONCE * MP3_FRAME_MAX_BYTES);
     int result = 0;
@@ -151,7 +158,7 @@ static int write_mp3(const struct render_file *file, struct programme *programme
         done += count;
         /* all before the next frame's samples has been read */
         programme_release(programme, output_next(output) * FRAME);
-        file->progress(file->context, done);
+        if (file->progress) file->progress(file->context, done);
     }
     free(bytes);
     output_free(output);
@@ -182,4 +189,15 @@ int render_file_write(const struct render_file *file, struct programme *programm
     free(reason);
     free(part);
     return result;
+}
+
+int render_file_floats(const char *path, const float *pcm, size_t samples, char **cause)
+{
+    FILE *out = fopen(path, "wb");
+    if (!out) return cause_unwritten(path, cause);
+    /* little endian, as all machines are that we run on */
+    int result = write_wav_head(out, samples, 32);
+    if (result == 0 && fwrite(pcm, PCM_CHANNELS * sizeof *pcm, samples, out) != samples) result = -1;
+    if (fclose(out)) result = -1;
+    return result ? cause_unwritten(path, cause) : 0;
 }

@@ -24,19 +24,20 @@
 #include "root/mix/render.h"
 #include "root/order/pick.h"
 #include "root/work/crate.h"
+#include "root/work/mix_options.h"
 #include "root/work/output.h"
 #include "root/work/render_file.h"
 #include "root/work/work.h"
 
 #define FRAME         1152
 #define RETRIES_MAX   100
-#define MAX_CHANGE    6.0 /* per cent */
 #define TIMELINE_MODE 0644
 
 struct options {
     struct conf_list library;
     char *state, *out, *timeline;
-    double minutes, target_lufs;
+    double minutes;
+    struct plan_conf mix;
     long seed, bitrate;
 };
 
@@ -63,8 +64,7 @@ static const struct conf_option option_rows[] = {
     {"out", CONF_STRING, AT(out), NULL, 0, 0, NULL, "FILE", "result, by its name .wav or .mp3", NULL},
     {"timeline", CONF_STRING, AT(timeline), NULL, 0, 0, NULL, "FILE", "what plays when, as JSON", NULL},
     {"bitrate", CONF_INT, AT(bitrate), "192", 64, 320, NULL, "KBITS", "of an .mp3, in kbit/s", NULL},
-    {"target-lufs", CONF_REAL, AT(target_lufs), "-16", -30, -8, NULL, "LUFS", "loudness of the programme",
-     NULL},
+    MIX_OPTIONS(struct options, mix),
 };
 
 static const struct conf_table table = {
@@ -112,7 +112,6 @@ static int open_file(void *context, int64_t number, const char *hash, char **cau
 /* Segments from sample 0 to beyond `samples`. 0; 1 with *bad_track: try again without it; -1 with *cause. */
 static int plan_all(struct render *r, uint64_t samples, int64_t *bad_track, char **cause)
 {
-    const struct plan_conf conf = {.target_lufs = r->options.target_lufs, .max_tempo_change_pct = MAX_CHANGE};
     json_t *why = NULL;
     r->planned_count = 0;
     json_decref(r->segments);
@@ -127,8 +126,8 @@ static int plan_all(struct render *r, uint64_t samples, int64_t *bad_track, char
         if (!next) return cause_set(cause, "no music that can be played");
         json_t *pair[2];
         uint64_t before = cursor.sample;
-        if (rehearse_transition(last, next, &conf, open_file, r, &cursor, why, pair, NULL, bad_track,
-                                cause)) {
+        if (rehearse_transition(last, next, &r->options.mix, open_file, r, &cursor, why, pair, NULL,
+                                bad_track, cause)) {
             json_decref(why);
             return *bad_track ? 1 : -1;
         }

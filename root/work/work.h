@@ -2,7 +2,7 @@
  *
  * `forever-work ROLE` finds its channel at descriptor 3, waits for WIRE_CONFIG, and calls the role, which
  * sends WIRE_READY when it can serve and returns its exit code when it is told to quit or the channel closes.
- * `forever-work tool analyse|render ARGS` are the offline tools (forever-root execs them). */
+ * `forever-work tool analyse|render|audition ARGS` are the offline tools (forever-root execs them). */
 #ifndef FOREVER_ROOT_WORK_WORK_H
 #define FOREVER_ROOT_WORK_WORK_H
 #include <stdint.h>
@@ -78,5 +78,6 @@ int work_coder(struct work *work);
 /* The tools: argv[0] is the tool's name. */
 int tool_analyse(int argc, char **argv);
 int tool_render(int argc, char **argv);
+int tool_audition(int argc, char **argv);
 
 #endif

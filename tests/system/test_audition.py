@@ -1,0 +1,120 @@
+"""Listening to what one configures: `forever-root audition` makes one transition, with stems and a picture."""
+import array
+import glob
+import json
+import os
+import subprocess
+import xml.etree.ElementTree as xml
+
+import pytest
+
+import harness
+from harness import ROOT
+
+
+def run(*arguments, limit=40):
+    done = subprocess.run([ROOT, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                          timeout=limit * harness.SLOW, stdin=subprocess.DEVNULL)
+    return done.returncode, done.stdout, done.stderr
+
+
+def floats(path):
+    with open(path, "rb") as f:
+        head, data = f.read(44), f.read()
+    assert head[:4] == b"RIFF" and head[20:24] == b"\x03\0\2\0" and head[34] == 32, "stereo, 32-bit floats"
+    return array.array("f", data)
+
+
+@pytest.fixture(scope="module")
+def two(crate):
+    """Two tracks of one tempo family: the crate's maker gives neighbours like tempi."""
+    return sorted(glob.glob(f"{crate}/*.wav"))[:2]
+
+
+@pytest.fixture(scope="module")
+def auditioned(two, analysed, scratch):
+    folder = os.path.join(scratch, "audition")
+    os.makedirs(folder)
+    status, out, err = run("audition", *two, "--out", f"{folder}/x.wav", "--stems", f"{folder}/stems", "--draw", f"{folder}/x.svg",
+                           "--around", "6", "--state", analysed)
+    assert status == 0, err
+    return folder, json.loads(out), err
+
+
+def test_the_certificate_is_told(auditioned, two):
+    folder, told, err = auditioned
+    assert told["technique"] in ("blend", "swap", "cut", "echo", "fade")
+    assert [told["from"]["path"], told["to"]["path"]] == two
+    certificate = told["certificate"]
+    assert isinstance(certificate["passed"], bool) and certificate["passed"] == (certificate["failed"] == [])
+    assert certificate["technique"] == told["technique"] and "hole_lu" in certificate
+    assert "certificate" in err and told["technique"] in err, err
+    assert 5.9 < told["start_s"] < 6.1 and told["end_s"] > told["start_s"]
+    assert abs(told["duration_s"] - told["end_s"] - 6) < 0.1, "as much before as after"
+    size = os.path.getsize(f"{folder}/x.wav")
+    assert abs((size - 44) / 4 / 44100 - told["duration_s"]) < 1e-6
+
+
+def test_the_stems_add_up_to_the_mix(auditioned):
+    folder, told, _ = auditioned
+    a, b, mix = (floats(f"{folder}/stems/{name}.wav") for name in ("A", "B", "mix"))
+    assert len(a) == len(b) == len(mix) == round(told["duration_s"] * 44100) * 2
+    assert max(abs(x + y - z) for x, y, z in zip(a, b, mix)) < 1e-6
+    assert max(map(abs, a)) > 0.1 and max(map(abs, b)) > 0.1
+    start, end = (round(told[k] * 44100) * 2 for k in ("start_s", "end_s"))
+    assert not any(b[:start - 4]) and not any(a[end + 4:]), "each is silent where the other plays alone"
+    assert max(map(abs, a[:start])) > 0.1 and max(map(abs, b[end:])) > 0.1
+
+
+def test_the_picture(auditioned):
+    folder, told, _ = auditioned
+    path = f"{folder}/x.svg"
+    assert 10_000 < os.path.getsize(path) < 150_000
+    text = "".join(xml.parse(path).getroot().itertext())
+    assert told["from"]["title"] in text and told["to"]["title"] in text and told["technique"] in text
+    assert "around the switch" in text
+
+
+def test_the_same_without_a_station(auditioned, two, scratch):
+    """Heard afresh rather than looked up; as MP3, options first."""
+    _, told, _ = auditioned
+    out = f"{scratch}/afresh.mp3"
+    status, said, err = run("audition", "--around", "2", "--out", out, *two)
+    assert status == 0, err
+    again = json.loads(said)
+    assert again["certificate"] == told["certificate"] and again["from"]["hash"] == told["from"]["hash"]
+    harness.assert_clean_audio(out)
+
+
+def test_what_is_configured_is_heard(auditioned, two, analysed, scratch):
+    status, out, err = run("audition", *two, "--out", f"{scratch}/y.wav", "--state", analysed, "--max-tempo-change", "0",
+                           "--target-lufs", "-20")
+    assert status == 0, err
+    told, before = json.loads(out), auditioned[1]
+    assert abs(told["from"]["gain_db"] - before["from"]["gain_db"] + 4) < 0.02
+    if before["tempo_change_pct"] != 0:
+        assert told["technique"] != "blend", told
+
+
+@pytest.mark.parametrize("arguments, status, words", [
+    (["--out", "x.wav"], 64, ["two files"]),
+    (["A", "B", "C", "--out", "x.wav"], 64, ["two files"]),
+    (["A", "B"], 64, ["--out"]),
+    (["A", "B", "--out", "x.ogg"], 64, ["--out", "x.ogg", ".wav"]),
+    (["A", "B", "--out", "x.wav", "--max-tempo-change", "9"], 64, ["--max-tempo-change", "8"]),
+    (["A", "B", "--out", "x.wav", "--stem", "d"], 64, ["--stem", "--stems"]),
+    (["A", "/no/such.mp3", "--out", "x.wav", "--state", "STATE"], 66, ["/no/such.mp3"]),
+    (["A", "NOISE", "--out", "x.wav", "--state", "STATE"], 65, ["noise.mp3"]),
+    (["A", "B", "--out", "/no/such/x.wav", "--state", "STATE"], 73, ["/no/such/x.wav"]),
+    (["A", "B", "--out", "x.wav", "--from", "4000", "--state", "STATE"], 64, ["--from"]),
+])
+def test_errors_name_what_is_wrong(two, analysed, scratch, arguments, status, words):
+    noise = f"{scratch}/noise.mp3"
+    with open(noise, "w") as f:
+        f.write("no music")
+    names = {"A": two[0], "B": two[1], "C": two[1], "STATE": analysed, "NOISE": noise, "x.wav": f"{scratch}/x.wav"}
+    got, out, err = run("audition", *[names.get(a, a) for a in arguments])
+    assert got == status and out == "", (got, err)
+    assert len(err.strip().splitlines()) == 1, err
+    for word in words:
+        assert word in err, (word, err)
