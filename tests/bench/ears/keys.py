@@ -189,7 +189,8 @@ def package(name, limit_s=600):
     os.makedirs(folder + "/deb")
     try:
         user = subprocess.run(["id", "-un"], stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
-        subprocess.run(["apt-get", "-o", "APT::Sandbox::User=" + user, "download", "-qq", name], cwd=folder + "/deb",
+        patience = ["-o", "Acquire::http::Timeout=30", "-o", "Acquire::https::Timeout=30"]
+        subprocess.run(["apt-get", "-o", "APT::Sandbox::User=" + user, *patience, "download", "-qq", name], cwd=folder + "/deb",
                        check=True, timeout=limit_s, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         deb = os.path.join(folder, "deb", os.listdir(folder + "/deb")[0])
         subprocess.run(["dpkg-deb", "-x", deb, folder + "/tree"], check=True)
