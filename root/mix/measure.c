@@ -13,7 +13,11 @@
 #define SMOOTH          21 /* taps: a Hann window of 20 ms, over a period of the lowest kick */
 #define RISE            6  /* ms over which a rise is taken */
 #define LAG_MAX         40 /* ms */
-#define AGREE_MIN       0.4
+#define AGREE_MIN       0.5
+#define NEAR            60              /* ms around a beat */
+#define BANDS           2               /* the kick's, and what changes fast */
+#define LOG_RANGE       300             /* 25 dB below the loudest counts as nothing */
+#define ONSETS_MIN      0.5             /* sum of squared rises: one clear onset */
 #define STEP_SAMPLES    (PCM_RATE / 10) /* of the loudness curve */
 #define SHORT_TERM_S    3.0
 #define SILENCE         1e-3f
@@ -43,59 +47,118 @@ static size_t low_at(int64_t sample, const struct stem *stem)
     return at < stem->lows ? at : stem->lows;
 }
 
-/* Rise of the log envelope of the kick band, a value a millisecond; *count of them. */
-static float *kick_rises(const struct stem *stem, size_t *count)
+/* A band's power, a value a millisecond. */
+struct power {
+    float *values;
+    size_t count;
+};
+
+/* Of the kick band. */
+static struct power low_power(const struct stem *stem)
 {
-    size_t n = (size_t)stem->samples * ENVELOPE_HZ / PCM_RATE;
-    float *energy = xcalloc(n + SMOOTH, sizeof *energy), peak = 0;
-    float *smooth = xcalloc(n + 1, sizeof *smooth), *rise = xcalloc(n + 1, sizeof *rise);
-    for (size_t i = 0; i < n; i++) {
+    struct power out = {.count = (size_t)stem->samples * ENVELOPE_HZ / PCM_RATE};
+    out.values = xcalloc(out.count + 1, sizeof *out.values);
+    for (size_t i = 0; i < out.count; i++) {
         /* squares between the values of the low band, which is sampled every 0.36 ms */
         double at = (double)i * PCM_RATE / ENVELOPE_HZ / STEM_LOW_BY;
         size_t k = (size_t)at;
         double u = at - (double)k;
         if (k + 1 >= stem->lows) break;
         double value = (1 - u) * stem->dry_low[k] + u * stem->dry_low[k + 1];
-        energy[i] = (float)(value * value);
+        out.values[i] = (float)(value * value);
     }
+    return out;
+}
+
+/* Of what changes fast: claps, hats, the click of a kick. The thinned copy's aliases are welcome, its power
+ * is that of the whole sound; its difference weighs it by frequency. */
+static struct power high_power(const struct stem *stem)
+{
+    struct power out = {.count = (size_t)stem->samples * ENVELOPE_HZ / PCM_RATE};
+    out.values = xcalloc(out.count + 1, sizeof *out.values);
+    for (size_t i = 1; i < stem->thins; i++) {
+        float left = stem->thin[2 * i] - stem->thin[2 * i - 2],
+              right = stem->thin[2 * i + 1] - stem->thin[2 * i - 1];
+        size_t ms = (size_t)((double)i * STEM_THIN * ENVELOPE_HZ / PCM_RATE);
+        if (ms < out.count) out.values[ms] += left * left + right * right;
+    }
+    return out;
+}
+
+/* Rises of the smoothed log power, in the place of it. */
+static void to_rises(struct power *power)
+{
+    size_t n = power->count;
+    float *smooth = xcalloc(n + 1, sizeof *smooth), peak = 0;
     for (size_t i = 0; i < n; i++) {
         for (size_t k = 0; k < SMOOTH; k++) {
             size_t at = i + k < SMOOTH / 2 ? 0 : i + k - SMOOTH / 2;
             float w = 0.5f - 0.5f * cosf(2 * (float)M_PI * (float)(k + 1) / (SMOOTH + 1));
-            smooth[i] += w * energy[at < n ? at : n - 1];
+            smooth[i] += w * power->values[at < n ? at : n - 1];
         }
         if (smooth[i] > peak) peak = smooth[i];
     }
-    for (size_t i = 0; i < n && peak > 0; i++)
-        smooth[i] = logf(1 + 1000 * smooth[i] / peak);
-    for (size_t i = RISE; i < n; i++)
-        rise[i] = fmaxf(0, smooth[i] - smooth[i - RISE]);
-    free(energy);
+    for (size_t i = 0; i < n; i++) {
+        smooth[i] = peak > 0 ? logf(1 + LOG_RANGE * smooth[i] / peak) : 0;
+        power->values[i] = i >= RISE ? fmaxf(0, smooth[i] - smooth[i - RISE]) : 0;
+    }
     free(smooth);
-    *count = n;
-    return rise;
 }
 
-/* The lag of b behind a within [from, to) ms at which both agree best; NAN when they don't agree. */
-static double bar_lag(const float *a, const float *b, size_t from, size_t to, size_t count)
+/* What lies between the beats is the arrangement's: only what is near them is compared. */
+static void near_beats(struct power *rises, const int64_t *beat, int count)
 {
-    double score[2 * LAG_MAX + 1], aa = 0, bb = 0;
-    int best = 0;
-    for (size_t i = from; i < to; i++) {
-        aa += a[i] * a[i];
-        bb += b[i] * b[i];
+    size_t at = 0;
+    for (int k = 0; k <= count; k++) {
+        size_t middle = (size_t)beat[k] * ENVELOPE_HZ / PCM_RATE, from = middle > NEAR ? middle - NEAR : 0;
+        for (; at < from && at < rises->count; at++)
+            rises->values[at] = 0;
+        at = middle + NEAR > at ? middle + NEAR : at;
     }
-    if (aa <= 0 || bb <= 0) return NAN;
+    for (; at < rises->count; at++)
+        rises->values[at] = 0;
+}
+
+/* The onsets of a band near the beats. */
+static struct power onsets(struct power power, const int64_t *beat, int count)
+{
+    to_rises(&power);
+    near_beats(&power, beat, count);
+    return power;
+}
+
+/* Adds the correlation of both at every lag; 0 when either has nothing in [from, to) ms. */
+static int add_scores(const struct power *a, const struct power *b, size_t from, size_t to, double *score)
+{
+    double aa = 0, bb = 0;
+    for (size_t i = from; i < to; i++) {
+        aa += a->values[i] * a->values[i];
+        bb += b->values[i] * b->values[i];
+    }
+    if (aa < ONSETS_MIN || bb < ONSETS_MIN) return 0;
     for (int lag = -LAG_MAX; lag <= LAG_MAX; lag++) {
         double sum = 0;
         for (size_t i = from; i < to; i++) {
             ptrdiff_t k = (ptrdiff_t)i + lag;
-            if (k >= 0 && k < (ptrdiff_t)count) sum += a[i] * b[k];
+            if (k >= 0 && k < (ptrdiff_t)b->count) sum += a->values[i] * b->values[k];
         }
-        score[lag + LAG_MAX] = sum / sqrt(aa * bb);
-        if (score[lag + LAG_MAX] > score[best]) best = lag + LAG_MAX;
+        score[lag + LAG_MAX] += sum / sqrt(aa * bb);
     }
-    if (score[best] < AGREE_MIN || best == 0 || best == 2 * LAG_MAX) return NAN;
+    return 1;
+}
+
+/* The lag of b behind a within [from, to) ms at which the bands of both agree best; NAN when they don't
+ * agree. */
+static double bar_lag(const struct power *a, const struct power *b, size_t from, size_t to)
+{
+    double score[2 * LAG_MAX + 1] = {0};
+    int best = 0, bands = 0;
+    for (int band = 0; band < BANDS; band++)
+        bands += add_scores(&a[band], &b[band], from, to, score);
+    for (int i = 0; i <= 2 * LAG_MAX; i++) {
+        if (score[i] > score[best]) best = i;
+    }
+    if (!bands || score[best] < AGREE_MIN * bands || best == 0 || best == 2 * LAG_MAX) return NAN;
     double left = score[best - 1], right = score[best + 1], bend = left - 2 * score[best] + right;
     double part = bend < 0 ? 0.5 * (left - right) / bend : 0;
     return best - LAG_MAX + part;
@@ -122,15 +185,16 @@ void measure_beats(const struct stem *a, const struct stem *b, const int64_t *be
     *out = (struct measure_beats){0, NAN, NAN, NAN, NAN};
     int bars = metre > 0 ? count / metre : 0, found = 0;
     if (bars == 0) return;
-    size_t ms, same;
-    float *ra = kick_rises(a, &ms), *rb = kick_rises(b, &same);
+    struct power ra[BANDS] = {onsets(low_power(a), beat, count), onsets(high_power(a), beat, count)};
+    struct power rb[BANDS] = {onsets(low_power(b), beat, count), onsets(high_power(b), beat, count)};
+    size_t ms = ra[0].count;
     double *at = xcalloc((size_t)bars, sizeof *at), *lag = xcalloc((size_t)bars, sizeof *lag);
     double *size = xcalloc((size_t)bars, sizeof *size);
     for (int i = 0; i < bars; i++) {
         size_t from = (size_t)beat[i * metre] * ENVELOPE_HZ / PCM_RATE;
         size_t to = (size_t)beat[(i + 1) * metre] * ENVELOPE_HZ / PCM_RATE;
         /* from just before the beat, which the rise straddles */
-        double found_lag = bar_lag(ra, rb, from > 30 ? from - 30 : 0, to < ms ? to : ms, ms);
+        double found_lag = bar_lag(ra, rb, from > NEAR ? from - NEAR : 0, to < ms ? to : ms);
         if (!isfinite(found_lag)) continue;
         at[found] = i;
         size[found] = fabs(found_lag);
@@ -143,8 +207,10 @@ void measure_beats(const struct stem *a, const struct stem *b, const int64_t *be
         out->p95_ms = quantile(size, found, 0.95);
         out->lag_ms = quantile(lag, found, 0.5);
     }
-    free(ra);
-    free(rb);
+    for (int band = 0; band < BANDS; band++) {
+        free(ra[band].values);
+        free(rb[band].values);
+    }
     free(at);
     free(lag);
     free(size);

@@ -12,8 +12,9 @@
 
 #define MEASURE_AROUND_S 15.0 /* of the programme before and after, that a step is measured on */
 
-/* How far b's kicks lie from a's, bar by bar: the lag at which the rises of both envelopes below 150 Hz
- * (1 kHz, log) agree best, within 40 ms, in bars where they agree at all. */
+/* How far b's beats lie from a's, bar by bar: the lag at which the onsets near the common beats agree best,
+ * within 40 ms, in bars where they agree at all. Onsets are the rises of the log power (1 kHz) of two bands
+ * that count the same: below 150 Hz, and what changes fast. */
 struct measure_beats {
     int bars;                 /* that could be measured; the rest is NAN when none */
     double lag_ms;            /* median, positive when b is late */

@@ -215,6 +215,21 @@ static int try_takes(struct stage *stage, int rank, struct take *best)
     return 0;
 }
 
+/* Why a way was not taken, for whoever wonders. */
+static void note_given_up(json_t *list, const struct take *take)
+{
+    json_t *one = json_object(), *failed = json_array();
+    for (int i = 0; i < CERTIFICATE_RULES; i++) {
+        if (take->certificate.violations & 1u << i)
+            json_array_append_new(failed, json_string(certificate_rules[i]));
+    }
+    json_object_set(one, "technique", json_object_get(take->segments[1], "technique"));
+    json_t *bars = json_object_get(take->segments[1], "bars");
+    if (bars) json_object_set(one, "bars", bars);
+    json_object_set_new(one, "failed", failed);
+    json_array_append_new(list, one);
+}
+
 /* One way to join, as good as it gets. */
 static int rehearse_way(struct stage *stage, int rank, struct take *best)
 {
@@ -243,21 +258,26 @@ int rehearse_transition(const struct track *from, const struct track *to, const 
                           .bad_track = bad_track ? bad_track : &ignored,
                           .cause = cause};
     struct take take = {0}, next;
+    json_t *given_up = json_array(), *certificate;
     for (int rank = 0;; rank++) {
         if (rehearse_way(&stage, rank, &next)) {
             take_drop(&take);
+            json_decref(given_up);
             return -1;
         }
         next.certificate.tries = rank;
         int safe = next.safe;
         int better = !take.segments[1] ||
                      certificate_severity(&next.certificate) < certificate_severity(&take.certificate);
-        take_drop(better ? &take : &next);
+        struct take *worse = better ? &take : &next;
+        if (worse->segments[1]) note_given_up(given_up, worse);
+        take_drop(worse);
         if (better) take = next;
         if (take.broken == 0 || safe || out_of_time(&stage)) break;
     }
-    json_object_set_new(take.segments[1], "certificate",
-                        certificate_to_json(&take.certificate, take.segments[1]));
+    certificate = certificate_to_json(&take.certificate, take.segments[1]);
+    json_object_set_new(certificate, "given_up", given_up);
+    json_object_set_new(take.segments[1], "certificate", certificate);
     segments[0] = take.segments[0];
     segments[1] = take.segments[1];
     *cursor = take.cursor;
