@@ -42,13 +42,13 @@ AIR_SRC    := root/wire.c $(wildcard root/track*.c) $(wildcard root/air/*.c)
 WORK_SRC   := root/wire.c $(wildcard root/track*.c) $(foreach d,library audio analysis order mix source,$(wildcard root/$(d)/*.c)) \
               $(filter-out root/work/main.c,$(wildcard root/work/*.c))
 RELAY_SRC  := $(filter-out relay/main.c,$(wildcard relay/*.c))
-LOAD_SRC   := $(filter-out load/main.c,$(wildcard load/*.c))
+LOAD_SRC   := $(filter-out tests/load/main.c,$(wildcard tests/load/*.c))
 # fetch.c is the only libcurl file; air does not need it
 LLHTTP_SRC := $(LLHTTP)/llhttp.c $(LLHTTP)/api.c $(LLHTTP)/http.c
 
 obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 LLHTTP_OBJ := $(patsubst $(LLHTTP)/%.c,$(BUILD)/obj/llhttp/%.o,$(LLHTTP_SRC))
-ALL_SRC := $(COMMON_SRC) $(sort $(AIR_SRC) $(WORK_SRC)) $(RELAY_SRC) $(LOAD_SRC) root/main.c root/work/main.c relay/main.c load/main.c
+ALL_SRC := $(COMMON_SRC) $(sort $(AIR_SRC) $(WORK_SRC)) $(RELAY_SRC) $(LOAD_SRC) root/main.c root/work/main.c relay/main.c tests/load/main.c
 
 .PHONY: all run check check-unit check-system check-web check-layers check-asan check-clang check-all lint bench clean
 all: $(BUILD)/forever-root $(BUILD)/forever-work $(BUILD)/forever-relay $(BUILD)/forever-load
@@ -77,7 +77,7 @@ $(BUILD)/forever-relay: $(call obj,relay/main.c) $(BUILD)/librelay.a $(BUILD)/li
 	$(call say,LINK)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(RELAY_LIBS)
 # The load generator (docs/LOAD.md).
-$(BUILD)/forever-load: $(call obj,load/main.c) $(BUILD)/libload.a $(BUILD)/libcommon.a
+$(BUILD)/forever-load: $(call obj,tests/load/main.c) $(BUILD)/libload.a $(BUILD)/libcommon.a
 	$(call say,LINK)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LOAD_LIBS)
 
@@ -158,7 +158,7 @@ check-asan:
 check-clang:
 	$(MAKE) CC=clang BUILD=build-clang tests-build
 	BUILD=build-clang ./tests/suite unit
-FORMATTED := $(wildcard common/*.[ch] relay/*.[ch] load/*.[ch] deploy/*.c tests/unit/*.[ch] tests/bench/*.c tests/bench/mix/*.c tests/fuzz/*.c \
+FORMATTED := $(wildcard common/*.[ch] relay/*.[ch] tests/load/*.[ch] deploy/*.c tests/unit/*.[ch] tests/bench/*.c tests/bench/mix/*.c tests/fuzz/*.c \
              root/*.[ch] root/*/*.[ch])
 lint:
 	clang-format --dry-run -Werror $(FORMATTED)

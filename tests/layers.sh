@@ -21,7 +21,7 @@ family() {
     root/main.c) echo air ;;
     root/*/*) d=${1#root/}; echo "${d%%/*}" ;;
     relay/*) echo relay ;;
-    load/*) echo load ;;
+    tests/load/*) echo load ;;
     esac
 }
 
@@ -62,7 +62,7 @@ rank() {
 }
 
 git_or_find() {
-    find common root relay load -name '*.[ch]' 2>/dev/null | sort
+    find common root relay tests/load -name '*.[ch]' 2>/dev/null | sort
 }
 
 for file in $(git_or_find); do
@@ -96,7 +96,7 @@ for file in $(git_or_find); do
         lame/*) only='root/audio/encode*.c' ;;
         sqlite3.h) only='root/library/*' ;;
         curl/*) only=common/fetch.c ;;
-        openssl/ssl.h) case $file in load/*) continue ;; esac; only='common/tls*' ;;
+        openssl/ssl.h) case $file in tests/load/*) continue ;; esac; only='common/tls*' ;;
         llhttp.h) only='common/http*.c' ;;
         rubberband/*) only=root/audio/stretch.c ;;
         ini.h) only=common/conf.c ;;

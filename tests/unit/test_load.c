@@ -9,9 +9,9 @@
 #include <time.h>
 #include <cmocka.h>
 
-#include "load/net.h"
-#include "load/response.h"
-#include "load/verify.h"
+#include "tests/load/net.h"
+#include "tests/load/response.h"
+#include "tests/load/verify.h"
 #include "tests/unit/frames.h"
 
 #define KBPS 128

@@ -1,4 +1,4 @@
-#include "load/response.h"
+#include "tests/load/response.h"
 
 #include <stdio.h>
 #include <stdlib.h>

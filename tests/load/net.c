@@ -1,4 +1,4 @@
-#include "load/net.h"
+#include "tests/load/net.h"
 
 #include <arpa/inet.h>
 #include <errno.h>

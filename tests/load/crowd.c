@@ -1,4 +1,4 @@
-#include "load/crowd_internal.h"
+#include "tests/load/crowd_internal.h"
 
 #include <errno.h>
 #include <stdio.h>

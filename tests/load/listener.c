@@ -10,7 +10,7 @@
 #include "common/json.h"
 #include "common/mem.h"
 #include "common/mp3.h"
-#include "load/crowd_internal.h"
+#include "tests/load/crowd_internal.h"
 
 #define HOPS_MAX        5
 #define BACKOFF_MAX_S   30.0

@@ -1,4 +1,4 @@
-#include "load/verify.h"
+#include "tests/load/verify.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,7 +1,7 @@
 /* What a run has to say, as JSON. */
 #include <stdlib.h>
 
-#include "load/crowd_internal.h"
+#include "tests/load/crowd_internal.h"
 
 #define SILENCE_ALLOWED_NS INT64_C(2000000000)
 

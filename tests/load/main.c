@@ -10,8 +10,8 @@
 #include <sysexits.h>
 #include <time.h>
 
-#include "load/crowd.h"
-#include "load/net.h"
+#include "tests/load/crowd.h"
+#include "tests/load/net.h"
 
 static const char usage[] =
     "usage: forever-load [OPTION...] URL\n"

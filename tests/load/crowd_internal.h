@@ -1,10 +1,10 @@
 /* crowd_internal: what crowd.c (the loop), listener.c (one listener's life) and report.c share. */
 #ifndef FOREVER_LOAD_CROWD_INTERNAL_H
 #define FOREVER_LOAD_CROWD_INTERNAL_H
-#include "load/crowd.h"
-#include "load/net.h"
-#include "load/response.h"
-#include "load/verify.h"
+#include "tests/load/crowd.h"
+#include "tests/load/net.h"
+#include "tests/load/response.h"
+#include "tests/load/verify.h"
 
 #define LOAD_RATES_MAX 8
 
