@@ -5,10 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Tempo first: it decides whether two tracks can be beatmatched at all. */
+/* Tempo and key: whether two tracks can be beatmatched, and whether one wants to hear both at once. */
 static const double weights[ORDER_TERMS] = {
-    [ORDER_TEMPO] = 0.40,    [ORDER_KEY] = 0.25,    [ORDER_ENERGY] = 0.20,
-    [ORDER_LOUDNESS] = 0.05, [ORDER_TIMBRE] = 0.10,
+    [ORDER_TEMPO] = 0.40,    [ORDER_KEY] = 0.41,    [ORDER_ENERGY] = 0.12,
+    [ORDER_LOUDNESS] = 0.04, [ORDER_TIMBRE] = 0.03,
 };
 
 #define TEMPO_FAR_OCTAVES   0.20 /* 15 % faster or slower: out of any beatmatch's reach */
@@ -17,6 +17,7 @@ static const double weights[ORDER_TERMS] = {
 #define LOUDNESS_FAR_LU     12.0
 #define TIMBRE_FAR_SPREADS  2.5
 #define CONFIDENCE_UNSTATED 0.5
+#define KEY_LEAST           0.5 /* of its weight a key keeps that is hardly believed: a wrong one is mostly near */
 
 const char *order_term_name(enum order_term term)
 {
@@ -69,8 +70,8 @@ double order_tempo_term(double a, double b)
 
 double order_key_term(int a, int b)
 {
-    /* steps on the wheel: a fifth up or down, or major to relative minor, is one */
-    static const double far[] = {0, 0.1, 0.4, 0.7, 1};
+    /* steps on the wheel: a fifth up or down, or major to relative minor, is one; two are a clash */
+    static const double far[] = {0, 0.02, 0.9, 0.95, 1};
     const char *from = key_camelot(a), *to = key_camelot(b);
     if (!from || !to) return NAN;
     int hours = abs(atoi(from) - atoi(to));
@@ -116,7 +117,8 @@ void order_distance(const struct order_item *a, const struct order_item *b,
         if (isnan(terms[i])) continue;
         double weight = weights[i];
         if (i == ORDER_TEMPO) weight *= belief(a->tempo_confidence, b->tempo_confidence);
-        if (i == ORDER_KEY) weight *= belief(a->key_confidence, b->key_confidence);
+        if (i == ORDER_KEY)
+            weight *= KEY_LEAST + (1 - KEY_LEAST) * belief(a->key_confidence, b->key_confidence);
         sum += weight * terms[i];
         known += weight;
     }
