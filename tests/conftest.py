@@ -13,7 +13,7 @@ import harness  # noqa: E402
 
 
 # The files that take longest begin first, so that none is left over at the end.
-LONG = ["test_stream.py", "test_cli.py", "test_workers.py", "test_relay.py", "test_library.py"]
+LONG = ["test_stream.py", "test_cli.py", "test_workers.py", "test_relay.py", "test_library.py", "test_ears.py"]
 
 
 def pytest_collection_modifyitems(items):
