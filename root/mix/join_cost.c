@@ -17,6 +17,8 @@
 #define BUMP_FREE_LU    0.3
 #define COST_STEP       4.0 /* per LU beyond STEP_FREE_LU */
 #define STEP_FREE_LU    1.0
+#define COST_STEP_BAD   14.0 /* more, per LU beyond what a ride makes good */
+#define STEP_BAD_LU     3.0
 #define COST_HARMONY    10.0 /* for a consonance of -1 against chance, half of it for 0 */
 #define COST_BASS       4.0  /* likewise for the basses on both sides of the switch */
 #define COST_VOICES     2.0  /* per beat with two voices */
@@ -136,8 +138,9 @@ static double cost_loudness(const struct join *join, const struct pair *pair)
     }
     double hole = fmin(before, after) - 10 * log10(fmax(least, 1e-7));
     double bump = 10 * log10(fmax(most, 1e-7)) - fmax(before, after);
+    double step = fabs(after - before);
     return COST_HOLE * over(hole, HOLE_FREE_LU) + COST_BUMP * over(bump, BUMP_FREE_LU) +
-           COST_STEP * over(fabs(after - before), STEP_FREE_LU);
+           COST_STEP * over(step, STEP_FREE_LU) + COST_STEP_BAD * over(step, STEP_BAD_LU);
 }
 
 static double dot(const float *a, const float *b, int turn)

@@ -14,7 +14,8 @@
 #define RISE            6  /* ms over which a rise is taken */
 #define LAG_MAX         40 /* ms */
 #define AGREE_MIN       0.5
-#define NEAR            60              /* ms around a beat */
+#define NEAR            60 /* ms around a beat */
+#define DRIFT_BARS      6
 #define BANDS           2               /* the kick's, and what changes fast */
 #define LOG_RANGE       300             /* 25 dB below the loudest counts as nothing */
 #define ONSETS_MIN      0.5             /* sum of squared rises: one clear onset */
@@ -167,7 +168,7 @@ static double bar_lag(const struct power *a, const struct power *b, size_t from,
 /* Theil and Sen: the median slope between all pairs, times the whole. */
 static double drift_of(const double *at, const double *lag, int count)
 {
-    if (count < 4) return NAN;
+    if (count < DRIFT_BARS) return NAN;
     double *slopes = xmalloc((size_t)(count * (count - 1) / 2) * sizeof *slopes);
     int n = 0;
     for (int i = 0; i < count; i++) {

@@ -19,7 +19,7 @@ struct measure_beats {
     int bars;                 /* that could be measured; the rest is NAN when none */
     double lag_ms;            /* median, positive when b is late */
     double median_ms, p95_ms; /* of |lag| */
-    double drift_ms;          /* of the lag over the whole, by robust regression; NAN below four bars */
+    double drift_ms;          /* of the lag over the whole, by robust regression; NAN below six bars */
 };
 /* beat: count + 1 sample positions in the transition; metre: beats a bar. */
 void measure_beats(const struct stem *a, const struct stem *b, const int64_t *beat, int count, int metre,
