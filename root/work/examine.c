@@ -22,8 +22,7 @@
     (128 << 10)      /* larger blocks are the system's own: they grow without being copied, and go back */
 #define SHORTEST_S 2 /* the studio can't plan as fast as shorter ones play */
 
-/* SHA-256 of the file's bytes, in hex; reads by position, so the descriptor's own stays where it is. */
-static char *hash_file(int fd, char **cause)
+char *examine_hash(int fd, char **cause)
 {
     unsigned char digest[EVP_MAX_MD_SIZE], *buffer = xmalloc(READ_BYTES);
     unsigned len = 0;
@@ -148,7 +147,7 @@ int examine_file(int fd, const char *path, struct track *out, struct examine_pic
     mallopt(M_MMAP_THRESHOLD, MMAP_BYTES);
     track_init(out);
     if (pictures) *pictures = (struct examine_pictures){0};
-    out->hash = hash_file(fd, cause);
+    out->hash = examine_hash(fd, cause);
     if (!out->hash) {
         close(fd);
         return -1;

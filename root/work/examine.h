@@ -22,6 +22,9 @@ struct examine_pictures {
  */
 int examine_file(int fd, const char *path, struct track *out, struct examine_pictures *pictures,
                  char **cause);
+/* SHA-256 of the file's bytes, in hex, owned; reads by position, so the descriptor's own stays where it is.
+ * NULL with *cause. */
+char *examine_hash(int fd, char **cause);
 /* Whether the mix can use it: 0, or -1 with an owned *cause. */
 int examine_judge(const struct track *track, char **cause);
 void examine_pictures_free(struct examine_pictures *pictures);

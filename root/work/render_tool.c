@@ -23,6 +23,7 @@
 #include "root/mix/rehearse.h"
 #include "root/mix/render.h"
 #include "root/order/pick.h"
+#include "root/work/again.h"
 #include "root/work/crate.h"
 #include "root/work/mix_options.h"
 #include "root/work/output.h"
@@ -35,7 +36,7 @@
 
 struct options {
     struct conf_list library;
-    char *state, *out, *timeline;
+    char *state, *out, *timeline, *from_history;
     double minutes;
     struct plan_conf mix;
     long seed, bitrate;
@@ -53,6 +54,15 @@ struct render {
     json_t *segments;
 };
 
+#define POSITION_DIGITS 15 /* frames of seven hundred thousand years */
+
+static int check_position(const char *text, char **cause)
+{
+    size_t n = strspn(text, "0123456789");
+    if (n && !text[n] && n <= POSITION_DIGITS) return 0;
+    return cause_set(cause, "must be a frame's number, as /api/now and /api/segments give it");
+}
+
 #define AT(member) offsetof(struct options, member)
 
 static const struct conf_option option_rows[] = {
@@ -63,6 +73,11 @@ static const struct conf_option option_rows[] = {
     {"seed", CONF_INT, AT(seed), "1", 0, 4294967295.0, NULL, "N", "choice of the order", NULL},
     {"out", CONF_STRING, AT(out), NULL, 0, 0, NULL, "FILE", "result, by its name .wav or .mp3", NULL},
     {"timeline", CONF_STRING, AT(timeline), NULL, 0, 0, NULL, "FILE", "what plays when, as JSON", NULL},
+    {"from-history", CONF_STRING, AT(from_history), NULL, 0, 0, NULL, "POSITION",
+     "renders again what the station of --state aired from this frame on, to the byte where the bit rate is "
+     "the "
+     "station's",
+     check_position},
     {"bitrate", CONF_INT, AT(bitrate), "192", 64, 320, NULL, "KBITS", "of an .mp3, in kbit/s", NULL},
     MIX_OPTIONS(struct options, mix),
 };
@@ -72,8 +87,13 @@ static const struct conf_table table = {
     .section = "render",
     .prefix = "FOREVER_RENDER",
     .summary = "renders the station's mix of a library to a file",
-    .synopsis = "forever-root render --library DIR [--state DIR] --minutes N --seed S --out FILE.{wav,mp3} "
-                "[--timeline FILE.json]",
+    .synopsis =
+        "forever-root render --library DIR [--state DIR] --minutes N --seed S --out FILE.{wav,mp3} "
+        "[--timeline FILE.json]\n"
+        "forever-root render --from-history POSITION [--minutes N] --state DIR [--library DIR] "
+        "--out FILE.{wav,mp3}\n"
+        "Exit status: 0; 64 wrong usage; 65 a file that aired is missing or has changed; 66 no music, or\n"
+        "not in the history; 69 live input aired, which is not kept; 73 the result can't be written.",
     .options = option_rows,
     .count = sizeof option_rows / sizeof *option_rows,
 };
@@ -319,11 +339,39 @@ static int gather(struct render *r, char **cause)
     return 0;
 }
 
+/* What aired, once more. A library is only where files that moved are looked for. */
+static int run_again(struct render *r)
+{
+    static const int codes[] = {[AGAIN_DONE] = EX_OK,
+                                [AGAIN_UNKNOWN] = EX_NOINPUT,
+                                [AGAIN_REFUSED] = EX_UNAVAILABLE,
+                                [AGAIN_FILES] = EX_DATAERR,
+                                [AGAIN_FAILED] = EX_CANTCREAT};
+    const struct options *o = &r->options;
+    struct progress progress = {.began_ns = clock_boot_ns(), .total = r->frames};
+    struct again again = {.state = o->state,
+                          .libraries = o->library.items,
+                          .library_count = o->library.count,
+                          .file = {.path = o->out,
+                                   .first = strtoull(o->from_history, NULL, 10),
+                                   .frames = r->frames,
+                                   .kbps = (unsigned)o->bitrate,
+                                   .seed = (uint64_t)o->seed,
+                                   .progress = show_progress,
+                                   .context = &progress}};
+    char *cause = NULL;
+    if (!o->state) return fail(EX_USAGE, "--state: the station's state folder is needed", NULL);
+    if (o->timeline) return fail(EX_USAGE, "--timeline: is not for --from-history", NULL);
+    enum again_result result = again_render(&again, &cause);
+    return result ? fail(codes[result], "", cause) : EX_OK;
+}
+
 static int run(struct render *r)
 {
     char *cause = NULL;
     const struct options *o = &r->options;
-    if (o->library.count == 0) return fail(EX_USAGE, "--library: a folder with music is needed", NULL);
+    if (o->library.count == 0 && !o->from_history)
+        return fail(EX_USAGE, "--library: a folder with music is needed", NULL);
     if (!o->out) return fail(EX_USAGE, "--out: a file name is needed, ending in .wav or .mp3", NULL);
     if (render_file_check(o->out, o->minutes, (unsigned)o->bitrate, &cause) < 0) {
         return fail(EX_USAGE, "--out: ", cause);
@@ -333,6 +381,7 @@ static int run(struct render *r)
     }
     r->frames = (uint64_t)llround(o->minutes * 60 * PCM_RATE / FRAME);
     r->samples = r->frames * FRAME;
+    if (o->from_history) return run_again(r);
     if (gather(r, &cause) < 0) return fail(EX_NOINPUT, "--library: ", cause);
     if (render_all(r, o->out, &cause) < 0) return fail(EX_CANTCREAT, "", cause);
     if (write_timeline(r, &cause) < 0) return fail(EX_CANTCREAT, "--timeline: ", cause);

@@ -1,8 +1,10 @@
 """Listening to what one configures: `forever-root audition` makes one transition, with stems and a picture."""
 import array
 import glob
+import hashlib
 import json
 import os
+import shutil
 import subprocess
 import xml.etree.ElementTree as xml
 
@@ -118,3 +120,63 @@ def test_errors_name_what_is_wrong(two, analysed, scratch, arguments, status, wo
     assert len(err.strip().splitlines()) == 1, err
     for word in words:
         assert word in err, (word, err)
+
+
+def again(root, position, minutes, out, *more):
+    return run("render", "--from-history", position, "--minutes", minutes, "--state", root.state, "--bitrate", root.bitrate,
+               "--out", out, *more, limit=30)
+
+
+def test_what_aired_is_rendered_again(start, crate, scratch):
+    """A stretch with a skip in it, recorded off the air, then made anew from the history: the same bytes; and
+    refused by name where a file has changed since."""
+    folder = f"{scratch}/music"
+    shutil.copytree(crate, folder)
+    root = start.root(library=folder, state=f"{scratch}/again", lead=15)
+    recorder = harness.Recorder(root.url)
+    harness.wait_for(lambda: root.stats()["position"] > 60, "it is on air", 15)
+    assert root.ctl("skip").returncode == 0
+
+    def skipped():
+        answer = harness.request(root.url, "/api/segments").json()
+        fades = [s for s in answer["segments"] if s.get("skip")]
+        return fades and answer["position"] > fades[0]["position"] + 120 and fades[0]
+    fade = harness.wait_for(skipped, "the skip has aired", 20)
+    assert fade["technique"] == "fade" and fade["branch"] == 1
+    first, data = recorder.listener.position, recorder.finish()
+    heard = harness.split_frames(data)
+    assert first + len(heard) > fade["position"] + 80
+    position, count = first + 20, fade["position"] + 80 - first - 20
+    out = f"{scratch}/again.mp3"
+    status, _, err = again(root, position, count * harness.FRAME_S / 60, out)
+    assert status == 0, err
+    with open(out, "rb") as f:
+        info, *made = harness.split_frames(f.read())
+    assert b"Info" in info and len(made) == count
+    same = [a == b for a, b in zip(made, heard[20:])]
+    assert len(same) == count > 150
+    assert all(same), f"frames differ: {[position + i for i, s in enumerate(same) if not s][:20]}, the skip is at {fade['position']}"
+
+    status, _, err = again(root, 10_000_000, 0.1, out)
+    assert status == 66 and "10000000" in err, err
+    status, _, err = again(root, "soon", 0.1, out)
+    assert status == 64 and "--from-history" in err, err
+
+    # the track that was skipped: moved, it is found by its name and content; changed or gone, it is named
+    path = next(p for p in sorted(glob.glob(f"{folder}/*.wav")) if sha256(p) == fade["tracks"][0]["hash"])
+    elsewhere = f"{scratch}/elsewhere/deeper"
+    os.makedirs(elsewhere)
+    shutil.move(path, elsewhere)
+    status, _, err = again(root, position, 0.05, out, "--library", f"{scratch}/elsewhere")
+    assert status == 0, err
+    status, _, err = again(root, position, 0.05, out)
+    assert status == 65 and f"{path} is missing" in err and fade["tracks"][0]["hash"] in err, err
+    with open(path, "w") as f:
+        f.write("other music")
+    status, _, err = again(root, position, 0.05, out)
+    assert status == 65 and f"{path} has changed" in err and fade["tracks"][0]["hash"] in err and sha256(path) in err, err
+
+
+def sha256(path):
+    with open(path, "rb") as f:
+        return hashlib.sha256(f.read()).hexdigest()
