@@ -1,5 +1,6 @@
 "use strict";
-/* The dashboard: /api/stats every two seconds, into tables and tiles. */
+/* The dashboard: /api/stats every two seconds, into tables and tiles; the transition on air, or the next one, with what
+ * was measured of it. */
 
 const POLL_MS = 2000;
 const $ = (id) => document.getElementById(id);
@@ -52,6 +53,35 @@ function workerRow(worker) {
     [worker.uptime_s === undefined ? "–" : duration(worker.uptime_s), "n"]];
 }
 
+/* The transition that sounds, else the next one: what it joins, how, and its certificate. */
+function showJoin(programme) {
+  const join = programme.segments.find((s) => s.technique !== "play" && s.end_s > 0);
+  $("join").hidden = !join;
+  if (!join) return;
+  const name = (track) => track ? track.title || "untitled" : "?";
+  const when = join.start_s <= 0 ? "now" : `in ${duration(join.start_s)}`;
+  const how = join.skip ? ["skip"] : [join.technique];
+  if (join.bars) how.push(`${join.bars} bars`);
+  if (join.tempo_change_pct) how.push(`tempo ${join.tempo_change_pct > 0 ? "+" : "−"}${Math.abs(join.tempo_change_pct).toFixed(1)} %`);
+  set("join-head", `Transition ${when}: ${name(join.tracks[0])} → ${name(join.tracks[join.tracks.length - 1])}`);
+  set("join-how", how.join(", "));
+  const c = join.certificate;
+  const verdict = document.querySelector("[data-stat=join-verdict]");
+  verdict.className = `verdict ${!c ? "" : c.passed ? "good" : "bad"}`;
+  set("join-verdict", !c ? "not measured" : c.passed ? "certificate passed" : `certificate: ${c.failed.join(", ").replaceAll("_", " ")}`);
+  const facts = [];
+  const fact = (label, value, unit, digits = 1) => { if (value !== undefined) facts.push(`${label} ${value.toFixed(digits)} ${unit}`.trim()); };
+  if (c) {
+    if (c.beat_error_ms) fact("beats apart", c.beat_error_ms.median, "ms");
+    fact("loudness step", c.loudness_step_lu, "LU");
+    fact("hole", c.hole_lu, "LU");
+    fact("bump", c.bump_lu, "LU");
+    fact("consonance", c.consonance, "", 2);
+    if (c.tries) facts.push(`${c.tries} other ${c.tries === 1 ? "way" : "ways"} given up`);
+  }
+  set("join-facts", facts.join(" · ") || "–");
+}
+
 function show(stats, now) {
   $("station").textContent = stats.station;
   set("listeners", stats.listeners);
@@ -85,9 +115,10 @@ function show(stats, now) {
 
 async function poll() {
   try {
-    const [stats, now] = await Promise.all(
-      ["/api/stats", "/api/now"].map((path) => fetch(path, { cache: "no-store" }).then((a) => a.json())));
+    const [stats, now, programme] = await Promise.all(
+      ["/api/stats", "/api/now", "/api/segments"].map((path) => fetch(path, { cache: "no-store" }).then((a) => a.json())));
     show(stats, now);
+    showJoin(programme);
     $("notice").textContent = "";
   } catch {
     $("notice").textContent = "The station does not answer; trying again.";

@@ -56,6 +56,20 @@ def test_the_dashboard_counts(browser, station, station_relay):
     assert browser.complaints() == []
 
 
+def test_the_dashboard_shows_the_transition(browser, station):
+    """The one on air or the next one, with its certificate, as /api/segments tells it."""
+    def planned():
+        segments = harness.request(station.url, "/api/segments").json()["segments"]
+        return [s for s in segments if s["technique"] != "play" and s["end_s"] > 3]
+    join = harness.wait_for(planned, "a transition is planned", 30)[0]
+    certificate = join["certificate"]
+    browser.open(station.url + "/dashboard")
+    verdict = "certificate passed" if certificate["passed"] else certificate["failed"][0].replace("_", " ")
+    for words in ("Transition", join["technique"], join["tracks"][0]["title"], join["tracks"][1]["title"], verdict, "loudness step"):
+        harness.wait_for(lambda: words in browser.text("#join"), f"{words} is shown", 10)
+    assert browser.complaints() == []
+
+
 def test_pages_run_nothing_foreign(station):
     for path in ("/", "/dashboard"):
         page = harness.request(station.url, path)
