@@ -61,7 +61,7 @@ function showJoin(programme) {
   const name = (track) => track ? track.title || "untitled" : "?";
   const when = join.start_s <= 0 ? "now" : `in ${duration(join.start_s)}`;
   const how = join.skip ? ["skip"] : [join.technique];
-  if (join.bars) how.push(`${join.bars} bars`);
+  if (join.bars) how.push(join.bars === 1 ? "1 bar" : `${join.bars} bars`);
   if (join.tempo_change_pct) how.push(`tempo ${join.tempo_change_pct > 0 ? "+" : "−"}${Math.abs(join.tempo_change_pct).toFixed(1)} %`);
   set("join-head", `Transition ${when}: ${name(join.tracks[0])} → ${name(join.tracks[join.tracks.length - 1])}`);
   set("join-how", how.join(", "));

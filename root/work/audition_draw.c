@@ -172,7 +172,10 @@ static void draw_head(FILE *out, const struct audition *a, int height)
     }
     fprintf(out, "<text x=\"%d\" y=\"68\" fill=\"#222\"><tspan font-weight=\"bold\">%s</tspan>", LEFT,
             json_str_or(t, "technique", "?", NULL));
-    if (json_object_get(t, "bars")) fprintf(out, " · %d bars", (int)json_int_or(t, "bars", 0, 0, 1000, NULL));
+    if (json_object_get(t, "bars")) {
+        int bars = (int)json_int_or(t, "bars", 0, 0, 1000, NULL);
+        fprintf(out, " · %d bar%s", bars, bars == 1 ? "" : "s");
+    }
     put_number(out, "tempo", number(t, "tempo_change_pct"), "%");
     const json_t *beats = json_object_get(c, "beat_error_ms");
     put_number(out, "beats", number(beats, "median"), "ms");
