@@ -216,6 +216,20 @@ static enum again_result cut_runs(struct state *s, char **cause)
     return AGAIN_DONE;
 }
 
+/* No live input sounds in it, nor in what a skip fades out under it. */
+static int is_made_of_files(const json_t *segment)
+{
+    const json_t *plan = json_object_get(segment, "plan"), *below;
+    size_t i;
+    if (!json_is_object(plan) || json_object_get(plan, "live") || !strcmp(technique_of(segment), "live"))
+        return 0;
+    json_array_foreach(json_object_get(json_object_get(plan, "under"), "segments"), i, below)
+    {
+        if (!is_made_of_files(below)) return 0;
+    }
+    return 1;
+}
+
 /* Whether there is no hole in [from, to), and nothing that can't be rendered. */
 static enum again_result check(const struct state *s, uint64_t from, uint64_t to, char **cause)
 {
@@ -233,10 +247,8 @@ static enum again_result check(const struct state *s, uint64_t from, uint64_t to
             return AGAIN_UNKNOWN;
         }
         end = sample_of(segment, "end_sample");
-        if (json_is_object(json_object_get(segment, "plan"))) continue;
-        cause_set(cause, "%s was on air at position %" PRIu64 ", and is not kept",
-                  strcmp(technique_of(segment), "play") ? technique_of(segment) : "what can't be made again",
-                  start / FRAME);
+        if (is_made_of_files(segment)) continue;
+        cause_set(cause, "live input was on air at position %" PRIu64 ", and is not kept", start / FRAME);
         return AGAIN_REFUSED;
     }
     if (end >= to) return AGAIN_DONE;
