@@ -176,6 +176,16 @@ static void reply_options(struct http_request *r, unsigned allow)
     http_reply(r, 204, NULL, NULL, 0);
 }
 
+int http_server_uploads(struct http_request *r)
+{
+    unsigned allow;
+    void *context;
+    const struct http_route *any, *found;
+    if (!(r->method & (HTTP_PUT | HTTP_SOURCE))) return 0;
+    found = route_find(r->conn->server, r->path, r->method, &allow, &any, &context);
+    return found && (found->methods & HTTP_UPLOAD);
+}
+
 void http_server_dispatch(struct http_request *r)
 {
     struct http_server *s = r->conn->server;

@@ -40,9 +40,20 @@ struct http_limits {      /* 0 takes the default in brackets */
                         `connections`: the numbers above are kept for reserved routes and other work */
 };
 
-enum { HTTP_GET = 1, HTTP_HEAD = 2, HTTP_POST = 4, HTTP_OPTIONS = 8, HTTP_PUT = 16, HTTP_DELETE = 32 };
+enum {
+    HTTP_GET = 1,
+    HTTP_HEAD = 2,
+    HTTP_POST = 4,
+    HTTP_OPTIONS = 8,
+    HTTP_PUT = 16,
+    HTTP_DELETE = 32,
+    HTTP_SOURCE = 64
+};
 #define HTTP_RESERVED                                                                                        \
     0x100 /* with the methods of a route: also served when connections or descriptors run out */
+#define HTTP_UPLOAD                                                                                          \
+    0x200 /* with the methods of a route: its PUT and SOURCE are handled at the end of the header, however   \
+             long the body; who wants the body takes it with http_take_input and http_detach */
 
 struct http_route {
     unsigned methods; /* GET implies HEAD (same headers, no body) unless HEAD is handled too; OPTIONS is
@@ -107,6 +118,8 @@ const struct net_addr *http_peer_addr(const struct http_request *request);
 int http_peer_is_loopback(const struct http_request *request);
 /* 1 when it was asked over TLS, here or at a trusted proxy. */
 int http_secure(const struct http_request *request);
+/* 1 when this very connection speaks TLS. */
+int http_is_tls(const struct http_request *request);
 /* The request's part of a line for the access log; strings are the request's. */
 void http_access_line(const struct http_request *request, struct access_line *line);
 
@@ -131,6 +144,12 @@ void http_defer(struct http_request *request, void (*cancelled)(void *context), 
 /* Ends HTTP on this connection and hands its socket out: non-blocking, TCP_NODELAY set, nothing written yet.
  * Pipelined bytes are dropped. The request is given up (copy what you need before). -1 never happens. */
 int http_detach(struct http_request *request);
+/* Before http_detach: the bytes that came behind the header, fresh memory; NULL and 0 when there are none. */
+void *http_take_input(struct http_request *request, size_t *len);
+/* How the body is framed: 1 and *chunked, or *length; 0 when the header says nothing of a body. */
+int http_body_framing(const struct http_request *request, int *chunked, uint64_t *length);
+/* The client waits for an interim 100 before it sends its body. */
+int http_expects_continue(const struct http_request *request);
 /* Before http_detach: what its bytes must go through, from then on the caller's; NULL on a plain connection.
  * One that is not taken ends with the request, and its socket is of use for a reset only. */
 struct tls_conn *http_take_tls(struct http_request *request);

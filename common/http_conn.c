@@ -117,8 +117,8 @@ static int step_head(struct http_conn *c)
         int status = http_request_read(c, input, c->scan.bytes, &why);
         if (status) {
             refuse(c, status, why);
-        } else if (!c->request->head->has_body || c->over_limit) {
-            c->linger_after |= c->request->head->has_body;
+        } else if (!c->request->head->has_body || c->over_limit || c->request->upload) {
+            c->linger_after |= c->request->head->has_body || c->request->upload;
             dispatch(c);
         } else {
             c->state = HTTP_CONN_BODY;
@@ -311,6 +311,16 @@ void http_conn_accept(struct http_server *s, struct tls *tls, int fd, const stru
     s->conn_count++;
     deadline(c, c->over_limit ? OVER_LIMIT_MS : s->limits.header_ms);
     if (!c->trusted || http_preface_start(c)) http_conn_begin(c);
+}
+
+void *http_take_input(struct http_request *r, size_t *len)
+{
+    struct evbuffer *input = bufferevent_get_input(r->conn->bev);
+    *len = evbuffer_get_length(input);
+    void *bytes = *len ? malloc(*len) : NULL;
+    if (!bytes) *len = 0;
+    if (bytes) evbuffer_remove(input, bytes, *len);
+    return bytes;
 }
 
 struct tls_conn *http_take_tls(struct http_request *r)

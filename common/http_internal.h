@@ -65,6 +65,7 @@ struct http_request {
     const struct http_route *route; /* NULL when none matched */
     struct evbuffer *headers;       /* extra ones of the answer; NULL until needed */
     int deferred;
+    int upload; /* the body is not read here */
     void (*cancelled)(void *context);
     void *cancelled_context;
 };
@@ -121,6 +122,8 @@ void http_request_free(struct http_request *request);
 
 /* http.c */
 void http_server_dispatch(struct http_request *request);
+/* 1 when the request's body is read by its handler (HTTP_UPLOAD). */
+int http_server_uploads(struct http_request *request);
 void http_server_count(struct http_server *server, const char *route, int status);
 
 /* http_listen.c */

@@ -159,7 +159,6 @@ static int on_head(llhttp_t *l)
     h->has_body = h->chunked || h->content_length > 0;
     if (l->method == HTTP_CONNECT) return refuse(p, 501, "no tunnels");
     if (check_fields(p)) return -1;
-    if (h->content_length > p->body_max) return refuse(p, 413, "body too large");
     l->upgrade = 0; /* an offer to upgrade is answered in HTTP/1.1 */
     return 0;
 }

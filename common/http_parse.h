@@ -34,7 +34,7 @@ struct http_head {
     int minor;          /* of HTTP/1.x */
     struct http_field fields[HTTP_FIELDS_MAX];
     size_t field_count;
-    uint64_t content_length;
+    uint64_t content_length; /* may be over body_max: whoever reads the body judges */
     int has_body, chunked, keep_alive, expects_continue;
 };
 

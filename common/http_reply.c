@@ -70,11 +70,8 @@ void http_add_allow(struct http_request *r, unsigned methods)
     static const struct {
         unsigned bit;
         const char *name;
-    } names[] = {{HTTP_GET, "GET, "},
-                 {HTTP_HEAD, "HEAD, "},
-                 {HTTP_POST, "POST, "},
-                 {HTTP_PUT, "PUT, "},
-                 {HTTP_DELETE, "DELETE, "}};
+    } names[] = {{HTTP_GET, "GET, "}, {HTTP_HEAD, "HEAD, "},     {HTTP_POST, "POST, "},
+                 {HTTP_PUT, "PUT, "}, {HTTP_DELETE, "DELETE, "}, {HTTP_SOURCE, "SOURCE, "}};
     char text[64] = "";
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         if (methods & names[i].bit) strncat(text, names[i].name, sizeof text - strlen(text) - 1);
@@ -115,7 +112,7 @@ void http_reply_buffer(struct http_request *r, int status, const char *type, str
     struct http_conn *c = r->conn;
     struct evbuffer *out = bufferevent_get_output(c->bev);
     size_t len = body ? evbuffer_get_length(body) : 0;
-    if (!r->head->keep_alive || c->server->stopped || c->over_limit) c->close_after = 1;
+    if (!r->head->keep_alive || c->server->stopped || c->over_limit || r->upload) c->close_after = 1;
     put_head(c, out, r->head->minor, status, type, len);
     if (r->route && r->route->cors) evbuffer_add_printf(out, "Access-Control-Allow-Origin: *\r\n");
     if (r->headers) evbuffer_add_buffer(out, r->headers);

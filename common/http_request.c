@@ -10,8 +10,8 @@ static const struct {
     const char *name;
     unsigned bit;
 } methods[] = {
-    {"GET", HTTP_GET},         {"HEAD", HTTP_HEAD}, {"POST", HTTP_POST},
-    {"OPTIONS", HTTP_OPTIONS}, {"PUT", HTTP_PUT},   {"DELETE", HTTP_DELETE},
+    {"GET", HTTP_GET}, {"HEAD", HTTP_HEAD},     {"POST", HTTP_POST},     {"OPTIONS", HTTP_OPTIONS},
+    {"PUT", HTTP_PUT}, {"DELETE", HTTP_DELETE}, {"SOURCE", HTTP_SOURCE},
 };
 
 /* Splits the target into path and query: origin form, absolute form (a proxy's) or `*`. 0 or a status. */
@@ -57,6 +57,11 @@ int http_request_read(struct http_conn *conn, struct evbuffer *input, size_t len
         status = 501;
     }
     if (!status) status = read_target(r, r->head->target, why);
+    if (!status) r->upload = http_server_uploads(r);
+    if (!status && !r->upload && r->head->content_length > conn->server->limits.body_bytes) {
+        *why = "body too large";
+        status = 413;
+    }
     if (status) {
         http_request_free(r);
         return status;
@@ -117,6 +122,23 @@ const char *http_header(const struct http_request *r, const char *name)
 const void *http_body(const struct http_request *r, size_t *len)
 {
     return http_parser_body_bytes(r->parser, len);
+}
+
+int http_body_framing(const struct http_request *r, int *chunked, uint64_t *length)
+{
+    *chunked = r->head->chunked;
+    *length = r->head->content_length;
+    return r->head->has_body;
+}
+
+int http_is_tls(const struct http_request *r)
+{
+    return r->conn->tls != NULL;
+}
+
+int http_expects_continue(const struct http_request *r)
+{
+    return r->head->expects_continue;
 }
 
 int http_minor(const struct http_request *r)

@@ -7,7 +7,7 @@
 #include "common/mem.h"
 
 #define R(role) (1u << ROLE_##role)
-#define WORKERS (R(STORE) | R(SCAN) | R(ANALYSE) | R(BRAIN) | R(STUDIO) | R(CODER))
+#define WORKERS (R(STORE) | R(SCAN) | R(ANALYSE) | R(BRAIN) | R(STUDIO) | R(CODER) | R(LIVE))
 #define KB(n)   ((size_t)(n) << 10)
 #define MB(n)   ((size_t)(n) << 20)
 
@@ -72,10 +72,17 @@ static const struct wire_row rows[] = {
     REQUEST(WAVE_GET, R(AIR), STORE, WAVE_IS, 5000),
     REPLY(WAVE_IS, R(STORE), KB(128), 1),
     EVENT(PLANNED, R(AIR), BRAIN, KB(1)),
+    BINARY(LIVE_SOURCE, R(AIR), LIVE, KB(256)),
+    EVENT(LIVE_PCM, R(AIR), AIR, KB(4)),
+    EVENT(LIVE_TITLE, R(AIR) | R(LIVE), STUDIO, KB(4)),
+    EVENT(LIVE_ENDED, R(LIVE), AIR, KB(4)),
+    EVENT(LIVE_READY, R(STUDIO), AIR, KB(1)),
+    EVENT(LIVE_STOP, R(AIR), STUDIO, KB(1)),
+    EVENT(LIVE_OVER, R(STUDIO), AIR, KB(1)),
 };
 
-static const char *const role_names[ROLE_COUNT] = {"air",   "store",  "scan", "analyse",
-                                                   "brain", "studio", "coder"};
+static const char *const role_names[ROLE_COUNT] = {"air",   "store",  "scan",  "analyse",
+                                                   "brain", "studio", "coder", "live"};
 
 const struct wire_row *wire_find(unsigned type)
 {

@@ -18,7 +18,17 @@
 
 #include "common/msg.h"
 
-enum role { ROLE_AIR, ROLE_STORE, ROLE_SCAN, ROLE_ANALYSE, ROLE_BRAIN, ROLE_STUDIO, ROLE_CODER, ROLE_COUNT };
+enum role {
+    ROLE_AIR,
+    ROLE_STORE,
+    ROLE_SCAN,
+    ROLE_ANALYSE,
+    ROLE_BRAIN,
+    ROLE_STUDIO,
+    ROLE_CODER,
+    ROLE_LIVE,
+    ROLE_COUNT
+};
 
 enum wire_type {
     /* life of a worker */
@@ -76,14 +86,16 @@ enum wire_type {
                         the next one cuts them short, oldest first]}: go on from there, with the very bytes an
                         undisturbed studio would send */
     WIRE_CREDIT,     /* air -> studio: {"branch","until": position}: frames below it may be sent */
-    WIRE_RETRACT,    /* air -> studio: {"branch": new one, "position","skip": bool}: all from position on is
-                        void; make something else from there, as a skip out of what plays there */
+    WIRE_RETRACT,    /* air -> studio: {"branch": new one, "position","skip": bool,"live"?: session}: all from
+                        position on is void; make something else from there, as a skip out of what plays
+                        there; with "live", what a source sends */
     WIRE_FRAMES,     /* studio -> air, binary: struct wire_frames head, then the frames */
     WIRE_MARK,       /* studio -> air: {"branch","position","kind","body":{...}}; sent before the frames it
                         points at */
     WIRE_FORK,  /* studio -> air: {"branch","position"}: what was announced can't be played on from there (a
-                   file failed). Air answers with RETRACT, skip false, at position or, where that has come
-                   too near, at the first place that may still change; not when branch is an old one */
+                   file failed, a live source has ended). Air answers with RETRACT, skip false, at position or,
+                   where that has come too near, at the first place that may still change; not when branch is
+                   an old one */
     WIRE_ALIVE, /* studio -> air: {}: it is busy for longer than usual, and well */
     /* air -> store: the segment on air (its mark) with "wall_s": goes to the history */
     WIRE_AIRED = 120,
@@ -101,6 +113,19 @@ enum wire_type {
     WIRE_LACKS,   /* coder -> air: {"mount","block"}: it waits for that block, which is not in the spool; each
                      second while it does */
     WIRE_ENCODED, /* coder -> air, binary: struct wire_frames head, then the frames */
+
+    /* live input: `session` counts the sources that were let in */
+    WIRE_LIVE_SOURCE = 160, /* air -> live, binary: JSON {"session","type": content type,"chunked","length"
+                               (-1: to the end),"answer": one is due at the end}, NUL, the bytes of the body
+                               that came with the header; + the source's socket */
+    WIRE_LIVE_PCM,   /* air -> live: {"session"} + where the PCM goes; air -> studio: {"session","title"} +
+                        where it comes from: pcm.h's format, as it is in memory, to the end of the pipe */
+    WIRE_LIVE_TITLE, /* air or live -> studio: {"session","title"} */
+    WIRE_LIVE_ENDED, /* live -> air: {"session","reason"}: all that could be decoded is in the pipe */
+    WIRE_LIVE_READY, /* studio -> air: {"session"}: enough is held to go on air: RETRACT with "live" follows
+                      */
+    WIRE_LIVE_STOP,  /* air -> studio: {"session"}: the mix comes back now */
+    WIRE_LIVE_OVER,  /* studio -> air: {"session","reason"}: nothing of it is wanted any more */
 };
 
 #define WIRE_ENCODED_HEAD 24 /* as WIRE_FRAMES, then u32 mount, u32 wake */
@@ -148,7 +173,7 @@ int wire_encoded_decode(const struct msg *message, uint64_t *position, uint32_t 
  * "title"    {"title","artist","text": "Artist - Title"}: what players show from this position on.
  * "segment"  one stretch of the programme; the body is both the public description (/api/segments shows all
  *            but "plan") and, with "plan", all that is needed to render it again:
- *   {"id","technique": play|blend|swap|cut|echo|fade, "start_sample","end_sample",
+ *   {"id","technique": play|blend|swap|cut|echo|fade|live, "start_sample","end_sample",
  *    "tracks":[{"track","hash","title","artist","album","duration_s","tempo_bpm","camelot","gain_db",
  *               "from_s","to_s"}]   one, or two in a transition (out first),
  *    "tempo_change_pct" (transitions), "why":{...} (why this next track), "plan":{...} (root/mix only)}

@@ -14,6 +14,7 @@
 #include "common/mp3.h"
 #include "common/proc.h"
 #include "root/air/ctl.h"
+#include "root/air/live.h"
 #include "root/track.h"
 
 #define PAST_S       600.0 /* kept behind the air: what /api/segments shows, and for resumes */
@@ -144,18 +145,22 @@ static json_t *configure(void *context, enum role role, unsigned generation)
 
 static void on_up(void *context, enum role role, struct switch_end *end)
 {
-    (void)end;
     struct air *air = context;
     if (role == ROLE_STUDIO) schedule_studio_up(air->schedule);
     if (role == ROLE_STORE) schedule_store_up(air->schedule);
     if (role == ROLE_CODER) mounts_coder_up(air->mounts);
+    if (role == ROLE_LIVE) live_up(air->live, end);
 }
 
 static void on_down(void *context, enum role role)
 {
     struct air *air = context;
-    if (role == ROLE_STUDIO) schedule_studio_down(air->schedule);
+    if (role == ROLE_STUDIO) {
+        live_studio_down(air->live);
+        schedule_studio_down(air->schedule);
+    }
     if (role == ROLE_CODER) mounts_coder_down(air->mounts);
+    if (role == ROLE_LIVE) live_down(air->live);
 }
 
 /* A line at the beginning, at the end, and now and then in between. */
@@ -199,6 +204,7 @@ static int on_event(void *context, struct switch_end *end, const struct wire_row
         on_progress(air, body);
         return 0;
     default:
+        if (live_event(air->live, row, body)) return 0;
         return cause_set(cause, "air has no use for %s", row->name);
     }
 }
@@ -227,6 +233,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
     air_position(air); /* moves the ring's floor and its anchor on, whoever listens */
     schedule_tick(air->schedule);
     mounts_tick(air->mounts);
+    live_tick(air->live);
     watch_studio(air);
 }
 
@@ -345,6 +352,7 @@ static void make_parts(struct air *air)
     air->had_music = air_has_music(air);
     api_routes(air);
     relays_routes(air);
+    air->live = live_new(air);
     pages_routes(air->http);
     air->metrics = metrics_new(air);
 }
@@ -383,6 +391,7 @@ static void free_parts(struct air *air)
     if (air->link) link_server_free(air->link);
     if (air->http) http_server_free(air->http);
     metrics_free(air->metrics);
+    live_free(air->live);
     front_free(air->front);
     schedule_free(air->schedule);
     registry_free(air->registry);

@@ -26,6 +26,7 @@ struct event_base;
 struct event;
 struct ctl_server;
 struct metrics;
+struct live;
 
 #define AIR_SIGNALS        3
 #define AIR_BURST_S        4.0
@@ -47,6 +48,7 @@ struct air {
     struct workers *workers;
     struct schedule *schedule;
     struct registry *registry;
+    struct live *live;
     struct ctl_server *ctl;
     struct metrics *metrics;
     struct event *tick, *signals[AIR_SIGNALS];

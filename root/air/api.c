@@ -12,6 +12,7 @@
 #include "common/mp3.h"
 #include "common/stats.h"
 #include "root/air/air.h"
+#include "root/air/live.h"
 #include "root/air/pictures.h"
 
 #define SEGMENTS_PAST_S 600.0
@@ -145,6 +146,7 @@ json_t *api_now(const struct air *air)
     }
     json_object_set_new(o, "segment", now.segment ? now.segment : json_null());
     json_object_set_new(o, "next", now.next ? now.next : json_null());
+    json_object_set_new(o, "live", live_now(air->live));
     return o;
 }
 
@@ -230,11 +232,11 @@ json_t *api_stats(const struct air *air)
     const struct switchboard_counts *m = switchboard_counts(workers_switchboard(air->workers));
     struct registry_totals relays;
     registry_totals(air->registry, &relays);
-    json_t *s = json_pack("{s:s,s:s,s:s,s:f,s:f,s:f,s:f,s:f,s:b}", "version", FOREVER_VERSION, "station",
-                          o->name, "station_id", ring_station(air->ring), "time", wall_s(), "started_at",
-                          (double)air->started_wall_ns / 1e9, "uptime_s",
-                          (double)(clock_boot_ns() - air->started_ns) / 1e9, "lead_s", air_lead_s(air),
-                          "lead_target_s", o->lead, "starved", pacer_starved(air->pacer));
+    json_t *s = json_pack(
+        "{s:s,s:s,s:s,s:f,s:f,s:f,s:f,s:f,s:b}", "version", FOREVER_VERSION, "station", o->name, "station_id",
+        ring_station(air->ring), "time", wall_s(), "started_at", (double)air->started_wall_ns / 1e9,
+        "uptime_s", (double)(clock_boot_ns() - air->started_ns) / 1e9, "lead_s", air_lead_s(air),
+        "lead_target_s", schedule_lead_s(air->schedule), "starved", pacer_starved(air->pacer));
     set_count(s, "bitrate_kbps", (uint64_t)o->bitrate);
     set_count(s, "position", air_position(air));
     set_count(s, "branch", ring_branch(air->ring));
@@ -256,6 +258,7 @@ json_t *api_stats(const struct air *air)
     set_count(s, "link_bytes_out", mounts_link_bytes(air->mounts));
     json_object_set_new(s, "ended", ended_json(c));
     json_object_set_new(s, "agents", agents_json(air));
+    json_object_set_new(s, "live", live_json(air->live));
     json_object_set_new(s, "mounts", mounts_json(air->mounts));
     json_object_set_new(s, "relays", registry_json(air->registry));
     json_object_set(s, "analysis", air->progress);

@@ -19,6 +19,7 @@
 #include "common/mem.h"
 #include "common/mp3.h"
 #include "root/air/air.h"
+#include "root/air/live.h"
 
 #define LINE_MAX_BYTES  1024
 #define CONNECTIONS_MAX 16
@@ -81,6 +82,8 @@ static json_t *answer_to(struct air *air, const char *line, size_t len)
         answer = do_skip(air);
     } else if (!strcmp(verb, "swap")) {
         answer = do_swap(air, json_str_or(ask, "role", "", NULL));
+    } else if (!strcmp(verb, "live") && !strcmp(json_str_or(ask, "role", "", NULL), "stop")) {
+        answer = live_stop(air->live, &cause) ? failure(cause) : json_pack("{s:b}", "ok", 1);
     } else if (!strcmp(verb, "reload")) {
         answer = air_reload(air, &cause) ? failure(cause) : json_pack("{s:b}", "ok", 1);
     } else {

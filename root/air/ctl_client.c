@@ -26,6 +26,7 @@ struct ask {
 static const char usage[] = "usage: forever-root ctl [--state DIR] [--json] VERB\n"
                             "  status     what is on air, who listens, how the workers fare\n"
                             "  skip       something else, within ten seconds\n"
+                            "  live stop  the mix comes back over the live source\n"
                             "  reload     certificates are read again, the access log is opened again\n"
                             "  swap ROLE  replace a worker (store, scan, analyse, brain, studio) unheard\n";
 
@@ -60,16 +61,18 @@ static int read_arguments(int argc, char **argv, struct ask *ask)
             return complain("%s is no option (--state DIR, --json)", a);
         } else if (!ask->verb) {
             ask->verb = a;
-        } else if (!ask->role && !strcmp(ask->verb, "swap")) {
+        } else if (!ask->role && (!strcmp(ask->verb, "swap") || !strcmp(ask->verb, "live"))) {
             ask->role = a;
         } else {
             return complain("\"%s\" is too much", a);
         }
     }
-    if (!ask->verb) return complain("say what to do: status, skip, reload or swap ROLE");
+    if (!ask->verb) return complain("say what to do: status, skip, live stop, reload or swap ROLE");
     if (strcmp(ask->verb, "status") && strcmp(ask->verb, "skip") && strcmp(ask->verb, "reload") &&
-        strcmp(ask->verb, "swap"))
-        return complain("\"%s\" is none of status, skip, reload, swap", ask->verb);
+        strcmp(ask->verb, "swap") && strcmp(ask->verb, "live"))
+        return complain("\"%s\" is none of status, skip, live, reload, swap", ask->verb);
+    if (!strcmp(ask->verb, "live") && (!ask->role || strcmp(ask->role, "stop") != 0))
+        return complain("live has one thing to say: live stop");
     if (!strcmp(ask->verb, "swap") && (!ask->role || role_parse(ask->role) <= ROLE_AIR))
         return complain("swap needs a worker: store, scan, analyse, brain or studio, not \"%s\"",
                         ask->role ? ask->role : "");
@@ -140,6 +143,11 @@ static void show_status(const json_t *answer)
     if (json_is_object(next))
         printf("next       %s, in %.0f s\n", json_str_or(next, "text", "", NULL), real(next, "in_s"));
     printf("lead       %.0f of %.0f s\n", real(stats, "lead_s"), real(stats, "lead_target_s"));
+    const json_t *live = json_object_get(stats, "live");
+    const char *state = json_str_or(live, "state", "off", NULL);
+    if (strcmp(state, "off") != 0)
+        printf("live       %s%s%s\n", state, json_object_get(live, "session") ? ": " : "",
+               json_str_or(live, "name", "", NULL));
     printf("listeners  %lld here (at most %lld, relays from %lld on), %lld in all\n",
            whole(stats, "listeners"), whole(stats, "max_listeners"), whole(stats, "relay_limit"),
            whole(stats, "listeners_total"));
@@ -179,6 +187,8 @@ static int show(const struct ask *ask, const json_t *answer)
         printf("something else in %.1f s\n", real(answer, "in_s"));
     } else if (!strcmp(ask->verb, "reload")) {
         printf("read again\n");
+    } else if (!strcmp(ask->verb, "live")) {
+        printf("the mix is coming back\n");
     } else {
         printf("a new %s is on its way\n", ask->role);
     }

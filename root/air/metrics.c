@@ -6,6 +6,7 @@
 #include "common/mem.h"
 #include "common/station_stats.h"
 #include "root/air/air.h"
+#include "root/air/live.h"
 
 enum metric {
     M_LINK_EGRESS,
@@ -232,6 +233,7 @@ static void series(void *context, struct evbuffer *out)
     transitions_write(schedule_transitions(air->schedule), out);
     write_mounts(air, out);
     write_relays(air, out);
+    live_metrics(air->live, out);
 }
 
 struct metrics *metrics_new(struct air *air)

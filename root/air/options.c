@@ -13,9 +13,10 @@
 #include "common/mem.h"
 #include "common/proc.h"
 
-#define TOKEN_MIN_BYTES 16
-#define TOKEN_MAX_BYTES 4096
-#define TEXT_MAX        500 /* fits a line of a response header, and a HELLO of the link */
+#define TOKEN_MIN_BYTES    16
+#define TOKEN_MAX_BYTES    4096
+#define PASSWORD_MIN_BYTES 8   /* typed into a broadcaster's program by hand */
+#define TEXT_MAX           500 /* fits a line of a response header, and a HELLO of the link */
 
 static int check_text(const char *text, char **cause)
 {
@@ -107,6 +108,12 @@ static const struct conf_option table[] = {
      .offset = AT(relay_token_file),
      .unit = "FILE",
      .help = "file with the secret that relays on this machine present; without it no relay is let in"},
+    {.name = "live-password-file",
+     .type = CONF_STRING,
+     .offset = AT(live_password_file),
+     .unit = "FILE",
+     .help = "file with the password by which a live source (user \"source\", mount /live) takes the air; "
+             "without it there is no live input"},
     {.name = "name",
      .type = CONF_STRING,
      .offset = AT(name),
@@ -214,23 +221,23 @@ char *options_default_worker(void)
     return beside;
 }
 
-/* One line of printable text; white space around it does not count. */
-static int read_token(struct options *o, char **cause)
+/* One line of printable text; white space around it does not count. `what`: a token, a password. */
+static int read_secret(const char *path, const char *what, size_t min, char **out, char **cause)
 {
     size_t len;
-    char *text = proc_read_file(o->relay_token_file, TOKEN_MAX_BYTES, &len, cause);
+    char *text = proc_read_file(path, TOKEN_MAX_BYTES, &len, cause);
     if (!text) return -1;
     size_t from = strspn(text, " \t\r\n"), n = strlen(text + from);
     while (n && strchr(" \t\r\n", text[from + n - 1]))
         n--;
-    int bad = n < TOKEN_MIN_BYTES || from + n > len;
+    int bad = n < min || from + n > len;
     for (size_t i = from; i < from + n; i++)
         bad |= text[i] <= ' ' || text[i] > '~';
-    if (!bad) o->relay_token = xstrndup(text + from, n);
+    if (!bad) *out = xstrndup(text + from, n);
     free(text);
     if (!bad) return 0;
-    return cause_set(cause, "%s: a token is one line of %d to %d printable characters without spaces",
-                     o->relay_token_file, TOKEN_MIN_BYTES, TOKEN_MAX_BYTES);
+    return cause_set(cause, "%s: a %s is one line of %zu to %d printable characters without spaces", path,
+                     what, min, TOKEN_MAX_BYTES);
 }
 
 static int check_folder(const char *path, char **cause)
@@ -260,7 +267,12 @@ static int finish(void *dest, int *exit_code, char **cause)
     *exit_code = EX_USAGE;
     if (conf_parse_listen(o->front.listen.items[0], o->host, &o->port, cause)) return -1;
     *exit_code = EX_NOINPUT;
-    if (o->relay_token_file && read_token(o, cause)) return -1;
+    if (o->relay_token_file &&
+        read_secret(o->relay_token_file, "token", TOKEN_MIN_BYTES, &o->relay_token, cause))
+        return -1;
+    if (o->live_password_file &&
+        read_secret(o->live_password_file, "password", PASSWORD_MIN_BYTES, &o->live_password, cause))
+        return -1;
     if (!o->state) o->state = options_default_state();
     if (!o->worker) o->worker = options_default_worker();
     if (access(o->worker, X_OK)) return cause_set(cause, "--worker: %s is no executable", o->worker);
@@ -288,7 +300,7 @@ const struct conf_table options_table = {
     .section = "root",
     .prefix = "FOREVER",
     .summary = "an endless radio station that mixes a music library by itself",
-    .synopsis = "forever-root ctl [--state DIR] [--json] status | skip | reload | swap ROLE\n"
+    .synopsis = "forever-root ctl [--state DIR] [--json] status | skip | live stop | reload | swap ROLE\n"
                 "forever-root analyse --json FILE...\n"
                 "forever-root render --library DIR [--state DIR] --minutes N --seed S --out FILE "
                 "--timeline FILE.json\n"
@@ -308,5 +320,6 @@ void options_free(struct options *options)
 {
     conf_free(&options_table, options);
     free(options->relay_token);
+    free(options->live_password);
     *options = (struct options){0};
 }

@@ -9,13 +9,14 @@ struct options {
     struct conf_list library;
     struct front_options front;
     char *state, *relay_token_file, *name, *description, *genre, *public_url, *worker, *log_level,
-        *bitrate_text, *mounts_text;
+        *bitrate_text, *mounts_text, *live_password_file;
     long relay_limit, max_listeners, analysers, seed, history_days;
     double lead, target_lufs, max_tempo_change, min_play, mount_linger;
     /* worked out after loading */
     char host[64];
     int port;
-    char *relay_token; /* NULL: no relay is let in */
+    char *relay_token;   /* NULL: no relay is let in */
+    char *live_password; /* NULL: no live source is let in */
     enum log_level level;
     long bitrate;                         /* kbit/s */
     struct mount_spec mounts[MOUNTS_MAX]; /* the main one first */

@@ -24,6 +24,7 @@ struct schedule {
     uint64_t counted_below; /* and before this counted */
     struct transitions transitions;
     int studio;       /* one serves */
+    int64_t live;     /* the session on air or about to be; 0: the mix */
     int skip_pending; /* no segment of the new branch has come yet */
     int64_t planned;  /* the track told to the brain last */
     uint64_t frames;
@@ -59,11 +60,16 @@ void schedule_free(struct schedule *schedule)
 
 /* Credit */
 
+double schedule_lead_s(const struct schedule *s)
+{
+    return s->live && s->conf.lead_s > SCHEDULE_LIVE_LEAD_S ? SCHEDULE_LIVE_LEAD_S : s->conf.lead_s;
+}
+
 static void give_credit(struct schedule *s)
 {
     struct ring *ring = s->conf.ring;
     uint64_t air = air_of(s), floor = ring_floor(ring);
-    uint64_t until = air + frames_of(s->conf.lead_s), room = floor + ring_capacity(ring);
+    uint64_t until = air + frames_of(schedule_lead_s(s)), room = floor + ring_capacity(ring);
     if (until > room) until = room;
     if (until <= s->credit || !s->studio) return;
     /* about once a second, and at once when the studio may stand still for want of it */
@@ -100,7 +106,7 @@ static int collect_body(void *context, const struct schedule_segment *segment)
 }
 
 /* Voids what lies from position on and has the studio make something else there. */
-static int retract(struct schedule *s, uint64_t position, int skip, char **cause)
+static int retract(struct schedule *s, uint64_t position, int skip, int64_t live, char **cause)
 {
     struct ring *ring = s->conf.ring;
     uint32_t branch = ring_branch(ring) + 1;
@@ -108,9 +114,10 @@ static int retract(struct schedule *s, uint64_t position, int skip, char **cause
     s->skip_pending = 1;
     s->planned = 0;
     if (s->credit > position) s->credit = position; /* credits name their branch: the old one's are void */
-    s->conf.tell(s->conf.context, ROLE_STUDIO, WIRE_RETRACT,
-                 json_pack("{s:I,s:I,s:b}", "branch", (json_int_t)branch, "position", (json_int_t)position,
-                           "skip", skip));
+    json_t *body = json_pack("{s:I,s:I,s:b}", "branch", (json_int_t)branch, "position", (json_int_t)position,
+                             "skip", skip);
+    if (live) json_object_set_new(body, "live", json_integer(live));
+    s->conf.tell(s->conf.context, ROLE_STUDIO, WIRE_RETRACT, body);
     give_credit(s);
     s->conf.changed(s->conf.context);
     return 0;
@@ -153,7 +160,8 @@ void schedule_studio_up(struct schedule *s)
                  json_pack("{s:I,s:I,s:I,s:o}", "branch", (json_int_t)ring_branch(ring), "next",
                            (json_int_t)next, "air", (json_int_t)from, "segments", segments));
     char *cause = NULL;
-    if (s->skip_pending && retract(s, next, 1, &cause)) log_warn("schedule", "the skip is lost: %s", cause);
+    if (s->skip_pending && retract(s, next, 1, 0, &cause))
+        log_warn("schedule", "the skip is lost: %s", cause);
     free(cause);
     give_credit(s);
 }
@@ -163,6 +171,7 @@ void schedule_studio_down(struct schedule *s)
     int could_send = s->studio && ring_head(s->conf.ring) < s->credit;
     if (s->frames == s->frames_at_start && could_send) s->barren++;
     s->studio = 0;
+    s->live = 0; /* its sound is gone with it */
 }
 
 /* What it sends */
@@ -287,18 +296,39 @@ void schedule_tick(struct schedule *schedule)
     report_aired(schedule);
 }
 
-int schedule_skip(struct schedule *s, uint64_t *position, char **cause)
+static int change(struct schedule *s, int64_t live, uint64_t *position, char **cause)
 {
     struct ring *ring = s->conf.ring;
     uint64_t air = air_of(s), head = ring_head(ring), at = air + frames_of(SCHEDULE_SKIP_S);
     if (s->skip_pending) return cause_set(cause, "a skip is under way");
     if (head <= air) return cause_set(cause, "nothing is on air");
     if (at > head || head < air + frames_of(SKIP_MIN_S)) at = head;
-    if (retract(s, at, 1, cause)) return -1;
+    if (retract(s, at, 1, live, cause)) return -1;
     *position = at;
-    log_info("schedule", "skip: branch %u begins at %llu, %.1f s ahead", ring_branch(ring),
-             (unsigned long long)at, (double)mp3_frame_to_ns(at - air) / 1e9);
+    log_info("schedule", "%s: branch %u begins at %llu, %.1f s ahead", live ? "live" : "skip",
+             ring_branch(ring), (unsigned long long)at, (double)mp3_frame_to_ns(at - air) / 1e9);
     return 0;
+}
+
+int schedule_skip(struct schedule *s, uint64_t *position, char **cause)
+{
+    return change(s, 0, position, cause);
+}
+
+int schedule_live(struct schedule *s, int64_t session, uint64_t *position, char **cause)
+{
+    if (!s->studio) return cause_set(cause, "no studio is there");
+    int64_t before = s->live;
+    s->live = session; /* no more than its credit is given at once */
+    if (change(s, session, position, cause) == 0) return 0;
+    s->live = before;
+    return -1;
+}
+
+void schedule_live_over(struct schedule *s)
+{
+    s->live = 0;
+    give_credit(s);
 }
 
 int schedule_fork(struct schedule *s, const json_t *body, char **cause)
@@ -313,10 +343,11 @@ int schedule_fork(struct schedule *s, const json_t *body, char **cause)
     if (at < air + frames_of(SKIP_MIN_S)) at = air + frames_of(SKIP_MIN_S);
     if (at > head) at = head;
     char *why = NULL;
-    if (retract(s, at, 0, &why)) {
+    if (retract(s, at, 0, 0, &why)) {
         log_warn("schedule", "the studio can't go on, nor fork at %llu: %s", (unsigned long long)at, why);
     } else {
-        log_info("schedule", "a file failed: branch %u begins at %llu", ring_branch(ring),
+        log_info("schedule", "%s: branch %u begins at %llu",
+                 s->live ? "a live source has ended" : "a file failed", ring_branch(ring),
                  (unsigned long long)at);
     }
     free(why);

@@ -20,6 +20,7 @@
 
 struct schedule;
 
+#define SCHEDULE_LIVE_LEAD_S 3.0 /* while a live source is on air */
 #define SCHEDULE_SKIP_S                                                                                      \
     6.0 /* how far ahead of the air a skip begins; relays must have heard of it by then                      \
          */
@@ -53,6 +54,12 @@ void schedule_store_up(struct schedule *schedule);
 void schedule_tick(struct schedule *schedule);
 /* Sets *position to where something else begins. -1 with *cause when there is nothing to skip. */
 int schedule_skip(struct schedule *schedule, uint64_t *position, char **cause);
+/* A live session goes on air as near as the programme may change; from then on the lead is that of a live
+ * source. 0 with *position, or -1 with *cause: not now. */
+int schedule_live(struct schedule *schedule, int64_t session, uint64_t *position, char **cause);
+/* The mix is back: so is the lead. */
+void schedule_live_over(struct schedule *schedule);
+double schedule_lead_s(const struct schedule *schedule); /* what the studio is to keep */
 /* WIRE_FORK: the studio can't make what it announced. */
 int schedule_fork(struct schedule *schedule, const json_t *body, char **cause);
 

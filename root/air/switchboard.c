@@ -488,14 +488,20 @@ int64_t switch_end_heard_ns(const struct switch_end *end)
 
 int switchboard_tell(struct switch_end *end, enum wire_type type, json_t *body)
 {
-    struct switchboard *board = end->board;
     char *text = json_text(body);
     json_decref(body);
+    int result = switchboard_hand(end, type, text, strlen(text), -1);
+    free(text);
+    return result;
+}
+
+int switchboard_hand(struct switch_end *end, enum wire_type type, const void *body, size_t len, int fd)
+{
+    struct switchboard *board = end->board;
     board->depth++;
-    int result = put(end, (uint16_t)type, 0, text, strlen(text), -1);
+    int result = put(end, (uint16_t)type, 0, body, len, fd);
     board->depth--;
     bury(board);
-    free(text);
     return result;
 }
 

@@ -51,6 +51,8 @@ int64_t switch_end_heard_ns(const struct switch_end *end); /* CLOCK_BOOTTIME of 
 
 /* Air's own events; consume body. -1 when the end is dead or nobody serves the role. */
 int switchboard_tell(struct switch_end *end, enum wire_type type, json_t *body);
+/* The same of any body (the caller's), with a descriptor that stays the caller's. */
+int switchboard_hand(struct switch_end *end, enum wire_type type, const void *body, size_t len, int fd);
 int switchboard_send(struct switchboard *board, enum role role, enum wire_type type, json_t *body);
 /* Air's own request (consumes body): replied is called exactly once, later; it may ask again but cancel
  * nothing else; message is NULL when there was an error, which says why. Returns a handle for cancelling (no

@@ -16,13 +16,14 @@
 #include "common/mem.h"
 #include "common/proc.h"
 
-#define READY_LIMIT_S  30
-#define DRAIN_LIMIT_S  10
-#define STUDIO_LIMIT_S 3 /* its successor waits */
-#define STOP_LIMIT_S   3
-#define JOB_DEFAULT_S  120
-#define JOB_GRACE_S    5.0
-#define WATCH_S        1
+#define READY_LIMIT_S   30
+#define DRAIN_LIMIT_S   10
+#define STUDIO_LIMIT_S  3 /* its successor waits */
+#define STOP_LIMIT_S    3
+#define DISMISS_LIMIT_S 1
+#define JOB_DEFAULT_S   120
+#define JOB_GRACE_S     5.0
+#define WATCH_S         1
 
 enum life { LIFE_STARTING, LIFE_READY, LIFE_SERVING, LIFE_DRAINING, LIFE_ENDED };
 static const char *const life_names[] = {"starting", "ready", "serving", "draining", "ended"};
@@ -116,9 +117,14 @@ static void maybe_free(struct worker *worker)
 
 /* Birth */
 
+static int on_demand(enum role role)
+{
+    return role == ROLE_LIVE;
+}
+
 static void restart_later(struct place *place)
 {
-    if (place->workers->stopping) return;
+    if (place->workers->stopping || on_demand(place->role)) return;
     int wait_ms = proc_backoff_next(&place->backoff, clock_boot_ns());
     struct timeval in = {wait_ms / 1000, wait_ms % 1000 * 1000};
     event_add(place->restart, &in);
@@ -176,7 +182,9 @@ static void start(struct place *place)
     /* nobody could take its findings; the store's taking over starts it */
     if (place->role == ROLE_SCAN && !switchboard_serving(workers->board, ROLE_STORE)) return;
     place->current = spawn(place);
-    if (!place->current) restart_later(place);
+    if (place->current) return;
+    restart_later(place);
+    if (on_demand(place->role)) workers->conf.down(workers->conf.context, place->role);
 }
 
 static void on_restart(evutil_socket_t fd, short what, void *arg)
@@ -282,7 +290,7 @@ static void ended(struct worker *w, const char *cause)
         if (place->current && place->current->life == LIFE_READY) {
             take_over(place->current);
         } else {
-            if (life == LIFE_SERVING || life == LIFE_DRAINING)
+            if (life == LIFE_SERVING || life == LIFE_DRAINING || on_demand(place->role))
                 workers->conf.down(workers->conf.context, place->role);
             if (!place->current) restart_later(place);
         }
@@ -413,7 +421,8 @@ static void on_watch(evutil_socket_t fd, short what, void *arg)
     workers->running = now;
     log_info("workers", "%s has changed: every worker is replaced", workers->path);
     for (int role = ROLE_STORE; role < ROLE_COUNT; role++) {
-        if (role != ROLE_SCAN) workers_swap(workers, (enum role)role, NULL); /* it follows the store */
+        if (role != ROLE_SCAN && !on_demand((enum role)role))
+            workers_swap(workers, (enum role)role, NULL); /* it follows the store */
     }
 }
 
@@ -450,8 +459,10 @@ struct workers *workers_new(struct event_base *base, const struct workers_conf *
     if (conf->coder) place_init(workers, ROLE_CODER, 0);
     for (unsigned i = 0; i < conf->analysers; i++)
         place_init(workers, ROLE_ANALYSE, i);
-    for (unsigned i = 0; i < workers->place_count; i++)
-        start(&workers->places[i]);
+    place_init(workers, ROLE_LIVE, 0);
+    for (unsigned i = 0; i < workers->place_count; i++) {
+        if (!on_demand(workers->places[i].role)) start(&workers->places[i]);
+    }
     return workers;
 }
 
@@ -516,6 +527,7 @@ struct switchboard *workers_switchboard(struct workers *workers)
 
 int workers_swap(struct workers *workers, enum role role, char **cause)
 {
+    if (on_demand(role)) return cause_set(cause, "%s lives no longer than its source", role_name(role));
     for (unsigned i = 0; i < workers->place_count; i++) {
         struct place *p = &workers->places[i];
         if (p->role == role && p->successor)
@@ -535,6 +547,23 @@ int workers_swap(struct workers *workers, enum role role, char **cause)
         }
     }
     return 0;
+}
+
+void workers_begin(struct workers *workers, enum role role)
+{
+    for (unsigned i = 0; i < workers->place_count; i++) {
+        if (workers->places[i].role == role) start(&workers->places[i]);
+    }
+}
+
+void workers_dismiss(struct workers *workers, enum role role)
+{
+    for (unsigned i = 0; i < workers->place_count; i++) {
+        struct worker *w = workers->places[i].current;
+        if (workers->places[i].role != role || !w) continue;
+        if (w->life <= LIFE_SERVING) retire(w);
+        if (w->pid) limit_in(w, DISMISS_LIMIT_S);
+    }
 }
 
 void workers_fail(struct workers *workers, enum role role, const char *why)

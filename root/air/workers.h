@@ -7,8 +7,9 @@
  * the new one begins when it is gone. A next generation that dies or is late with READY changes nothing.
  *
  * Replacement is asked for by workers_swap, and happens by itself when the worker executable changes on disk
- * (and has then been left alone for a second). scan starts anew whenever the store does: what it had told the
- * old one may be lost. */
+ * (and has then been left alone for a second). A live worker lives as long as its source: it is started by
+ * workers_begin, never by itself, and not replaced. scan starts anew whenever the store does: what it had
+ * told the old one may be lost. */
 #ifndef FOREVER_ROOT_AIR_WORKERS_H
 #define FOREVER_ROOT_AIR_WORKERS_H
 #include <jansson.h>
@@ -47,6 +48,11 @@ void workers_free(struct workers *workers);
 struct switchboard *workers_switchboard(struct workers *workers);
 /* Starts the replacement of a role's workers. 0, or -1 with *cause when one is under way. */
 int workers_swap(struct workers *workers, enum role role, char **cause);
+/* Starts the one life of a worker that is there on demand (live): `up` follows unless it fails, `down`
+ * always. */
+void workers_begin(struct workers *workers, enum role role);
+/* Tells it to quit; it is killed when it does not within a second. */
+void workers_dismiss(struct workers *workers, enum role role);
 /* Ends the worker that serves the role because it fails; another one follows. */
 void workers_fail(struct workers *workers, enum role role, const char *why);
 

@@ -20,6 +20,8 @@ struct deck {
 struct decks {
     programme_open_track open;
     void *context;
+    programme_live live;
+    void *live_context;
     struct deck deck[DECKS];
     uint64_t uses;
 };
@@ -45,6 +47,18 @@ void decks_free(struct decks *decks)
     for (int i = 0; i < DECKS; i++)
         deck_close(&decks->deck[i]);
     free(decks);
+}
+
+void decks_set_live(struct decks *decks, programme_live live, void *context)
+{
+    decks->live = live;
+    decks->live_context = context;
+}
+
+void decks_live(struct decks *decks, int64_t session, uint64_t sample, float *out, size_t samples)
+{
+    memset(out, 0, samples * PCM_CHANNELS * sizeof *out);
+    if (decks->live) decks->live(decks->live_context, session, sample, out, samples);
 }
 
 static int same_text(const char *a, const char *b)

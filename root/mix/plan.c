@@ -2,7 +2,8 @@
  *
  * The "plan" of a segment is a recipe in whole samples, so that it means the same wherever it is read:
  *   {"version":1, "bass_hz":180, "treble_hz":2500, "correlation":0.1, "ride_db":1.2,
- *    "voices":[voice...], "under":{"segments":[...],"level":[fade...]}}
+ *    "voices":[voice...], "under":{"segments":[...],"level":[fade...]},
+ *    "live":{"session","level":[fade...]}}: the sound of a live source, in place of voices (work/live_take.c)
  *   voice {"track","hash","gain_db", "from","to": source samples, "at": where in the segment it begins,
  *          "samples": how long it is there, "map":[[in,out]...]: beats, from its own start, absent when it
  * plays at its own speed, "join_in","join_out": how much of its start or end is at its own speed and meets

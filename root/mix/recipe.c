@@ -132,7 +132,13 @@ static int parse(struct recipe *out, const json_t *plan, int64_t length)
     if (!(out->treble_hz > out->bass_hz && out->treble_hz <= 16000)) return -1;
     if (!(fabs(correlation) <= 0.95)) return -1;
     const json_t *voices = json_object_get(plan, "voices"), *voice;
-    if (json_array_size(voices) < 1 || json_array_size(voices) > RECIPE_VOICES) return -1;
+    const json_t *live = json_object_get(plan, "live");
+    if (live) {
+        out->live = json_int_or(live, "session", 0, 1, INT64_MAX, &bad);
+        if (bad || !out->live || parse_fades(&out->live_level, json_object_get(live, "level"), length, 0) < 0)
+            return -1;
+    }
+    if (json_array_size(voices) < !live || json_array_size(voices) > (live ? 0 : RECIPE_VOICES)) return -1;
     size_t i;
     json_array_foreach(voices, i, voice)
     {
@@ -146,7 +152,7 @@ static int parse(struct recipe *out, const json_t *plan, int64_t length)
         if (parse_fades(&out->under_level, json_object_get(under, "level"), length, 0) < 0) return -1;
         if (json_array_size(out->under) == 0) out->under = NULL;
     }
-    if (recipe_is_simple(out)) return 0;
+    if (recipe_is_simple(out) || (live && !out->under)) return 0;
     if (length > RECIPE_WHOLE_MAX) return -1;
     for (i = 0; i < out->voice_count; i++) {
         if (out->voices[i].to - out->voices[i].from > RECIPE_WHOLE_MAX) return -1;

@@ -65,6 +65,8 @@ struct recipe {
     size_t voice_count;
     const json_t *under; /* segments, borrowed from the plan; NULL none */
     struct fades under_level;
+    int64_t live; /* the session whose sound this is, beside no voices; 0: none */
+    struct fades live_level;
 };
 
 /* length: of the segment. 0, or -1 with *cause and nothing to free. The plan must outlive the recipe. */

@@ -79,6 +79,11 @@ void programme_free(struct programme *p)
     free(p);
 }
 
+void programme_set_live(struct programme *p, programme_live live, void *context)
+{
+    decks_set_live(p->decks, live, context);
+}
+
 static int add_under(struct programme *p, struct item *item, char **cause)
 {
     if (!item->recipe.under) return 0;
@@ -225,6 +230,19 @@ static int add_old(struct item *item, float *mix, int64_t *bad_track, char **cau
     return result;
 }
 
+static void add_live(struct programme *p, const struct item *item, float *mix)
+{
+    size_t samples = (size_t)(item->whole_end - item->start);
+    float *live = xmalloc(samples * PCM_CHANNELS * sizeof *live);
+    decks_live(p->decks, item->recipe.live, item->start, live, samples);
+    for (size_t i = 0; i < samples; i++) {
+        float gain = (float)fades_gain(&item->recipe.live_level, (int64_t)i);
+        for (size_t c = 0; c < PCM_CHANNELS; c++)
+            mix[i * PCM_CHANNELS + c] += gain * live[i * PCM_CHANNELS + c];
+    }
+    free(live);
+}
+
 /* Renders a segment of several voices into p->whole. Whole, because a stretched passage can't be entered. */
 static int render_whole(struct programme *p, struct item *item, struct stem *stems, int64_t *bad_track,
                         char **cause)
@@ -233,6 +251,7 @@ static int render_whole(struct programme *p, struct item *item, struct stem *ste
     drop_whole(p);
     float *mix = xcalloc((size_t)(item->whole_end - item->start) * PCM_CHANNELS, sizeof *mix);
     int result = add_old(item, mix, bad_track, cause);
+    if (item->recipe.live) add_live(p, item, mix);
     for (size_t i = 0; i < item->recipe.voice_count && result == 0; i++) {
         const struct voice *voice = &item->recipe.voices[i];
         result = voice_add(voice, &item->recipe, p->decks, p->passages, mix,
@@ -276,6 +295,8 @@ int programme_read(struct programme *p, uint64_t sample, float *out, size_t samp
         int64_t at = (int64_t)(sample - item->start);
         if (recipe_is_simple(&item->recipe)) {
             if (read_simple(p, item, at, out, (int64_t)n, bad_track, cause) < 0) return -1;
+        } else if (item->recipe.live && !item->recipe.under) {
+            decks_live(p->decks, item->recipe.live, sample, out, n);
         } else {
             if (render_whole(p, item, NULL, bad_track, cause) < 0) return -1;
             memcpy(out, p->whole + at * PCM_CHANNELS, n * PCM_CHANNELS * sizeof *out);

@@ -18,10 +18,15 @@ struct programme;
  * hash may be NULL). Called when a segment first needs the file. May block for some seconds (a request). */
 typedef int (*programme_open_track)(void *context, int64_t track, const char *hash, char **cause);
 
+/* Puts what is known of a live session's sound from a station sample on into out, which is silent before.
+ * Unlike a file it is there once: what its listener has no more (a studio that began anew) stays silent. */
+typedef void (*programme_live)(void *context, int64_t session, uint64_t sample, float *out, size_t samples);
+
 struct programme *programme_new(programme_open_track open, void *context);
 /* One to try transitions on: stretched passages are kept from one to the next (passages.h). */
 struct programme *programme_new_rehearsal(programme_open_track open, void *context);
 void programme_free(struct programme *programme);
+void programme_set_live(struct programme *programme, programme_live live, void *context);
 /* Adds a segment (the body of a "segment" mark with its "plan"), which starts where the last one ends, or
  * earlier: the programme is truncated there first (a skip cuts a segment short; its body stays whole).
  * Anywhere when there is none. 0, or -1 with *cause. Takes a reference. */

@@ -17,6 +17,7 @@
 static int (*const entries[ROLE_COUNT])(struct work *) = {
     [ROLE_STORE] = work_store, [ROLE_SCAN] = work_scan,     [ROLE_ANALYSE] = work_analyse,
     [ROLE_BRAIN] = work_brain, [ROLE_STUDIO] = work_studio, [ROLE_CODER] = work_coder,
+    [ROLE_LIVE] = work_live,
 };
 
 static int run_role(enum role role)

@@ -167,6 +167,7 @@ json_t *show_mark(struct show *s)
 
 static void note_planned(struct show *s, int64_t track, uint64_t sample)
 {
+    if (!track) return; /* a live session */
     if (s->planned_count && s->planned[s->planned_count - 1].track == track) return;
     if (s->planned_count == PLANNED_MAX)
         memmove(s->planned, s->planned + 1, --s->planned_count * sizeof *s->planned);
@@ -352,6 +353,17 @@ static int add(struct show *s, json_t *const segments[], int count)
         announce(s, i, s->frame);
     }
     return 0;
+}
+
+json_t *show_under(const struct show *s, uint64_t *at)
+{
+    *at = s->at;
+    return s->under ? json_incref(s->under) : json_array();
+}
+
+int show_add(struct show *s, json_t *segment)
+{
+    return add(s, &segment, 1);
 }
 
 /* A transition that was listened to. -1 when a file failed: `to` is not to be had, or else the track on air

@@ -28,6 +28,10 @@ void show_fail(struct show *show, int64_t track, uint64_t sample, const char *re
  * that plays at the programme's end can't be had (show_fail was told): only a fork helps. Blocks for
  * requests, and for a rehearsal, which makes do with what it has found at until_ns of CLOCK_BOOTTIME. */
 int show_grow(struct show *show, int64_t until_ns);
+/* After a fork, for what comes from elsewhere: what plays in the old programme from *at, where the programme
+ * ends, on (new reference); and a segment that goes on there: 0, or -1 when it is refused (logged). */
+json_t *show_under(const struct show *show, uint64_t *at);
+int show_add(struct show *show, json_t *segment);
 /* The next mark to send: {"position","kind","body"}, new reference; NULL when all are out. */
 json_t *show_mark(struct show *show);
 /* Where a fork has to be so that all that is left of the old programme can be played, given that nothing from

@@ -18,6 +18,7 @@
 #include "common/mem.h"
 #include "common/mp3.h"
 #include "root/audio/pcm.h"
+#include "root/work/live_take.h"
 #include "root/work/output.h"
 #include "root/work/refill.h"
 #include "root/work/shelf.h"
@@ -35,7 +36,9 @@
 #define FORK_MS     2000            /* pause before air is asked for a fork again */
 #define PACE_MS     300             /* pause when the pace is kept: an item's worth */
 #define NS_PER_MS   1000000
-#define REFILL_S    15 /* with less than this ahead of the air, frames come before what the spool lacks */
+#define LIVE_MS     40   /* a live source is looked after so often */
+#define HUNGRY_S    1.75 /* with so much credit unused and nothing to send, a live source is too slow */
+#define REFILL_S    15   /* with less than this ahead of the air, frames come before what the spool lacks */
 
 _Static_assert(ITEM_FRAMES <= WIRE_FRAMES_MAX, "an item is one message");
 
@@ -46,7 +49,8 @@ struct studio {
     struct output *output; /* NULL: to be started at `next` */
     struct spool *spool;   /* NULL: only one mount, or no room */
     struct refill *refill; /* NULL: the spool lacks nothing */
-    int begun;             /* START has come */
+    struct live_take *live;
+    int begun; /* START has come */
     uint32_t branch;
     uint64_t next, until; /* frame to send next; credit */
     uint64_t spool_from;  /* frames before it were made already: what primes them in the spool stays */
@@ -133,6 +137,7 @@ static void on_retract(struct studio *s, const json_t *body)
     int bad = 0;
     int64_t branch = json_int_or(body, "branch", -1, 0, UINT32_MAX, &bad);
     int64_t position = json_int_or(body, "position", -1, 0, INT64_MAX, &bad);
+    int64_t live = json_int_or(body, "live", 0, 1, INT64_MAX, &bad);
     if (bad || branch <= s->branch || position < 0) {
         log_error("studio", "RETRACT is malformed");
         return;
@@ -144,6 +149,10 @@ static void on_retract(struct studio *s, const json_t *body)
     output_drop(s);
     if (s->refill) refill_cut(s->refill, s->next);
     show_fork(s->show, s->next);
+    if (live)
+        live_take_begin(s->live, live);
+    else
+        live_take_forked(s->live);
     pace_begin(s);
     s->ask_ns = s->fork_ns = 0;
 }
@@ -159,6 +168,16 @@ static void handle(struct studio *s, struct work_message *message)
         break;
     case WIRE_RETRACT:
         if (s->begun) on_retract(s, message->body);
+        break;
+    case WIRE_LIVE_PCM:
+        live_take_source(s->live, message->body, message->fd);
+        message->fd = -1;
+        break;
+    case WIRE_LIVE_TITLE:
+        live_take_title(s->live, message->body);
+        break;
+    case WIRE_LIVE_STOP:
+        live_take_stop(s->live, message->body);
         break;
     default:
         log_warn("studio", "%s is not for the studio", message->row->name);
@@ -183,11 +202,16 @@ static void fork_want(struct studio *s, uint64_t sample)
     fork_ask(s);
 }
 
+static int mark_send(struct studio *s, json_t *mark)
+{
+    json_object_set_new(mark, "branch", json_integer(s->branch));
+    return work_send(s->work, WIRE_MARK, 0, mark, -1);
+}
+
 static int marks_send(struct studio *s)
 {
     for (json_t *mark; (mark = show_mark(s->show));) {
-        json_object_set_new(mark, "branch", json_integer(s->branch));
-        if (work_send(s->work, WIRE_MARK, 0, mark, -1)) return -1;
+        if (mark_send(s, mark)) return -1;
     }
     return 0;
 }
@@ -246,13 +270,35 @@ static int item_send(struct studio *s, unsigned count)
 static int refill_first(struct studio *s)
 {
     uint64_t lead = frames_of(s->work->lead_s), air = s->until > lead ? s->until - lead : 0;
+    if (live_take_on(s->live)) return 0; /* it can't wait */
     return s->refill && (s->next >= s->until || s->next > air + frames_of(REFILL_S));
+}
+
+/* The same while a live session is on: as far as it holds enough. */
+static int step_live(struct studio *s, unsigned count)
+{
+    live_take_grow(s->live, output_needs(s->next + count - 1));
+    if (marks_send(s)) return 0;
+    uint64_t end = live_take_limit(s->live);
+    while (count && output_needs(s->next + count - 1) > end)
+        count--;
+    if (live_take_due(s->live, !count, s->until > s->next + frames_of(HUNGRY_S))) {
+        s->fork_frame = s->next;
+        fork_ask(s);
+        return 0;
+    }
+    for (json_t *mark; count && (mark = live_take_mark(s->live, s->next, s->next + count));) {
+        if (mark_send(s, mark)) return 0;
+    }
+    return count && item_send(s, count) == 0;
 }
 
 /* One step of work; 1 when there may be more to do at once. */
 static int step(struct studio *s)
 {
     uint64_t edge = edge_now(s);
+    if (s->begun && live_take_busy(s->live)) live_take_poll(s->live, s->next * MP3_FRAME_SAMPLES);
+    if (live_take_asked(s->live)) return 0;
     if (s->begun && refill_first(s)) {
         if (!refill_step(s->refill, ITEM_FRAMES)) refill_drop(s);
         return 1;
@@ -263,6 +309,7 @@ static int step(struct studio *s)
         return 0;
     }
     unsigned count = edge - s->next < ITEM_FRAMES ? (unsigned)(edge - s->next) : ITEM_FRAMES;
+    if (live_take_on(s->live)) return step_live(s, count);
     grow(s, output_needs(s->next + count - 1) + PLAN_AHEAD);
     if (marks_send(s) || s->fork_ns) return 0;
     uint64_t end = programme_end(show_programme(s->show));
@@ -274,8 +321,9 @@ static int step(struct studio *s)
 /* How long to wait for a message when there is nothing to do. */
 static int pause_ms(const struct studio *s)
 {
-    if (!s->begun || s->next >= s->until) return -1;
-    if (s->next >= edge_now(s)) return PACE_MS;
+    if (live_take_on(s->live) || live_take_asked(s->live)) return LIVE_MS;
+    if (!s->begun || s->next >= s->until) return live_take_busy(s->live) ? LIVE_MS : -1;
+    if (s->next >= edge_now(s)) return live_take_busy(s->live) ? LIVE_MS : PACE_MS;
     int64_t due = s->fork_ns ? s->fork_ns : s->ask_ns, left = (due - clock_boot_ns()) / NS_PER_MS;
     return left < 0 ? 0 : (int)left + 1;
 }
@@ -298,6 +346,7 @@ int work_studio(struct work *work)
     struct work_message message;
     s.shelf = shelf_new(work);
     s.show = show_new(work, s.shelf);
+    s.live = live_take_new(work, s.show);
     spool_begin(&s);
     work_ready(work);
     for (int busy = 0; !work->quit && !s.lost;) {
@@ -309,6 +358,7 @@ int work_studio(struct work *work)
     }
     output_drop(&s);
     refill_drop(&s);
+    live_take_free(s.live);
     show_free(s.show);
     shelf_free(s.shelf);
     spool_close(s.spool);

@@ -75,6 +75,7 @@ int work_analyse(struct work *work);
 int work_brain(struct work *work);
 int work_studio(struct work *work);
 int work_coder(struct work *work);
+int work_live(struct work *work);
 /* The tools: argv[0] is the tool's name. */
 int tool_analyse(int argc, char **argv);
 int tool_render(int argc, char **argv);

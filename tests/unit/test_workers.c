@@ -130,7 +130,7 @@ static pid_t pid_of(enum role role)
 
 static int all_serve(void)
 {
-    for (int role = ROLE_STORE; role < ROLE_COUNT; role++) {
+    for (int role = ROLE_STORE; role < ROLE_LIVE; role++) {
         if (!ups[role]) return 0;
     }
     return 1;
@@ -221,7 +221,7 @@ static void a_stopped_analyser_is_replaced(void **state)
 static void a_swap_is_never_without(void **state)
 {
     (void)state;
-    for (int role = ROLE_STORE; role < ROLE_COUNT; role++) {
+    for (int role = ROLE_STORE; role < ROLE_LIVE; role++) {
         UNTIL(workers_serving(workers, (enum role)role)); /* scan began anew with the store */
         pid_t old = pid_of((enum role)role);
         unsigned before = ups[role];
