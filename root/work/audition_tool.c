@@ -302,7 +302,7 @@ static void print_summary(const struct tool *t)
     size_t i;
     fprintf(stderr, "%s: %s", t->options.out, json_str_or(transition, "technique", "?", NULL));
     if (json_object_get(transition, "bars"))
-        fprintf(stderr, ", %" PRId64 " bars", json_int_or(transition, "bars", 0, 0, 1000, NULL));
+        fprintf(stderr, ", bars %" PRId64, json_int_or(transition, "bars", 0, 0, 1000, NULL));
     fprintf(stderr, ", from %.2f to %.2f s\n", seconds_in_file(t, t->audition.start),
             seconds_in_file(t, t->audition.end));
     say("tempo change", transition, "tempo_change_pct", "%");

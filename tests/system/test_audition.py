@@ -162,6 +162,10 @@ def test_what_aired_is_rendered_again(start, crate, scratch):
     status, _, err = again(root, "soon", 0.1, out)
     assert status == 64 and "--from-history" in err, err
 
+    metrics = harness.request(root.url, "/metrics").body.decode()
+    assert 'forever_transitions_total{technique="fade"} 1\n' in metrics, "the skip's"
+    assert 'forever_certificates_total{result="passed"} 0\n' in metrics, "which nobody had listened to"
+
     # the track that was skipped: moved, it is found by its name and content; changed or gone, it is named
     path = next(p for p in sorted(glob.glob(f"{folder}/*.wav")) if sha256(p) == fade["tracks"][0]["hash"])
     elsewhere = f"{scratch}/elsewhere/deeper"

@@ -28,6 +28,8 @@ def test_help_and_version(program):
     (["--bitrate", "500"], 64, ["--bitrate", "500", "64", "320"]),
     (["--bitrate", "191"], 64, ["--bitrate", "191", "192"]),
     (["--bitrat", "128"], 64, ["--bitrat", "--bitrate"]),
+    (["--max-tempo-change", "8.5"], 64, ["--max-tempo-change", "8.5", "0 to 8"]),
+    (["--min-play", "96"], 64, ["--min-play", "95"]),
     (["--lead", "x"], 64, ["--lead", "x"]),
     (["--listen", "127.0.0.1:99999"], 64, ["--listen", "99999", "65535"]),
     (["--library", "/no/such/folder"], 66, ["/no/such/folder"]),

@@ -275,6 +275,32 @@ static void test_tempo_limits(void **state)
     track_free(&b);
 }
 
+/* The beats end in the middle of the track: to blend there is to leave half of it out. */
+static void test_an_operator_says_how_much_plays(void **state)
+{
+    (void)state;
+    struct track a = make_track(1, 180, 120, 0.25, 4), b = make_track(2, 200, 120, 0.5, 4);
+    while (a.features.beat_count && a.features.beats_s[a.features.beat_count - 1] > 100)
+        a.features.beat_count--;
+    while (a.features.downbeat_count && a.features.downbeats_s[a.features.downbeat_count - 1] > 100)
+        a.features.downbeat_count--;
+    static const struct {
+        double pct;
+        const char *technique;
+    } cases[] = {{0, "fade"}, {80, "fade"}, {30, "blend"}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct plan_conf said = {.target_lufs = -16, .max_tempo_change_pct = 6, .min_play_pct = cases[i].pct};
+        struct plan_cursor cursor = plan_open(&a, 0);
+        json_t *segments[2];
+        plan_transition(&a, &b, &said, &cursor, NULL, segments);
+        assert_string_equal(technique_of(segments[1]), cases[i].technique);
+        json_decref(segments[0]);
+        json_decref(segments[1]);
+    }
+    track_free(&a);
+    track_free(&b);
+}
+
 static void test_untrusted_tempo_fades(void **state)
 {
     (void)state;
@@ -538,6 +564,7 @@ int main(void)
         cmocka_unit_test(test_half_and_double),
         cmocka_unit_test(test_tempo_limits),
         cmocka_unit_test(test_untrusted_tempo_fades),
+        cmocka_unit_test(test_an_operator_says_how_much_plays),
         cmocka_unit_test(test_irregular_beats_are_not_stretched),
         cmocka_unit_test(test_metres_that_differ_swap),
         cmocka_unit_test(test_enough_is_played),
