@@ -5,17 +5,25 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include <fcntl.h>
 #include <ftw.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/clock.h"
 #include "common/mem.h"
+#include "common/mp3.h"
+#include "common/proc.h"
 #include "root/library/history.h"
 #include "root/library/library.h"
+#include "root/library/tracks.h"
+#include "root/mix/plan.h"
 #include "root/work/again.h"
+#include "root/work/examine.h"
 #include "root/work/output.h"
 
 #define FRAME 1152
@@ -135,9 +143,137 @@ static void a_new_beginning(void **state)
     assert_int_equal(again(1000, 100), AGAIN_FILES);
 }
 
+/* Bytes again */
+
+#define RATE    44100
+#define SECONDS 40
+#define KBPS    192
+
+static void put_le(uint8_t *out, uint32_t value, int bytes)
+{
+    for (int i = 0; i < bytes; i++)
+        out[i] = (uint8_t)(value >> (8 * i));
+}
+
+/* A kick on each beat over a tone. */
+static char *write_wav(const char *name, double bpm, double note)
+{
+    size_t samples = SECONDS * RATE, len = 44 + samples * 2;
+    uint8_t *bytes = xcalloc(1, len);
+    char *path = xasprintf("%s/%s", dir, name);
+    memcpy(bytes, "RIFF....WAVEfmt ", 16);
+    put_le(bytes + 4, (uint32_t)(len - 8), 4);
+    put_le(bytes + 16, 16, 4);
+    put_le(bytes + 20, 1, 2);
+    put_le(bytes + 22, 1, 2);
+    put_le(bytes + 24, RATE, 4);
+    put_le(bytes + 28, RATE * 2, 4);
+    put_le(bytes + 32, 2, 2);
+    put_le(bytes + 34, 16, 2);
+    memcpy(bytes + 36, "data", 4);
+    put_le(bytes + 40, (uint32_t)(samples * 2), 4);
+    for (size_t n = 0; n < samples; n++) {
+        double t = (double)n / RATE, beat = fmod(t, 60 / bpm);
+        double x = 0.2 * sin(2 * M_PI * note * t) + 0.5 * exp(-beat * 30) * sin(2 * M_PI * 70 * beat);
+        put_le(bytes + 44 + 2 * n, (uint32_t)lrint(x * 30000) & 0xffff, 2);
+    }
+    assert_int_equal(proc_write_file(path, bytes, len, 0600, &cause), 0);
+    free(bytes);
+    return path;
+}
+
+/* A file the library knows, with beats as they were written. */
+static struct track make_track(struct library *l, const char *name, double bpm, double note)
+{
+    struct track t;
+    enum tracks_change change;
+    struct stat st;
+    track_init(&t);
+    t.path = write_wav(name, bpm, note);
+    int fd = open(t.path, O_RDONLY | O_CLOEXEC);
+    assert_true(fd >= 0);
+    assert_non_null(t.hash = examine_hash(fd, &cause));
+    assert_int_equal(fstat(fd, &st), 0);
+    close(fd);
+    assert_int_equal(tracks_found(l, dir, t.path, st.st_size, 1, &t.id, &change), 0);
+    struct features *f = &t.features;
+    f->duration_s = f->music_end_s = SECONDS;
+    f->music_start_s = 0;
+    f->loudness_lufs = f->loud_part_lufs = -18;
+    f->tempo_bpm = bpm;
+    f->tempo_confidence = 0.9;
+    f->metre = 4;
+    f->beats_s = xcalloc(SECONDS * 4, sizeof(double));
+    f->downbeats_s = xcalloc(SECONDS * 4, sizeof(double));
+    for (size_t k = 0; (double)k * 60 / bpm < SECONDS; k++) {
+        f->beats_s[f->beat_count++] = (double)k * 60 / bpm;
+        if (k % 4 == 0) f->downbeats_s[f->downbeat_count++] = (double)k * 60 / bpm;
+    }
+    return t;
+}
+
+static const struct track *both[2];
+
+static int open_track(void *context, int64_t number, const char *hash, char **reason)
+{
+    (void)context, (void)hash;
+    int fd = open(both[number == both[1]->id]->path, O_RDONLY | O_CLOEXEC);
+    return fd >= 0 ? fd : cause_set(reason, "gone");
+}
+
+/* Started amid a stretched blend, from what the database kept: what one that played from the start gave. */
+static void the_same_bytes(void **state)
+{
+    (void)state;
+    struct library *l;
+    assert_int_equal(library_open(&l, dir, &cause), 0);
+    struct track a = make_track(l, "a.wav", 120, 220), b = make_track(l, "b.wav", 124, 277);
+    both[0] = &a, both[1] = &b;
+    const struct plan_conf conf = {.target_lufs = -16, .max_tempo_change_pct = 6};
+    struct plan_cursor cursor = plan_open(&a, OUTPUT_DELAY);
+    json_t *segments[3];
+    plan_transition(&a, &b, &conf, &cursor, NULL, segments);
+    segments[2] = plan_alone(&b, &conf, &cursor, 10);
+    assert_string_equal(json_string_value(json_object_get(segments[1], "technique")), "blend");
+    struct programme *programme = programme_new(open_track, NULL);
+    for (int i = 0; i < 3; i++) {
+        uint64_t start = (uint64_t)json_integer_value(json_object_get(segments[i], "start_sample"));
+        assert_int_equal(programme_add(programme, segments[i], &cause), 0);
+        assert_int_equal(history_add(l, start / FRAME, 0, clock_wall_ns(), segments[i]), 0);
+    }
+    library_close(l);
+    uint64_t start = (uint64_t)json_integer_value(json_object_get(segments[1], "start_sample")) / FRAME;
+    uint64_t end = (uint64_t)json_integer_value(json_object_get(segments[1], "end_sample")) / FRAME;
+    uint64_t first = (start + end) / 2, count = end - first + 50;
+    char *whole = xasprintf("%s/whole.mp3", dir), *part = xasprintf("%s/part.mp3", dir);
+    struct render_file file = {.path = whole, .frames = first + count, .kbps = KBPS};
+    int64_t bad;
+    assert_int_equal(render_file_write(&file, programme, &bad, &cause), 0);
+    struct again again = {.state = dir,
+                          .file = {.path = part, .first = first, .frames = count, .kbps = KBPS}};
+    if (again_render(&again, &cause)) fail_msg("%s", cause);
+    size_t x_len, y_len, info = mp3_frame_bytes(KBPS, 0), skipped = mp3_frame_offset(KBPS, first);
+    size_t wanted = mp3_frame_offset(KBPS, first + count) - skipped;
+    char *x = proc_read_file(whole, 1 << 24, &x_len, &cause),
+         *y = proc_read_file(part, 1 << 24, &y_len, &cause);
+    assert_int_equal(x_len, info + skipped + wanted);
+    assert_int_equal(y_len, info + wanted);
+    assert_memory_equal(y + info, x + info + skipped, y_len - info);
+    free(x);
+    free(y);
+    free(whole);
+    free(part);
+    programme_free(programme);
+    for (int i = 0; i < 3; i++)
+        json_decref(segments[i]);
+    track_free(&a);
+    track_free(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(the_same_bytes, setup, teardown),
         cmocka_unit_test_setup_teardown(no_database, setup, teardown),
         cmocka_unit_test_setup_teardown(what_the_history_lacks, setup, teardown),
         cmocka_unit_test_setup_teardown(live_input, setup, teardown),
