@@ -2,7 +2,7 @@
  *
  * The "plan" of a segment is a recipe in whole samples, so that it means the same wherever it is read:
  *   {"version":1, "bass_hz":180, "treble_hz":2500, "correlation":0.1, "ride_db":1.2,
- *    "voices":[voice...], "under":{"segments":[...],"level":[fade...]},
+ *    "voices":[voice...], "beats":[of a blend without maps], "under":{"segments":[...],"level":[fade...]},
  *    "live":{"session","level":[fade...]}}: the sound of a live source, in place of voices (work/live_take.c)
  *   voice {"track","hash","gain_db", "from","to": source samples, "at": where in the segment it begins,
  *          "samples": how long it is there, "map":[[in,out]...]: beats, from its own start, absent when it
@@ -137,13 +137,24 @@ static void add_fade(json_t *voice, const char *band, const char *curve, const c
     json_array_append_new(list, fade);
 }
 
-static void set_map(json_t *voice, const int64_t *in, const int64_t *out, int beats)
+/* 0 when it plays at its own speed and needs none. */
+static int set_map(json_t *voice, const int64_t *in, const int64_t *out, int beats)
 {
-    if (!memcmp(in, out, (size_t)(beats + 1) * sizeof *in)) return; /* plays at its own speed */
+    if (!memcmp(in, out, (size_t)(beats + 1) * sizeof *in)) return 0;
     json_t *map = json_array();
     for (int k = 0; k <= beats; k++)
         json_array_append_new(map, json_pack("[I, I]", in[k], out[k]));
     json_object_set_new(voice, "map", map);
+    return 1;
+}
+
+/* Where the beats lie when no map says so. */
+static void set_beats(json_t *plan, const int64_t *beat, int beats)
+{
+    json_t *list = json_array();
+    for (int k = 0; k <= beats; k++)
+        json_array_append_new(list, json_integer(beat[k]));
+    json_object_set_new(plan, "beats", list);
 }
 
 static json_t *plan_new(void)
@@ -269,25 +280,26 @@ static json_t *transition_new(const struct join *join, const struct track *from,
                                         [JOIN_CUT] = "cut",
                                         [JOIN_SWAP] = "swap",
                                         [JOIN_BLEND] = "blend"};
-    int blend = join->technique == JOIN_BLEND;
+    int blend = join->technique == JOIN_BLEND, mapped = 0;
     double a_gain = plan_gain_db(from, conf), b_gain = plan_gain_db(to, conf);
     json_t *body = body_new(names[join->technique], start, join->length, to->id), *a = NULL;
     if (join->a_to > join->a_from) {
         a = voice_new(from, a_gain, join->a_from, join->a_to, 0,
                       blend ? join->length : join->a_to - join->a_from);
-        if (blend) set_map(a, join->a_beat, join->out_beat, join->beats);
+        if (blend) mapped += set_map(a, join->a_beat, join->out_beat, join->beats);
         if (blend) json_object_set_new(a, "join_in", json_integer(join->out_beat[1]));
         soften_opening(a, from, join->a_from);
         set_ride_back(a, ride_db, join->length);
     }
     json_t *b = voice_new(to, b_gain, join->b_from, join->b_to, join->b_at,
                           blend ? join->length : join->b_to - join->b_from);
-    if (blend) set_map(b, join->b_beat, join->out_beat, join->beats);
+    if (blend) mapped += set_map(b, join->b_beat, join->out_beat, join->beats);
     if (blend)
         json_object_set_new(b, "join_out", json_integer(join->length - join->out_beat[join->beats - 1]));
     shape(join, a, b);
     set_ride(b, 0, tuning->ride_db, 0, 0);
     json_t *plan = json_object_get(body, "plan");
+    if (blend && !mapped) set_beats(plan, join->out_beat, join->beats);
     if (tuning->correlation != 0) json_object_set_new(plan, "correlation", json_real(tuning->correlation));
     if (tuning->ride_db != 0) json_object_set_new(plan, "ride_db", json_real(tuning->ride_db));
     if (a) add_voice(body, a);

@@ -14,6 +14,7 @@
 #define NUDGE_SPREAD_MS 10.0 /* and by how much */
 #define ALIKE_LEAST     0.1  /* correlations below it change nothing one could hear */
 #define ALIKE_MOST      0.9
+#define TAKES_MAX       3
 #define STEP_LEFT_LU    0.5 /* of a step: not worth a ride */
 
 struct take {
@@ -46,17 +47,18 @@ static void take_drop(struct take *take)
     *take = (struct take){0};
 }
 
-/* Beats of the transition: a blend's map says them; else none. */
+/* Beats of the transition: a blend's map says them, or its plan; else none. */
 static int beats_of(const json_t *transition, int64_t *beat)
 {
-    const json_t *voices = json_object_get(json_object_get(transition, "plan"), "voices");
-    const json_t *map = NULL;
+    const json_t *plan = json_object_get(transition, "plan"), *voices = json_object_get(plan, "voices");
+    const json_t *map = NULL, *beats = json_object_get(plan, "beats");
     for (size_t i = 0; i < json_array_size(voices) && !map; i++)
         map = json_object_get(json_array_get(voices, i), "map");
-    size_t count = json_array_size(map);
+    size_t count = json_array_size(map ? map : beats);
     if (count < 2 || count > JOIN_BEATS_MAX + 1) return 0;
     for (size_t i = 0; i < count; i++)
-        beat[i] = json_integer_value(json_array_get(json_array_get(map, i), 1));
+        beat[i] =
+            json_integer_value(map ? json_array_get(json_array_get(map, i), 1) : json_array_get(beats, i));
     return (int)count - 1;
 }
 
@@ -174,21 +176,25 @@ static int perform(struct stage *stage, const struct plan_tuning *tuning, struct
     return 0;
 }
 
-/* What the first take teaches. 1 when another one is worth it. */
+/* What a take teaches for the next. 1 when another one is worth it. */
 static int tune(const struct take *take, struct plan_tuning *tuning)
 {
     const struct certificate *c = &take->certificate;
     const struct measure_beats *b = &c->beats;
     *tuning = take->tuning;
     if (b->bars >= NUDGE_BARS && fabs(b->lag_ms) >= NUDGE_LEAST_MS &&
-        b->p95_ms - b->median_ms < NUDGE_SPREAD_MS)
-        tuning->nudge = llround(b->lag_ms * PCM_RATE / 1000);
-    if (fabs(c->correlation) >= ALIKE_LEAST)
+        b->p95_ms - b->median_ms < NUDGE_SPREAD_MS) {
+        int64_t nudge = take->tuning.nudge + llround(b->lag_ms * PCM_RATE / 1000);
+        tuning->nudge = nudge > PLAN_NUDGE_MAX    ? PLAN_NUDGE_MAX
+                        : nudge < -PLAN_NUDGE_MAX ? -PLAN_NUDGE_MAX
+                                                  : nudge;
+    }
+    if (fabs(c->correlation - take->tuning.correlation) >= ALIKE_LEAST)
         tuning->correlation = fmax(-ALIKE_MOST, fmin(ALIKE_MOST, round(c->correlation * 100) / 100));
     double step = c->loudness.after_lufs - c->loudness.before_lufs;
     if (fabs(step) > 2 * STEP_LEFT_LU) {
-        double ride = fmin(PLAN_RIDE_DB, fabs(step) - STEP_LEFT_LU);
-        tuning->ride_db = round((step > 0 ? -ride : ride) * 100) / 100;
+        double ride = take->tuning.ride_db + (step > 0 ? STEP_LEFT_LU - step : -STEP_LEFT_LU - step);
+        tuning->ride_db = round(fmax(-PLAN_RIDE_DB, fmin(PLAN_RIDE_DB, ride)) * 100) / 100;
     }
     return tuning->nudge != take->tuning.nudge || tuning->correlation != take->tuning.correlation ||
            tuning->ride_db != take->tuning.ride_db;
@@ -199,19 +205,24 @@ static int out_of_time(const struct stage *stage)
     return stage->conf->busy && stage->conf->busy(stage->conf->context);
 }
 
+/* Each take is tuned by what the one before taught, better or not: moving a track changes how alike both are,
+ * so that the second may swell where the third does not. */
 static int try_takes(struct stage *stage, int rank, struct take *best)
 {
     struct plan_tuning tuning = {.rank = rank};
-    struct take second;
+    struct take next;
     if (perform(stage, &tuning, best)) return -1;
-    if (!tune(best, &tuning) || out_of_time(stage)) return 0;
-    if (perform(stage, &tuning, &second)) {
-        take_drop(best);
-        return -1;
+    for (int takes = 1, more = tune(best, &tuning); more && takes < TAKES_MAX && !out_of_time(stage);
+         takes++) {
+        if (perform(stage, &tuning, &next)) {
+            take_drop(best);
+            return -1;
+        }
+        more = tune(&next, &tuning);
+        int better = next.broken <= best->broken;
+        take_drop(better ? best : &next);
+        if (better) *best = next;
     }
-    int better = second.broken <= best->broken;
-    take_drop(better ? best : &second);
-    if (better) *best = second;
     return 0;
 }
 

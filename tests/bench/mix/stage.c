@@ -79,13 +79,15 @@ static float *around(struct programme *p, uint64_t from, uint64_t to, int end, s
 
 static int beats_of(const json_t *transition, int64_t *beat)
 {
-    const json_t *voices = json_object_get(json_object_get(transition, "plan"), "voices"), *map = NULL;
+    const json_t *plan = json_object_get(transition, "plan"), *voices = json_object_get(plan, "voices");
+    const json_t *map = NULL, *beats = json_object_get(plan, "beats");
     for (size_t i = 0; i < json_array_size(voices) && !map; i++)
         map = json_object_get(json_array_get(voices, i), "map");
-    size_t count = json_array_size(map);
+    size_t count = json_array_size(map ? map : beats);
     if (count < 2 || count > JOIN_BEATS_MAX + 1) return 0;
     for (size_t i = 0; i < count; i++)
-        beat[i] = json_integer_value(json_array_get(json_array_get(map, i), 1));
+        beat[i] =
+            json_integer_value(map ? json_array_get(json_array_get(map, i), 1) : json_array_get(beats, i));
     return (int)count - 1;
 }
 
