@@ -28,6 +28,7 @@
 #define SHADES      8
 #define LEAST_PX    4.0  /* between two beats that are drawn */
 #define ROOM_PX     30.0 /* and of those that are drawn through the waveform */
+#define NUMBER_PX   26.0 /* between two numbers of bars */
 #define FLOOR_LU    (-40.0)
 #define TITLE       "font-size='20' font-weight='bold' fill='#1a202c'"
 #define NAME        "font-size='12' font-weight='bold' fill='#2d3748'"
@@ -120,24 +121,37 @@ static int begins_phrase(const struct features *f, size_t bar)
     return f->phrase_bar >= 0 && (long)bar >= f->phrase_bar && (bar - (size_t)f->phrase_bar) % 8 == 0;
 }
 
+/* Whether bars that are `bars` apart can be told apart on the page. */
+static int room_for(const struct page *p, double bars)
+{
+    const struct features *f = p->f;
+    if (f->downbeat_count < 2) return 0;
+    double whole_s = f->downbeats_s[f->downbeat_count - 1] - f->downbeats_s[0];
+    double apart_s = whole_s / (double)(f->downbeat_count - 1);
+    return bars * apart_s * (RIGHT - LEFT) / (p->to_s - p->from_s) >= LEAST_PX;
+}
+
 static void draw_bar_numbers(const struct page *p, struct svg_box box, int all)
 {
     const struct features *f = p->f;
+    double last = -NUMBER_PX;
     for (size_t i = 0; i < f->downbeat_count; i++) {
+        double x = at(p, f->downbeats_s[i]);
         char text[24];
         if (f->downbeats_s[i] < p->from_s || f->downbeats_s[i] > p->to_s - 1e-6) continue;
-        if (!all && !begins_phrase(f, i)) continue;
+        if ((!all && !begins_phrase(f, i)) || x - last < NUMBER_PX) continue;
         snprintf(text, sizeof text, "%zu", i + 1);
-        svg_text(p->out, at(p, f->downbeats_s[i]) + 2, box.y - 3, "font-size='10' fill='#c53030'", "start",
-                 text);
+        svg_text(p->out, x + 2, box.y - 3, "font-size='10' fill='#c53030'", "start", text);
+        last = x;
     }
 }
 
-/* Lines at the bars, thicker ones where phrases begin. */
+/* Lines at the bars, thicker ones where phrases begin; where they would be too close, none. */
 static void draw_bar_lines(const struct page *p, struct svg_box box)
 {
     const struct features *f = p->f;
     for (int phrase = 0; phrase < 2; phrase++) {
+        if (!room_for(p, phrase ? 8 : 1)) continue;
         fputs("<path d='", p->out);
         for (size_t i = 0; i < f->downbeat_count; i++) {
             if (f->downbeats_s[i] < p->from_s || f->downbeats_s[i] > p->to_s - 1e-6) continue;
