@@ -38,7 +38,7 @@ void transitions_init(struct transitions *t)
 void transitions_note(struct transitions *t, const json_t *segment)
 {
     const char *technique = json_str_or(segment, "technique", "play", NULL);
-    if (!strcmp(technique, "play")) return;
+    if (!strcmp(technique, "play") || !strcmp(technique, "live")) return;
     tally_add(&t->techniques, technique, 1);
     const json_t *certificate = json_object_get(segment, "certificate"), *rule;
     if (!json_is_object(certificate)) return; /* a skip's fade: nobody listened to it before */

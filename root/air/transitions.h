@@ -26,7 +26,7 @@ struct transitions {
 
 /* Every series is there from the start, at 0; rules as they first fail. */
 void transitions_init(struct transitions *t);
-/* A segment that airs; one of a single track is none of ours. */
+/* A segment that airs; one of a single track, or of live input, is none of ours. */
 void transitions_note(struct transitions *t, const json_t *segment);
 void transitions_write(const struct transitions *t, struct evbuffer *out);
 

@@ -55,7 +55,7 @@ function workerRow(worker) {
 
 /* The transition that sounds, else the next one: what it joins, how, and its certificate. */
 function showJoin(programme) {
-  const join = programme.segments.find((s) => s.technique !== "play" && s.end_s > 0);
+  const join = programme.segments.find((s) => s.technique !== "play" && s.technique !== "live" && s.end_s > 0);
   $("join").hidden = !join;
   if (!join) return;
   const name = (track) => track ? track.title || "untitled" : "?";

@@ -48,6 +48,7 @@ static void test_counts(void **state)
     check(&t, "forever_transitions_total{technique=\"blend\"} 0\n");
     check(&t, "forever_certificates_total{result=\"failed\"} 0\n");
     note(&t, "{\"technique\":\"play\"}");
+    note(&t, "{\"technique\":\"live\"}");
     note(&t, "{\"technique\":\"blend\",\"certificate\":{\"passed\":true,\"failed\":[],\"tries\":0}}");
     note(&t, "{\"technique\":\"blend\",\"certificate\":{\"passed\":false,\"failed\":[\"hole\",\"bump\"],"
              "\"tries\":4}}");
@@ -59,6 +60,7 @@ static void test_counts(void **state)
     check(&t, "forever_certificate_failures_total{rule=\"hole\"} 1\n");
     check(&t, "forever_certificate_failures_total{rule=\"bump\"} 1\n");
     check(&t, "forever_transition_tries_total 6\n");
+    assert_int_equal(t.techniques.used, 5);
 }
 
 /* However many names a studio makes up, the page stays small and the sum right. */
