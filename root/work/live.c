@@ -57,7 +57,7 @@ static void end_for(struct live_source *s, const char *reason)
 /* Until `fd` is ready: 1; 0 after SILENT_MS; -1 when air wants us to stop. */
 static int await(struct live_source *s, int fd, short events, int limit_ms)
 {
-    for (;;) {
+    while (!s->work->quit) {
         struct pollfd p[2] = {{.fd = fd, .events = events},
                               {.fd = msg_channel_fd(s->work->channel), .events = POLLIN}};
         int n = poll(p, 2, limit_ms);
@@ -67,10 +67,11 @@ static int await(struct live_source *s, int fd, short events, int limit_ms)
             struct work_message message;
             int got = work_next(s->work, &message, 0);
             if (got > 0) work_message_free(&message);
-            if (got < 0) return -1;
+            if (got < 0) break;
         }
         if (p[0].revents) return 1;
     }
+    return -1;
 }
 
 static long source_bytes(struct live_source *s, uint8_t *bytes, size_t size)

@@ -9,9 +9,10 @@
 #include "common/mem.h"
 
 #define SAMPLE_BYTES (PCM_CHANNELS * sizeof(float))
-#define FADE_SAMPLES 441 /* 10 ms */
+#define SLOTS        (LIVE_FEED_ROOM + 1) /* one for the sample of which only a part has come */
+#define FADE_SAMPLES 441                  /* 10 ms */
 
-/* Sample s lies at s modulo LIVE_FEED_ROOM; held are [first, held), never more than the room. `part` bytes of
+/* Sample s lies at s modulo SLOTS; held are [first, held), never more than LIVE_FEED_ROOM. `part` bytes of
  * sample `held` have come as well. */
 struct live_feed {
     int fd; /* -1: at the end */
@@ -25,7 +26,7 @@ struct live_feed *live_feed_new(int fd)
 {
     struct live_feed *f = xcalloc(1, sizeof *f);
     f->fd = fd;
-    f->room = xmalloc(LIVE_FEED_ROOM * SAMPLE_BYTES);
+    f->room = xmalloc(SLOTS * SAMPLE_BYTES);
     fcntl(fd, F_SETFL, O_NONBLOCK);
     return f;
 }
@@ -40,7 +41,7 @@ void live_feed_free(struct live_feed *f)
 
 static float *at(const struct live_feed *f, uint64_t sample)
 {
-    return (float *)(void *)(f->room + sample % LIVE_FEED_ROOM * SAMPLE_BYTES);
+    return (float *)(void *)(f->room + sample % SLOTS * SAMPLE_BYTES);
 }
 
 void live_feed_close(struct live_feed *f)
@@ -61,8 +62,7 @@ int live_feed_fill(struct live_feed *f)
     if (f->fd < 0) return -1;
     for (;;) {
         uint64_t needed = f->kept > LIVE_FEED_PAST ? f->kept - LIVE_FEED_PAST : 0;
-        uint64_t room = needed + LIVE_FEED_ROOM - f->held,
-                 to_wrap = LIVE_FEED_ROOM - f->held % LIVE_FEED_ROOM;
+        uint64_t room = needed + LIVE_FEED_ROOM - f->held, to_wrap = SLOTS - f->held % SLOTS;
         if (room > to_wrap) room = to_wrap;
         if (!room) return 1;
         uint8_t *to = (uint8_t *)at(f, f->held) + f->part;
@@ -75,7 +75,7 @@ int live_feed_fill(struct live_feed *f)
         }
         f->held += (f->part + (size_t)n) / SAMPLE_BYTES;
         f->part = (f->part + (size_t)n) % SAMPLE_BYTES;
-        if (f->first + LIVE_FEED_ROOM < f->held + 1) f->first = f->held + 1 - LIVE_FEED_ROOM;
+        if (f->first + LIVE_FEED_ROOM < f->held) f->first = f->held - LIVE_FEED_ROOM;
         got = 1;
     }
 }

@@ -233,7 +233,7 @@ static int restore(struct show *s, uint64_t frame, const json_t *segments, char 
     if (programme_end(s->programme) < frame * MP3_FRAME_SAMPLES)
         return cause_set(cause, "the segments end before frame %" PRIu64, frame);
     if (plan_cursor_from(json_array_get(segments, count - 1), &s->cursor, &s->current))
-        return cause_set(cause, "the last segment says no end");
+        return cause_set(cause, "it ends in a live show, which is lost, or says no end");
     announce_from(s, frame);
     return 0;
 }

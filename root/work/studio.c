@@ -36,7 +36,8 @@
 #define FORK_MS     2000            /* pause before air is asked for a fork again */
 #define PACE_MS     300             /* pause when the pace is kept: an item's worth */
 #define NS_PER_MS   1000000
-#define LIVE_MS     40   /* a live source is looked after so often */
+#define LIVE_MS     40 /* a live source is looked after so often */
+#define SCANT_S     4
 #define HUNGRY_S    1.75 /* with so much credit unused and nothing to send, a live source is too slow */
 #define REFILL_S    15   /* with less than this ahead of the air, frames come before what the spool lacks */
 
@@ -50,6 +51,7 @@ struct studio {
     struct spool *spool;   /* NULL: only one mount, or no room */
     struct refill *refill; /* NULL: the spool lacks nothing */
     struct live_take *live;
+    int scant; /* `until` is, or may still be, as near to the air as while a live source is on */
     int begun; /* START has come */
     uint32_t branch;
     uint64_t next, until; /* frame to send next; credit */
@@ -129,6 +131,7 @@ static void on_credit(struct studio *s, const json_t *body)
 {
     if (json_int_or(body, "branch", -1, 0, UINT32_MAX, NULL) != s->branch) return;
     s->until = (uint64_t)json_int_or(body, "until", 0, 0, INT64_MAX, NULL);
+    if (!live_take_on(s->live) && s->until > s->next + frames_of(SCANT_S)) s->scant = 0;
     release(s);
 }
 
@@ -148,6 +151,7 @@ static void on_retract(struct studio *s, const json_t *body)
     s->spool_from = s->next;
     output_drop(s);
     if (s->refill) refill_cut(s->refill, s->next);
+    s->scant |= live || live_take_on(s->live);
     show_fork(s->show, s->next);
     if (live)
         live_take_begin(s->live, live);
@@ -220,6 +224,7 @@ static int marks_send(struct studio *s)
 static int64_t rehearsal_end(const struct studio *s)
 {
     uint64_t lead = frames_of(s->work->lead_s), air = s->until > lead ? s->until - lead : 0;
+    if (s->scant) return clock_boot_ns() + CLOCK_NS_PER_S / 2;
     return clock_boot_ns() + (s->next > air ? mp3_frame_to_ns(s->next - air) / 2 : 0);
 }
 

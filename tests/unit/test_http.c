@@ -73,7 +73,29 @@ static void on_big(void *context, struct http_request *r)
     evbuffer_free(b);
 }
 
+static int upload_chunked, upload_expects;
+static uint64_t upload_length;
+static char upload_input[64];
+
+static void on_upload(void *context, struct http_request *r)
+{
+    (void)context;
+    size_t len;
+    if (http_header(r, "X-Refuse")) {
+        http_reply_error(r, 403, "not now");
+        return;
+    }
+    http_body_framing(r, &upload_chunked, &upload_length);
+    upload_expects = http_expects_continue(r);
+    assert_false(http_is_tls(r));
+    char *bytes = http_take_input(r, &len);
+    snprintf(upload_input, sizeof upload_input, "%.*s", (int)len, bytes ? bytes : "");
+    free(bytes);
+    detached_fd = http_detach(r);
+}
+
 static const struct http_route routes[] = {
+    {HTTP_PUT | HTTP_SOURCE | HTTP_UPLOAD, "/upload", on_upload, 0, "upload"},
     {HTTP_GET | HTTP_POST, "/echo", on_echo, 1, "echo"},
     {HTTP_GET, "/static/*", on_echo, 0, "files"},
     {HTTP_GET, "/static/exact", on_hold, 0, "held"},
@@ -469,6 +491,51 @@ static void test_defer(void **state)
     close(fd);
 }
 
+/* A body that is the handler's own: however long, however framed, with what came along with the header. */
+static void test_upload(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *request, *input;
+        int chunked, expects;
+        uint64_t length;
+    } cases[] = {
+        {"SOURCE /upload ICE/1.0\r\n\r\nbytes", "bytes", 0, 0, 0},
+        {"SOURCE /upload HTTP/1.0\r\nContent-Type: audio/mpeg\r\n\r\n", "", 0, 0, 0},
+        {"PUT /upload HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\n\r\n", "", 0, 1, 0},
+        {"PUT /upload HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999\r\n\r\nab", "ab", 0, 0, 99999999999},
+        {"PUT /upload HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab", "2\r\nab", 1, 0, 0},
+    };
+    start(NULL);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct net_bytes b = {0};
+        int fd = net_connect(port, 0);
+        net_send(fd, cases[i].request);
+        for (int k = 0; k < 500 && detached_fd < 0; k++)
+            net_turn(base);
+        assert_true(detached_fd >= 0);
+        assert_string_equal(upload_input, cases[i].input);
+        assert_int_equal(upload_chunked, cases[i].chunked);
+        assert_int_equal(upload_expects, cases[i].expects);
+        assert_int_equal(upload_length, cases[i].length);
+        assert_int_equal(send(detached_fd, "bare", 4, MSG_NOSIGNAL), 4);
+        assert_true(net_until(base, fd, &b, "bare", NET_DEADLINE_MS));
+        assert_string_equal(b.data, "bare"); /* not even an interim answer */
+        close(detached_fd);
+        close(fd);
+        free(b.data);
+        detached_fd = -1;
+    }
+    /* refused: what follows is thrown away, and the answer still arrives */
+    assert_int_equal(expect_close("PUT /upload HTTP/1.1\r\nHost: x\r\nX-Refuse: 1\r\n\r\nmore and more"),
+                     403);
+    assert_int_equal(expect_close("SOURCE /upload ICE/1.0\r\nX-Refuse: 1\r\n\r\nmore"), 403);
+    /* elsewhere a body is bounded, and the method not known */
+    assert_int_equal(expect_close("PUT /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999\r\n\r\n"), 413);
+    assert_int_equal(expect_close("SOURCE /echo ICE/1.0\r\n\r\n"), 405);
+    stop();
+}
+
 static void test_detach(void **state)
 {
     (void)state;
@@ -664,6 +731,7 @@ int main(void)
         cmocka_unit_test(test_deadlines),
         cmocka_unit_test(test_slow_reader),
         cmocka_unit_test(test_defer),
+        cmocka_unit_test(test_upload),
         cmocka_unit_test(test_detach),
         cmocka_unit_test(test_connection_limit),
         cmocka_unit_test(test_descriptors_run_out),

@@ -310,6 +310,43 @@ static void a_file_that_fails_forks_where_the_studio_says(void **state)
     free(cause);
 }
 
+static void a_live_source_has_a_short_lead(void **state)
+{
+    (void)state;
+    uint64_t at;
+    char *cause = NULL;
+    assert_int_equal(schedule_live(schedule, 7, &at, &cause), -1); /* no studio */
+    free(cause);
+    cause = NULL;
+    schedule_studio_up(schedule);
+    send_segment(0, 0, 5000, 1);
+    fill(0, LEAD);
+    go(100);
+    fill(0, schedule_credit(schedule));
+    forget();
+    assert_int_equal(schedule_live(schedule, 7, &at, &cause), 0);
+    assert_int_equal(at, 100 + 230);
+    assert_int_equal(number(told(WIRE_RETRACT, 0), "live"), 7);
+    /* nothing may be made before the air is near enough */
+    assert_int_equal(schedule_credit(schedule), at);
+    assert_null(told(WIRE_CREDIT, 0));
+    assert_true(schedule_lead_s(schedule) == SCHEDULE_LIVE_LEAD_S);
+    send_segment(1, at, 5000, 2);
+    go(300);
+    assert_int_equal(schedule_credit(schedule), 300 + 115); /* 3 s, rounded up */
+    fill(1, 415);
+    schedule_live_over(schedule);
+    assert_int_equal(schedule_credit(schedule), 300 + LEAD);
+    assert_true(schedule_lead_s(schedule) == LEAD_S);
+    /* a studio that dies takes it along */
+    assert_int_equal(schedule_live(schedule, 8, &at, &cause), 0);
+    schedule_studio_down(schedule);
+    forget();
+    schedule_studio_up(schedule);
+    assert_int_equal(number(told(WIRE_RETRACT, 0), "live"), -1);
+    assert_true(schedule_lead_s(schedule) == LEAD_S);
+}
+
 static void a_skip_survives_the_studio(void **state)
 {
     (void)state;
@@ -468,6 +505,7 @@ int main(void)
         TEST(a_new_studio_goes_on_at_the_head),
         TEST(a_skip_starts_a_branch_ahead_of_the_air),
         TEST(a_file_that_fails_forks_where_the_studio_says),
+        TEST(a_live_source_has_a_short_lead),
         TEST(a_skip_survives_the_studio),
         TEST(a_plan_that_kills_studios_is_given_up),
         TEST(segments_are_shown_as_they_stand),
