@@ -13,7 +13,7 @@ import harness  # noqa: E402
 
 
 # The files that take longest begin first, so that none is left over at the end.
-LONG = ["test_stream.py", "test_cli.py", "test_resume.py", "test_analysis.py", "test_workers.py", "test_library.py", "test_mounts.py",
+LONG = ["test_live.py", "test_stream.py", "test_cli.py", "test_resume.py", "test_analysis.py", "test_workers.py", "test_library.py", "test_mounts.py",
         "test_relay.py", "test_icecast.py", "test_load.py", "test_hls.py", "test_resume_player.py"]
 
 

@@ -80,7 +80,7 @@ function showCover(id) {
 
 function describe(segment, track) {
   const facts = [];
-  if (segment.technique && segment.technique !== "play") facts.push(`mixing: ${segment.technique}`);
+  if (segment.technique && segment.technique !== "play") facts.push(segment.technique === "live" ? "live" : `mixing: ${segment.technique}`);
   if (track && track.tempo_bpm) facts.push(`${track.tempo_bpm.toFixed(1)} BPM`);
   if (track && track.camelot) facts.push(track.camelot);
   if (track && track.album) facts.push(track.album);
