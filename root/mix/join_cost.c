@@ -18,7 +18,7 @@
 #define COST_STEP       4.0 /* per LU beyond STEP_FREE_LU */
 #define STEP_FREE_LU    1.0
 #define COST_STEP_BAD   14.0 /* more, per LU beyond what a ride makes good */
-#define STEP_BAD_LU     3.0
+#define STEP_BAD_LU     4.0
 #define COST_HARMONY    10.0 /* for a consonance of -1 against chance, half of it for 0 */
 #define COST_BASS       4.0  /* likewise for the basses on both sides of the switch */
 #define COST_VOICES     2.0  /* per beat with two voices */

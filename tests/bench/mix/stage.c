@@ -8,7 +8,6 @@
  * does
  *   {"do":"measure", "segments":[...], "at":SAMPLE, "bars":N, "files":{"1000":"/a/file.wav"}}
  *                                             measures the segment that starts at SAMPLE: see docs/MIX.md
- *   {"do":"draw", ... as measure ...}         the peaks of both stems, DRAW_HZ a second, in "stems"
  *   anything that fails                       {"error"} */
 #include <fcntl.h>
 #include <math.h>
@@ -27,7 +26,6 @@
 #include "root/work/crate.h"
 
 #define LINE_MAX_BYTES (16 << 20)
-#define DRAW_HZ        40
 #define ROOTS_MAX      8
 
 struct stage {
@@ -91,21 +89,7 @@ static int beats_of(const json_t *transition, int64_t *beat)
     return (int)count - 1;
 }
 
-/* The greatest and the least of the dry sound in each step, as shares of full scale. */
-static json_t *stem_json(const struct stem *stem)
-{
-    json_t *out = json_array();
-    size_t step = PCM_RATE / STEM_THIN / DRAW_HZ;
-    for (size_t i = 0; i + step <= stem->thins; i += step) {
-        float peak = 0;
-        for (size_t k = i; k < i + step; k++)
-            peak = fmaxf(peak, 0.5f * fabsf(stem->thin[2 * k] + stem->thin[2 * k + 1]));
-        json_array_append_new(out, json_real(round((double)peak * 1000) / 1000));
-    }
-    return out;
-}
-
-static json_t *measured(struct programme *p, json_t *transition, int bars, int draw, char **cause)
+static json_t *measured(struct programme *p, json_t *transition, int bars, char **cause)
 {
     static int64_t beat[JOIN_BEATS_MAX + 1];
     uint64_t start = (uint64_t)json_integer_value(json_object_get(transition, "start_sample"));
@@ -134,8 +118,6 @@ static json_t *measured(struct programme *p, json_t *transition, int bars, int d
         }
         certificate_judge(&c);
         out = certificate_to_json(&c, transition);
-        if (draw)
-            json_object_set_new(out, "stems", json_pack("[o,o]", stem_json(&stems[0]), stem_json(&stems[1])));
     }
     for (int i = 0; i < 2; i++)
         stem_free(&stems[i]);
@@ -144,7 +126,7 @@ static json_t *measured(struct programme *p, json_t *transition, int bars, int d
     return out;
 }
 
-static json_t *tell_measures(struct stage *stage, const json_t *order, int draw, char **cause)
+static json_t *tell_measures(struct stage *stage, const json_t *order, char **cause)
 {
     struct programme *p = programme_new(open_file, stage);
     json_t *segment, *transition = NULL, *out = NULL;
@@ -159,7 +141,7 @@ static json_t *tell_measures(struct stage *stage, const json_t *order, int draw,
         if (json_integer_value(json_object_get(segment, "start_sample")) == at) transition = segment;
     }
     if (result == 0 && (bad || !transition)) cause_set(cause, "no segment starts at that sample");
-    if (!*cause) out = measured(p, transition, bars, draw, cause);
+    if (!*cause) out = measured(p, transition, bars, cause);
     programme_free(p);
     return out;
 }
@@ -171,8 +153,8 @@ static json_t *answer(struct stage *stage, const char *line, size_t length)
     const char *what = order ? json_str_or(order, "do", "", NULL) : "";
     if (order && !strcmp(what, "tracks"))
         out = tell_tracks(stage);
-    else if (order && (!strcmp(what, "measure") || !strcmp(what, "draw")))
-        out = tell_measures(stage, order, *what == 'd', &cause);
+    else if (order && !strcmp(what, "measure"))
+        out = tell_measures(stage, order, &cause);
     else if (order)
         cause_set(&cause, "unknown order \"%s\"", what);
     if (!out) out = json_pack("{s:s}", "error", cause ? cause : "?");
