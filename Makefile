@@ -50,7 +50,7 @@ obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 LLHTTP_OBJ := $(patsubst $(LLHTTP)/%.c,$(BUILD)/obj/llhttp/%.o,$(LLHTTP_SRC))
 ALL_SRC := $(COMMON_SRC) $(sort $(AIR_SRC) $(WORK_SRC)) $(RELAY_SRC) $(LOAD_SRC) root/main.c root/work/main.c relay/main.c tests/load/main.c
 
-.PHONY: all run check check-unit check-system check-web check-layers check-asan check-clang check-all lint bench clean
+.PHONY: all run check check-unit check-system check-web check-layers check-asan check-clang check-all lint bench bench-mix clean
 all: $(BUILD)/forever-root $(BUILD)/forever-work $(BUILD)/forever-relay $(BUILD)/forever-load
 
 # the site is part of the program
@@ -119,6 +119,7 @@ $(BUILD)/bench-fanout: $(call obj,tests/bench/fanout.c) $(BUILD)/libcommon.a
 $(BUILD)/bench-mix: $(call obj,tests/bench/mix/stage.c) $(BUILD)/libwork.a $(BUILD)/libcommon.a
 	$(call say,LINK)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(WORK_LIBS)
+bench-mix: all $(BUILD)/bench-mix $(BUILD)/forever-crate
 bench: all $(BUILD)/bench-fanout $(BUILD)/forever-crate
 	BUILD=$(BUILD) ./tests/bench/fanout
 	BUILD=$(BUILD) ./tests/bench/idle
