@@ -36,8 +36,12 @@ class Icecast:
         if os.geteuid() == 0:  # it refuses to run as root
             owner = "<changeowner><user>nobody</user><group>nogroup</group></changeowner>"
             os.chmod(folder, 0o777)
-            for above in (os.path.dirname(folder), os.path.dirname(os.path.dirname(folder))):
-                os.chmod(above, os.stat(above).st_mode | 0o011)
+            above = folder  # and nobody has to get there, also in a tree whose root is for us alone
+            while above != "/":
+                above = os.path.dirname(above)
+                mode = os.stat(above).st_mode
+                if not mode & 0o001:
+                    os.chmod(above, mode | 0o011)
         path = os.path.join(folder, "icecast.xml")
         with open(path, "w") as f:
             f.write(CONFIG.format(port=self.port, origin=origin, folder=folder, owner=owner))
@@ -68,7 +72,10 @@ class Icecast:
 @pytest.fixture(scope="module")
 def icecast(station, scratch):
     one = Icecast(os.path.join(scratch, "icecast"), station.port)
-    harness.wait_for(lambda: one.source("/ours.mp3"), "Icecast carries our stream", 20)
+    def carries():
+        assert one.process.poll() is None, "icecast2 ended"
+        return one.source("/ours.mp3")
+    harness.wait_for(carries, "Icecast carries our stream", 20)
     yield one
     one.stop()
 
