@@ -87,8 +87,8 @@ struct link_server *link_server_new(struct event_base *base, struct ring *ring,
                                     const struct link_server_conf *conf);
 void link_server_free(struct link_server *server);
 /* Takes over a detached socket, also on failure; header is sent first. has_from: the relay holds (branch,
- * position) of `station` and wants what follows; else it starts back_s before the air (or burst_s when that is
- * more). peer: the caller's tag. */
+ * position) of `station` and wants what follows; else it starts back_s before the air (or burst_s when that
+ * is more). peer: the caller's tag. */
 int link_server_add(struct link_server *server, int fd, const char *header, int has_from, uint32_t branch,
                     uint64_t position, const char *station, double back_s, void *peer);
 /* After the ring changed, in any way (frames appended, marks added, a retraction): wakes the links that can

@@ -316,7 +316,8 @@ static const struct http_route main_routes[] = {
     {HTTP_GET, "/api/listen", station_on_listen, 1, "where to listen, and the address that can be resumed"},
     {HTTP_GET, "/api/sync", station_on_sync, 1, "where a listener is in the programme"},
     {HTTP_GET, "/status-json.xsl", station_on_status, 1, "what Icecast says about its mounts"},
-    {HTTP_GET | HTTP_RESERVED, "/health", station_on_health, 1, "200 when the node is well, else 503 with the reason"},
+    {HTTP_GET | HTTP_RESERVED, "/health", station_on_health, 1,
+     "200 when the node is well, else 503 with the reason"},
 };
 
 /* Counters keep a route's path for as long as the program runs, so those of a mount are never freed. */

@@ -15,7 +15,8 @@
 
 struct spool;
 
-#define SPOOL_PAST_S 40.0 /* held behind the air: the longest burst of a mount that wakes, and its priming */
+/* Held behind the air: the longest burst of a mount that wakes, and its priming. */
+#define SPOOL_PAST_S 40.0
 
 /* The spool of a state directory for a lead of so many seconds. As the writer, makes it, with all its room;
  * else it must be there. 0, or -1 with *cause. */
