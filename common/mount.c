@@ -44,7 +44,7 @@ int mount_spec_parse(const char *text, struct mount_spec *out, char **cause)
     const char *colon = strchr(text, ':');
     if (!colon) return cause_set(cause, "\"%.40s\" must be NAME:KBITS or NAME:KBITS:always", text);
     if (set_name(out, text, (size_t)(colon - text), cause)) return -1;
-    char *end;
+    char *end = (char *)(uintptr_t)colon;
     long kbps = colon[1] >= '0' && colon[1] <= '9' ? strtol(colon + 1, &end, 10) : -1;
     if (set_kbps(out, kbps, cause)) return -1;
     out->always = !strcmp(end, ":always");

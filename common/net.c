@@ -65,7 +65,7 @@ const char *net_addr_text(const struct net_addr *addr, char out[NET_TEXT_MAX])
         text = inet_ntop(AF_INET, addr->bytes + sizeof mapped, out, NET_TEXT_MAX);
     else
         text = is_unknown(addr) ? NULL : inet_ntop(AF_INET6, addr->bytes, out, NET_TEXT_MAX);
-    if (!text) strcpy(out, "unknown");
+    if (!text) memcpy(out, "unknown", sizeof "unknown");
     return out;
 }
 

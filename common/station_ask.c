@@ -98,6 +98,6 @@ char *station_query_set(const char *query, const char *name, const char *value)
     if (n) out[n++] = '&';
     memcpy(out + n, name, name_len);
     out[n + name_len] = '=';
-    strcpy(out + n + name_len + 1, value);
+    memcpy(out + n + name_len + 1, value, strlen(value) + 1);
     return out;
 }

@@ -219,13 +219,13 @@ static unsigned count_frames(const struct icecast *ic, unsigned most, size_t *en
 /* The place in the padding's period of 49 frames that the buffer begins at; -1 when none fits. */
 static int find_phase(const struct icecast *ic)
 {
-    for (int phase = 0; phase < MP3_PERIOD_FRAMES; phase++) {
+    for (unsigned phase = 0; phase < MP3_PERIOD_FRAMES; phase++) {
         size_t at = 0;
-        int n = 0;
+        unsigned n = 0;
         while (n < MP3_PERIOD_FRAMES &&
-               frame_at(ic, at) == (int)mp3_frame_bytes(ic->kbps, (uint64_t)(phase + n)))
-            at += mp3_frame_bytes(ic->kbps, (uint64_t)(phase + n++));
-        if (n == MP3_PERIOD_FRAMES) return phase;
+               frame_at(ic, at) == (int)mp3_frame_bytes(ic->kbps, (uint64_t)phase + n))
+            at += mp3_frame_bytes(ic->kbps, (uint64_t)phase + n++);
+        if (n == MP3_PERIOD_FRAMES) return (int)phase;
     }
     return -1;
 }

@@ -80,7 +80,7 @@ static void block_done(struct icecast_meta *m, size_t audio, void (*title)(void 
     m->want = m->have = 0;
     m->left = m->interval;
     if (!*m->block || !strcmp(m->block, m->last)) return;
-    strcpy(m->last, m->block);
+    memcpy(m->last, m->block, strlen(m->block) + 1);
     char *text = title_of(m->block);
     if (text) title(context, audio, text);
 }

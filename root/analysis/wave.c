@@ -139,7 +139,8 @@ uint8_t *wave_finish(struct wave *wave, size_t *len)
     if (wave->left < wave->column) end_column(wave);
     *len = WAVE_HEAD + wave->count * WAVE_BANDS;
     uint8_t *out = xcalloc(1, *len);
-    memcpy(out, "wave\1\3", 6);
+    static const uint8_t magic[6] = {'w', 'a', 'v', 'e', 1, WAVE_BANDS};
+    memcpy(out, magic, sizeof magic);
     put_u32(out + 8, (uint32_t)wave->column);
     put_u32(out + 12, (uint32_t)wave->count);
     if (wave->count) memcpy(out + WAVE_HEAD, wave->bytes, wave->count * WAVE_BANDS);

@@ -76,7 +76,8 @@ static void be_quiet(void *context, int level, const char *text, va_list ap)
 
 static const AVInputFormat *format_of(const char *type)
 {
-    size_t len = type ? strcspn(type, "; \t") : 0;
+    if (!type) return NULL;
+    size_t len = strcspn(type, "; \t");
     for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
         if (strlen(types[i].type) == len && !strncasecmp(types[i].type, type, len))
             return av_find_input_format(types[i].format);

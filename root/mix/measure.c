@@ -8,7 +8,7 @@
 #include "common/mem.h"
 #include "root/audio/pcm.h"
 
-#define BASS_DB         -9.0
+#define BASS_DB         (-9.0)
 #define ENVELOPE_HZ     1000
 #define SMOOTH          21 /* taps: a Hann window of 20 ms, over a period of the lowest kick */
 #define RISE            6  /* ms over which a rise is taken */

@@ -12,7 +12,7 @@
 #define PLAY_LONG_S  90.0
 #define MIN_BEATS    16 /* fewer beats are no grid */
 #define SAME_S       0.05
-#define SILENCE_LUFS -70.0
+#define SILENCE_LUFS (-70.0)
 #define CURVE_SILENT 255
 
 /* A direction: what two passages have in common is the cosine between theirs. */

@@ -256,9 +256,9 @@ static json_t *segment_new(const struct live_take *t, uint64_t start, uint64_t s
     const struct sound *s = &t->sounds[t->now];
     char *id = xasprintf("live-%" PRIu64 "-%" PRId64, start, s->session);
     json_t *body = json_pack("{s:s,s:s,s:I,s:I,s:[o],s:I,s:f,s:o}", "id", id, "technique", "live",
-                             "start_sample", (json_int_t)start, "end_sample", (json_int_t)(start + samples),
-                             "tracks", entry_of(t->playing), "session", (json_int_t)s->session,
-                             "tempo_change_pct", 0.0, "plan", plan);
+                             "start_sample", (json_int_t)start, "end_sample",
+                             (json_int_t)start + (json_int_t)samples, "tracks", entry_of(t->playing),
+                             "session", (json_int_t)s->session, "tempo_change_pct", 0.0, "plan", plan);
     free(id);
     return body;
 }
