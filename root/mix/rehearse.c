@@ -47,21 +47,6 @@ static void take_drop(struct take *take)
     *take = (struct take){0};
 }
 
-/* Beats of the transition: a blend's map says them, or its plan; else none. */
-static int beats_of(const json_t *transition, int64_t *beat)
-{
-    const json_t *plan = json_object_get(transition, "plan"), *voices = json_object_get(plan, "voices");
-    const json_t *map = NULL, *beats = json_object_get(plan, "beats");
-    for (size_t i = 0; i < json_array_size(voices) && !map; i++)
-        map = json_object_get(json_array_get(voices, i), "map");
-    size_t count = json_array_size(map ? map : beats);
-    if (count < 2 || count > JOIN_BEATS_MAX + 1) return 0;
-    for (size_t i = 0; i < count; i++)
-        beat[i] =
-            json_integer_value(map ? json_array_get(json_array_get(map, i), 1) : json_array_get(beats, i));
-    return (int)count - 1;
-}
-
 static double real_of(const json_t *object, const char *key)
 {
     const json_t *value = json_object_get(object, key);
@@ -96,7 +81,7 @@ static void measure_stems(struct take *take, const struct stem stems[2], int voi
     static int64_t beat[JOIN_BEATS_MAX + 1];
     struct certificate *c = &take->certificate;
     const json_t *transition = take->segments[1];
-    int count = beats_of(transition, beat), bars = (int)json_int_or(transition, "bars", 0, 0, 64, NULL);
+    int count = plan_beats(transition, beat), bars = (int)json_int_or(transition, "bars", 0, 0, 64, NULL);
     c->low_band_correlation = NAN;
     c->beats = (struct measure_beats){0, NAN, NAN, NAN, NAN};
     if (voices != 2) return;

@@ -101,9 +101,9 @@ def misses(a, b, begin, end):
         slow, fast = b, a
     else:
         slow, fast = a, b
-    # farther than half a beat there is none to meet: the list ends, or has a hole
+    # before the first and after the last there is none to meet; a hole in between counts as it is
     reach = 0.5 * period(fast) if len(fast) > 1 else 0.25
-    errors = [abs(nearest(fast, at)[0] - at) * 1000 for at, _ in slow if abs(nearest(fast, at)[0] - at) <= reach]
+    errors = [abs(nearest(fast, at)[0] - at) * 1000 for at, _ in slow if fast[0][0] - reach <= at <= fast[-1][0] + reach]
     downs = [at for at, place in a if place == 1] if any(p == 1 for _, p in b) else []
     return errors, sum(nearest(b, at)[1] == 1 for at in downs), len(downs)
 

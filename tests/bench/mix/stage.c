@@ -19,6 +19,7 @@
 #include "common/json.h"
 #include "common/mem.h"
 #include "root/audio/pcm.h"
+#include "root/mix/plan.h"
 #include "root/mix/certificate.h"
 #include "root/mix/join.h"
 #include "root/mix/measure.h"
@@ -75,20 +76,6 @@ static float *around(struct programme *p, uint64_t from, uint64_t to, int end, s
     return pcm;
 }
 
-static int beats_of(const json_t *transition, int64_t *beat)
-{
-    const json_t *plan = json_object_get(transition, "plan"), *voices = json_object_get(plan, "voices");
-    const json_t *map = NULL, *beats = json_object_get(plan, "beats");
-    for (size_t i = 0; i < json_array_size(voices) && !map; i++)
-        map = json_object_get(json_array_get(voices, i), "map");
-    size_t count = json_array_size(map ? map : beats);
-    if (count < 2 || count > JOIN_BEATS_MAX + 1) return 0;
-    for (size_t i = 0; i < count; i++)
-        beat[i] =
-            json_integer_value(map ? json_array_get(json_array_get(map, i), 1) : json_array_get(beats, i));
-    return (int)count - 1;
-}
-
 static json_t *measured(struct programme *p, json_t *transition, int bars, char **cause)
 {
     static int64_t beat[JOIN_BEATS_MAX + 1];
@@ -111,7 +98,7 @@ static json_t *measured(struct programme *p, json_t *transition, int bars, char 
         measure_loudness(before, before_samples, mix, (size_t)(end - start), after, after_samples,
                          &c.loudness);
         c.dropouts = measure_dropouts(mix, (size_t)(end - start), &stems[0], &stems[1]);
-        int count = voices == 2 ? beats_of(transition, beat) : 0;
+        int count = voices == 2 ? plan_beats(transition, beat) : 0;
         if (count && bars) {
             measure_beats(&stems[0], &stems[1], beat, count, count / bars, &c.beats);
             c.bass_overlap_beats = measure_bass_overlap(&stems[0], &stems[1], beat, count);
