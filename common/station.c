@@ -62,7 +62,7 @@ static void redirect(struct http_request *r, const char *location, const char *q
 /* To another node, which is told how many have sent it on before. */
 static void send_on(const struct station *s, struct http_request *r, const char *location)
 {
-    char hop[8];
+    char hop[12];
     snprintf(hop, sizeof hop, "%d", station_hops(r) + 1);
     char *query = station_query_set(http_query(r), "hop", hop), *target = station_elsewhere_url(s, location);
     redirect(r, target, query);
