@@ -38,6 +38,7 @@ static void make_listeners(struct load_crowd *c, int64_t now)
         l->kind = i < o->listeners                ? LOAD_NORMAL
                   : i < o->listeners + o->stalled ? LOAD_STALLED
                                                   : LOAD_TRICKLE;
+        l->asking = o->listen_api && l->kind == LOAD_NORMAL;
         l->home = xstrdup(o->url);
         l->url = xstrdup(o->url);
         l->first_byte_ms = -1;
@@ -148,6 +149,7 @@ json_t *load_run(const struct load_options *o, int *well, char **cause)
         load_listener_close(&c, i, now);
     for (int i = 0; i < LOAD_RATES_MAX; i++)
         load_reference_free(c.references[i]);
+    load_cuts_free(&c.totals.cuts);
     free(c.listeners);
     free(c.due_ns);
     free(c.piece);

@@ -18,8 +18,10 @@ struct load_options {
     double seconds;       /* from when all of them hear */
     double patience_s;    /* or this long after the ramp, whoever hears by then */
     double jitter_s;      /* the first pause before coming back, at most */
+    double pause_s;       /* any of them, at most */
     double timeout_s;     /* without a word */
     int listen_api;       /* ask /api/listen first, and resume */
+    int again;            /* ask it each time that a connection broke */
     int icy, http10, verify, reconnect, announce, progress;
     unsigned sources; /* own addresses to come from: 127.1.0.1 and so on; 0 the system's choice */
     unsigned seed;

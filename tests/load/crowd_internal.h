@@ -1,6 +1,7 @@
 /* crowd_internal: what crowd.c (the loop), listener.c (one listener's life) and report.c share. */
 #ifndef FOREVER_LOAD_CROWD_INTERNAL_H
 #define FOREVER_LOAD_CROWD_INTERNAL_H
+#include "tests/load/again.h"
 #include "tests/load/crowd.h"
 #include "tests/load/net.h"
 #include "tests/load/response.h"
@@ -16,8 +17,10 @@ struct load_listener {
     enum load_kind kind;
     enum load_state state;
     int node, hops, tries;
-    int asking;       /* the connection is for /api/listen */
-    int resuming;     /* the request had a Range */
+    int asking;   /* for /api/listen, where to listen */
+    int resuming; /* the request had a Range */
+    int has_from; /* home can be resumed: its first byte is frame from's */
+    uint64_t from;
     char *home, *url; /* to come back to; asked now */
     char *head;       /* of the answer, while it comes */
     size_t head_len;
@@ -27,6 +30,7 @@ struct load_listener {
     unsigned kbps;
     uint64_t at;                   /* place of the next byte, where there is a reference */
     uint64_t resource_bytes;       /* audio since home's first byte, over all connections */
+    int64_t cut_ns;                /* when what played broke; 0: it plays, or never did */
     int64_t asked_ns;              /* when the first request of a series of redirects began */
     int64_t begun_ns, audio_bytes; /* of what plays without interruption */
     int64_t last_ns;               /* something came; 0: never yet */
@@ -40,7 +44,10 @@ struct load_totals {
     uint64_t connections, redirects, refused, reconnects, resumed, restarted, jumps, cut;
     uint64_t breaks; /* bytes that differ, frames missing, framing broken */
     uint64_t timeouts, connect_errors, ends, resets, bad_answers, forbidden;
-    uint64_t served[64]; /* by node: answers with audio */
+    /* by node: answers with audio; refusals; listeners now, and at most at a time */
+    uint64_t served[LOAD_NODES_MAX], refused_at[LOAD_NODES_MAX];
+    int now[LOAD_NODES_MAX], most[LOAD_NODES_MAX];
+    struct load_cuts cuts;
 };
 
 struct load_crowd {
@@ -65,6 +72,7 @@ void load_listener_event(struct load_crowd *crowd, int index, uint32_t events);
 void load_listener_close(struct load_crowd *crowd, int index, int64_t now_ns);
 
 /* report.c */
-json_t *load_report(const struct load_crowd *crowd, double seconds, double ready_s, int *well);
+/* Sorts what it has. */
+json_t *load_report(struct load_crowd *crowd, double seconds, double ready_s, int *well);
 
 #endif

@@ -13,7 +13,6 @@
 #include "tests/load/crowd_internal.h"
 
 #define HOPS_MAX        5
-#define BACKOFF_MAX_S   30.0
 #define ROUNDS_MAX      8 /* of reading, then others have their turn */
 #define REFERENCE_BYTES (8u << 20)
 
@@ -37,6 +36,7 @@ static void set_url(char **url, const char *text)
 static void over(struct load_crowd *c, int i)
 {
     struct load_listener *l = &c->listeners[i];
+    if (l->state == LOAD_BODY) c->totals.now[l->node]--;
     load_close(&l->connection, 1);
     free(l->head);
     l->head = NULL;
@@ -44,10 +44,24 @@ static void over(struct load_crowd *c, int i)
     c->due_ns[i] = INT64_MAX;
 }
 
-/* The connection is gone, or was of no use: comes back later, or not at all. */
-static void come_back(struct load_crowd *c, int i, double after_s)
+/* Whom to ask next. The root knows who has room; when it was asked and gave no answer, the node where one
+ * was. */
+static void choose(const struct load_crowd *c, struct load_listener *l, int answered)
+{
+    int known = strcmp(l->home, c->options->url) != 0;
+    if (c->options->again && known) l->asking = answered || !l->asking;
+    set_url(&l->url, l->asking ? c->options->url : l->home);
+}
+
+/* The connection is gone, or was of no use: comes back later, or not at all. answered: there was one, by
+ * HTTP. */
+static void come_back(struct load_crowd *c, int i, double after_s, int answered)
 {
     struct load_listener *l = &c->listeners[i];
+    if (l->state == LOAD_BODY && l->kind == LOAD_NORMAL && l->last_ns && !l->cut_ns) {
+        l->cut_ns = clock_boot_ns();
+        c->totals.cuts.count++;
+    }
     over(c, i);
     if (l->kind != LOAD_NORMAL || !c->options->reconnect) {
         c->totals.cut += l->kind != LOAD_NORMAL;
@@ -55,13 +69,13 @@ static void come_back(struct load_crowd *c, int i, double after_s)
     }
     /* the full range of each pause, so that those who left together do not return together */
     double most = c->options->jitter_s;
-    for (int n = 0; n < l->tries && most < BACKOFF_MAX_S; n++)
+    for (int n = 0; n < l->tries && most < c->options->pause_s; n++)
         most *= 2;
-    if (most > BACKOFF_MAX_S) most = BACKOFF_MAX_S;
+    if (most > c->options->pause_s) most = c->options->pause_s;
     l->tries += l->tries < 16;
     l->hops = 0;
     l->asked_ns = 0;
-    set_url(&l->url, l->home);
+    choose(c, l, answered);
     l->state = LOAD_WAITING;
     c->due_ns[i] = in_s(clock_boot_ns(), after_s + random_s(c, most));
     c->totals.reconnects++;
@@ -75,7 +89,7 @@ static void failed(struct load_crowd *c, int i)
         c->totals.resets++;
     else
         c->totals.bad_answers++;
-    come_back(c, i, 0);
+    come_back(c, i, 0, 0);
 }
 
 static void connect_now(struct load_crowd *c, int i, int64_t now)
@@ -111,11 +125,13 @@ static void watch(struct load_crowd *c, int i, uint32_t events)
     epoll_ctl(c->epoll, EPOLL_CTL_MOD, c->listeners[i].connection.fd, &e);
 }
 
-/* /stream.mp3 is the mount "stream". */
-static void listen_target(const char *target, char *out, size_t size)
+/* /stream.mp3 is the mount "stream"; / the main one. */
+static const char *listen_target(const char *target, char *out, size_t size)
 {
+    if (!strncmp(target, "/api/listen", 11)) return target;
     int len = (int)strcspn(++target, ".?");
-    snprintf(out, size, "/api/listen?mount=%.*s", len < 64 ? len : 64, target);
+    snprintf(out, size, "/api/listen%s%.*s", len ? "?mount=" : "", len < 64 ? len : 64, target);
+    return out;
 }
 
 static void ask(struct load_crowd *c, int i)
@@ -125,16 +141,14 @@ static void ask(struct load_crowd *c, int i)
     char authority[LOAD_HOST_MAX + 8], range[48] = "", request[LOAD_TARGET_MAX + LOAD_HOST_MAX + 256];
     load_url_parse(l->url, &c->start, &url, NULL);
     load_url_authority(&url, authority, sizeof authority);
-    l->asking = c->options->listen_api && l->kind == LOAD_NORMAL && !strstr(url.target, "from=");
-    l->resuming = !l->asking && strstr(url.target, "from=") && l->resource_bytes > 0;
+    l->resuming = !l->asking && l->has_from && l->resource_bytes > 0;
     char listen[128];
-    listen_target(url.target, listen, sizeof listen);
     if (l->resuming) snprintf(range, sizeof range, "Range: bytes=%" PRIu64 "-\r\n", l->resource_bytes);
-    int len =
-        snprintf(request, sizeof request,
-                 "GET %s HTTP/1.%d\r\nHost: %s\r\nUser-Agent: forever-load/" FOREVER_VERSION "\r\n%s%s\r\n",
-                 l->asking ? listen : url.target, c->options->http10 ? 0 : 1, authority, range,
-                 c->options->icy && !l->asking ? "Icy-MetaData: 1\r\n" : "");
+    int len = snprintf(
+        request, sizeof request,
+        "GET %s HTTP/1.%d\r\nHost: %s\r\nUser-Agent: forever-load/" FOREVER_VERSION "\r\n%s%s\r\n",
+        l->asking ? listen_target(url.target, listen, sizeof listen) : url.target, c->options->http10 ? 0 : 1,
+        authority, range, c->options->icy && !l->asking ? "Icy-MetaData: 1\r\n" : "");
     if (load_send(&l->connection, request, (size_t)len) != len) {
         failed(c, i);
         return;
@@ -154,6 +168,17 @@ static struct load_reference *reference_of(struct load_crowd *c, unsigned kbps)
     return NULL;
 }
 
+/* The place in the stream that the listener's address says is another now. */
+static void go_on_from(struct load_listener *l, uint64_t from)
+{
+    char *url = load_url_from(l->home, from);
+    if (!url) return;
+    free(l->home);
+    l->home = url;
+    l->from = from;
+    l->resource_bytes = 0;
+}
+
 /* What was heard so far and what comes now are one: the first silence is judged from here on. */
 static void begin_audio(struct load_crowd *c, struct load_listener *l, const struct load_head *h)
 {
@@ -162,14 +187,17 @@ static void begin_audio(struct load_crowd *c, struct load_listener *l, const str
     l->walk = (struct load_walk){0};
     l->tries = 0;
     c->totals.served[l->node]++;
+    if (++c->totals.now[l->node] > c->totals.most[l->node]) c->totals.most[l->node] = c->totals.now[l->node];
     if (h->kbps) l->kbps = h->kbps;
     int known = c->options->verify && h->has_position && mp3_kbps_valid(l->kbps);
     l->reference = known ? reference_of(c, l->kbps) : NULL;
     if (goes_on) {
         c->totals.resumed++;
+        c->totals.breaks += h->has_range && h->range != l->resource_bytes;
         if (l->reference && h->position != mp3_frame_at(l->kbps, l->at)) {
             c->totals.jumps++; /* what was asked for is gone */
             l->at = mp3_frame_offset(l->kbps, h->position);
+            if (c->options->again) go_on_from(l, h->position);
         }
         return;
     }
@@ -185,6 +213,8 @@ static void heard(struct load_crowd *c, struct load_listener *l, int64_t now)
         l->first_byte_ms = (double)(now - l->asked_ns) / 1e6;
         c->totals.hearing += l->kind == LOAD_NORMAL;
     }
+    if (l->cut_ns) load_cuts_back(&c->totals.cuts, now - l->cut_ns);
+    l->cut_ns = 0;
     if (l->last_ns && now - l->last_ns > l->gap_ns) l->gap_ns = now - l->last_ns;
     if (l->begun_ns && l->kbps) {
         int64_t silent = now - l->begun_ns - l->audio_bytes * 8000000 / l->kbps;
@@ -244,10 +274,19 @@ static int listen_answer(struct load_listener *l, size_t head_len, int64_t lengt
     if (l->head_len < head_len + (size_t)length) return 0;
     json_t *answer = json_parse(l->head + head_len, (size_t)length, LOAD_HEADER_MAX, NULL);
     const char *url = json_str_or(answer, "url", NULL, NULL);
+    /* another address, the same place in the stream */
+    char *same = url && l->has_from ? load_url_from(url, l->from) : NULL;
     if (url) {
-        set_url(&l->home, url);
-        set_url(&l->url, url);
+        set_url(&l->home, same ? same : url);
+        set_url(&l->url, l->home);
+        l->asking = 0;
+        if (!same) {
+            l->from = (uint64_t)json_int_or(answer, "from", 0, 0, INT64_MAX, NULL);
+            l->has_from = strstr(url, "from=") != NULL;
+            l->resource_bytes = 0;
+        }
     }
+    free(same);
     json_decref(answer);
     return url ? 1 : -1;
 }
@@ -271,7 +310,7 @@ static void redirected(struct load_crowd *c, int i, const struct load_head *h)
         load_url_parse(h->location, &from, &to, &cause)) {
         free(cause);
         c->totals.bad_answers++;
-        come_back(c, i, 0);
+        come_back(c, i, 0, 1);
         return;
     }
     load_url_authority(&to, authority, sizeof authority);
@@ -288,16 +327,17 @@ static void answered(struct load_crowd *c, int i, const struct load_head *h, siz
         redirected(c, i, h);
     } else if (h->status == 429 || h->status == 503 || h->status == 403) {
         c->totals.refused++;
-        come_back(c, i, h->retry_after_s > 0 ? h->retry_after_s : 1);
+        c->totals.refused_at[l->node]++;
+        come_back(c, i, h->retry_after_s > 0 ? h->retry_after_s : 1, 1);
     } else if (h->status != 200 && h->status != 206) {
         c->totals.bad_answers++;
-        come_back(c, i, 1);
+        come_back(c, i, 1, 1);
     } else if (l->asking) {
         int whole = listen_answer(l, head_len, h->length);
         if (whole > 0) go_on(c, i);
         if (whole < 0) {
             c->totals.bad_answers++;
-            come_back(c, i, 1);
+            come_back(c, i, 1, 1);
         }
     } else {
         begin_audio(c, l, h);
@@ -353,7 +393,7 @@ static void read_body(struct load_crowd *c, int i)
                 failed(c, i);
             } else {
                 c->totals.ends++;
-                come_back(c, i, 0);
+                come_back(c, i, 0, 1);
             }
             return;
         }
@@ -384,7 +424,7 @@ void load_listener_event(struct load_crowd *c, int i, uint32_t events)
         if (l->kind == LOAD_NORMAL)
             read_body(c, i);
         else if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))
-            come_back(c, i, 0);
+            come_back(c, i, 0, 1);
         break;
     case LOAD_WAITING:
     case LOAD_OVER:
@@ -410,7 +450,7 @@ void load_listener_due(struct load_crowd *c, int i, int64_t now)
     case LOAD_CONNECTING:
     case LOAD_HEAD:
         c->totals.timeouts++;
-        come_back(c, i, 0);
+        come_back(c, i, 0, 0);
         break;
     case LOAD_OVER:
         c->due_ns[i] = INT64_MAX;
@@ -428,6 +468,7 @@ void load_listener_close(struct load_crowd *c, int i, int64_t now)
                                       : 0;
         if (silent > l->silence_ns) l->silence_ns = silent;
     }
+    if (l->cut_ns) load_cuts_out(&c->totals.cuts, now - l->cut_ns);
     over(c, i);
     free(l->home);
     free(l->url);

@@ -29,9 +29,13 @@ static const char usage[] =
     "  --patience SECONDS how long after the ramp the last may take, 1 to 600 (60); then with those who "
     "hear\n"
     "  --listen           ask /api/listen first, and resume with Range where a connection broke\n"
+    "  --again            as --listen, and ask it anew whenever a connection broke: the place in the stream "
+    "stays,\n"
+    "                     the node is whichever has room\n"
     "  --stalled N        beside them, listeners that read nothing after the header\n"
     "  --trickle N        beside them, listeners that read one byte a second\n"
     "  --jitter SECONDS   first pause before coming back, at most; doubles with each failure (1)\n"
+    "  --pause SECONDS    any pause before coming back, at most, 0.01 to 300 (30)\n"
     "  --timeout SECONDS  a connection without a word for this long is broken (20)\n"
     "  --once             do not come back\n"
     "  --icy              ask for metadata\n"
@@ -46,6 +50,8 @@ static const char usage[] =
 
 enum {
     LISTEN = 256,
+    AGAIN,
+    PAUSE,
     PATIENCE,
     STALLED,
     TRICKLE,
@@ -64,14 +70,29 @@ enum {
     VERSION
 };
 
-static const struct option longs[] = {
-    {"listeners", 1, NULL, 'n'},       {"ramp", 1, NULL, 'r'},          {"seconds", 1, NULL, 's'},
-    {"patience", 1, NULL, PATIENCE},   {"listen", 0, NULL, LISTEN},     {"stalled", 1, NULL, STALLED},
-    {"trickle", 1, NULL, TRICKLE},     {"jitter", 1, NULL, JITTER},     {"timeout", 1, NULL, TIMEOUT},
-    {"once", 0, NULL, ONCE},           {"icy", 0, NULL, ICY},           {"http10", 0, NULL, HTTP10},
-    {"no-verify", 0, NULL, NO_VERIFY}, {"sources", 1, NULL, SOURCES},   {"allow", 1, NULL, ALLOW},
-    {"seed", 1, NULL, SEED},           {"announce", 0, NULL, ANNOUNCE}, {"progress", 0, NULL, PROGRESS},
-    {"help", 0, NULL, HELP},           {"version", 0, NULL, VERSION},   {NULL, 0, NULL, 0}};
+static const struct option longs[] = {{"listeners", 1, NULL, 'n'},
+                                      {"ramp", 1, NULL, 'r'},
+                                      {"seconds", 1, NULL, 's'},
+                                      {"patience", 1, NULL, PATIENCE},
+                                      {"listen", 0, NULL, LISTEN},
+                                      {"stalled", 1, NULL, STALLED},
+                                      {"trickle", 1, NULL, TRICKLE},
+                                      {"jitter", 1, NULL, JITTER},
+                                      {"timeout", 1, NULL, TIMEOUT},
+                                      {"once", 0, NULL, ONCE},
+                                      {"icy", 0, NULL, ICY},
+                                      {"http10", 0, NULL, HTTP10},
+                                      {"no-verify", 0, NULL, NO_VERIFY},
+                                      {"sources", 1, NULL, SOURCES},
+                                      {"allow", 1, NULL, ALLOW},
+                                      {"again", 0, NULL, AGAIN},
+                                      {"pause", 1, NULL, PAUSE},
+                                      {"seed", 1, NULL, SEED},
+                                      {"announce", 0, NULL, ANNOUNCE},
+                                      {"progress", 0, NULL, PROGRESS},
+                                      {"help", 0, NULL, HELP},
+                                      {"version", 0, NULL, VERSION},
+                                      {NULL, 0, NULL, 0}};
 
 static double number(int index, const char *text, double min, double max)
 {
@@ -120,6 +141,12 @@ static void read_options(int argc, char **argv, struct load_options *o)
             break;
         case LISTEN:
             o->listen_api = 1;
+            break;
+        case AGAIN:
+            o->listen_api = o->again = 1;
+            break;
+        case PAUSE:
+            o->pause_s = number(i, optarg, 0.01, 300);
             break;
         case STALLED:
             o->stalled = count(i, optarg, 0, LOAD_LISTENERS_MAX);
@@ -188,6 +215,7 @@ int main(int argc, char **argv)
                              .ramp_s = 1,
                              .seconds = 10,
                              .jitter_s = 1,
+                             .pause_s = 30,
                              .patience_s = 60,
                              .timeout_s = 20,
                              .verify = 1,

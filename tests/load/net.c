@@ -15,7 +15,6 @@
 
 #include "common/mem.h"
 
-#define NODES_MAX   64
 #define ALLOWED_MAX 16
 
 struct node {
@@ -23,7 +22,7 @@ struct node {
     struct sockaddr_storage address;
     socklen_t len;
 };
-static struct node nodes[NODES_MAX];
+static struct node nodes[LOAD_NODES_MAX];
 static int node_count;
 
 struct allowed {
@@ -159,7 +158,7 @@ int load_node(const struct load_url *url, char **cause)
     for (int i = 0; i < node_count; i++) {
         if (!strcmp(nodes[i].name, name)) return i;
     }
-    if (node_count == NODES_MAX) return cause_set(cause, "%s: more than %d nodes", name, NODES_MAX);
+    if (node_count == LOAD_NODES_MAX) return cause_set(cause, "%s: more than %d nodes", name, LOAD_NODES_MAX);
     snprintf(service, sizeof service, "%d", url->port);
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *list;
     int failed = getaddrinfo(url->host, service, &hints, &list);

@@ -11,6 +11,7 @@
 
 #define LOAD_HOST_MAX   256
 #define LOAD_TARGET_MAX 1024
+#define LOAD_NODES_MAX  64
 
 struct load_url {
     int tls, port;

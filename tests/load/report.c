@@ -5,36 +5,21 @@
 
 #define SILENCE_ALLOWED_NS INT64_C(2000000000)
 
-static int by_value(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-/* {"p50", "p99", "max"} of n values, which it sorts. */
-static json_t *spread(double *values, size_t n)
-{
-    if (!n) return json_null();
-    qsort(values, n, sizeof *values, by_value);
-    return json_pack("{s:f, s:f, s:f}", "p50", values[n / 2], "p99", values[(n - 1) * 99 / 100], "max",
-                     values[n - 1]);
-}
-
 static json_t *spreads(const struct load_crowd *c, json_t *report)
 {
     size_t n = (size_t)c->options->listeners, hearing = 0;
-    double *values = calloc(n ? n : 1, sizeof *values);
+    float *values = calloc(n ? n : 1, sizeof *values);
     if (!values) return report;
     for (size_t i = 0; i < n; i++) {
-        if (c->listeners[i].first_byte_ms >= 0) values[hearing++] = c->listeners[i].first_byte_ms;
+        if (c->listeners[i].first_byte_ms >= 0) values[hearing++] = (float)c->listeners[i].first_byte_ms;
     }
-    json_object_set_new(report, "first_byte_ms", spread(values, hearing));
+    json_object_set_new(report, "first_byte_ms", load_spread(values, hearing));
     for (size_t i = 0; i < n; i++)
-        values[i] = (double)c->listeners[i].gap_ns / 1e6;
-    json_object_set_new(report, "gap_ms", spread(values, n));
+        values[i] = (float)c->listeners[i].gap_ns / 1e6F;
+    json_object_set_new(report, "gap_ms", load_spread(values, n));
     for (size_t i = 0; i < n; i++)
-        values[i] = (double)c->listeners[i].silence_ns / 1e6;
-    json_object_set_new(report, "silence_ms", spread(values, n));
+        values[i] = (float)c->listeners[i].silence_ns / 1e6F;
+    json_object_set_new(report, "silence_ms", load_spread(values, n));
     free(values);
     return report;
 }
@@ -44,20 +29,21 @@ static void set(json_t *object, const char *key, uint64_t value)
     json_object_set_new(object, key, json_integer((json_int_t)value));
 }
 
-json_t *load_report(const struct load_crowd *c, double seconds, double ready_s, int *well)
+json_t *load_report(struct load_crowd *c, double seconds, double ready_s, int *well)
 {
-    const struct load_totals *t = &c->totals;
+    struct load_totals *t = &c->totals;
     uint64_t starved2 = 0, starved5 = 0, compared = 0;
-    int streaming = 0;
+    int streaming = 0, at_end[LOAD_NODES_MAX] = {0};
     for (int i = 0; i < c->options->listeners; i++) {
         const struct load_listener *l = &c->listeners[i];
         starved2 += l->silence_ns > SILENCE_ALLOWED_NS;
         starved5 += l->silence_ns > INT64_C(5000000000);
         streaming += l->state == LOAD_BODY;
+        if (l->state == LOAD_BODY) at_end[l->node]++;
     }
     for (int i = 0; i < LOAD_RATES_MAX && c->references[i]; i++)
         compared += load_reference_compared(c->references[i]);
-    json_t *r = json_object(), *trouble = json_object(), *served = json_object();
+    json_t *r = json_object(), *trouble = json_object(), *served = json_object(), *nodes = json_object();
     set(r, "listeners", (uint64_t)c->options->listeners);
     set(r, "heard", (uint64_t)t->hearing);
     set(r, "streaming", (uint64_t)streaming);
@@ -83,11 +69,19 @@ json_t *load_report(const struct load_crowd *c, double seconds, double ready_s, 
     set(trouble, "bad_answers", t->bad_answers);
     set(trouble, "forbidden", t->forbidden);
     json_object_set_new(r, "trouble", trouble);
-    for (int i = 0; i < load_node_count(); i++)
+    json_object_set_new(r, "cuts", load_cuts_report(&t->cuts));
+    for (int i = 0; i < load_node_count(); i++) {
+        json_t *node = json_object();
         set(served, load_node_name(i), t->served[i]);
+        set(node, "listeners", (uint64_t)at_end[i]);
+        set(node, "most", (uint64_t)t->most[i]);
+        set(node, "refused", t->refused_at[i]);
+        json_object_set_new(nodes, load_node_name(i), node);
+    }
     json_object_set_new(r, "served", served);
+    json_object_set_new(r, "nodes", nodes);
     if (c->options->stalled || c->options->trickle) set(r, "slow_cut", t->cut);
     *well = t->hearing == c->options->listeners && streaming == c->options->listeners && !starved2 &&
-            !t->breaks && !t->jumps;
+            !t->breaks && !t->jumps && !(c->options->again && (t->restarted || t->cuts.late));
     return r;
 }

@@ -160,6 +160,104 @@ def test_a_broken_connection_is_resumed():
                     (path, "bytes=20001-"), ("/node" + path, "bytes=20001-")]
 
 
+def listen_answer(handler, url):
+    body = json.dumps({"url": url, "from": int(url.split("from=")[1].split("&")[0])}).encode()
+    handler.send_response(200)
+    handler.send_header("Content-Length", str(len(body)))
+    handler.end_headers()
+    handler.wfile.write(body)
+
+
+def ask_again(after_cut, status=0):
+    """What the generator says, and what the nodes were asked, when the node it was sent to breaks in mid-frame, the
+    root gives another one (503 first), and that one answers as after_cut(handler, first byte asked for) does."""
+    asked = []
+
+    def refuse(handler):
+        handler.send_response(503)
+        handler.send_header("Retry-After", "0.3")
+        handler.send_header("Content-Length", "0")
+        handler.end_headers()
+
+    def first(handler, n):
+        asked.append(("first", handler.path, handler.headers.get("Range")))
+        handler.stream([(0, AUDIO[:20001])])
+
+    def second(handler, n):
+        asked.append(("second", handler.path, handler.headers.get("Range")))
+        after_cut(handler, int(handler.headers["Range"][6:-1]))
+
+    def root(handler, n):
+        asked.append(("root", handler.path, handler.headers.get("Range")))
+        if n == 1:
+            return refuse(handler)
+        listen_answer(handler, [a, None, b][n] + f"/stream.mp3?burst=15&from={FIRST + 500 * n}&client=c{n}")
+    with server(first) as a, server(second) as b, server(root) as r:
+        said = load(r + "/", "--listeners", 1, "--seconds", 1, "--again", "--jitter", 0.1, status=status)
+        return said, asked, [node[7:] for node in (a, b, r)]
+
+
+def at_byte(byte):
+    position = FIRST
+    while frame_offset(KBPS, position + 1) - BASE <= byte:
+        position += 1
+    return position
+
+
+def test_asking_again_goes_on_at_another_node():
+    """The root is asked again, whoever it gives is asked for the byte where it broke off, by the first one's count."""
+    def good(handler, begin):
+        handler.stream([(0, AUDIO[begin:]), (9, b"")], status=206, X_Forever_Position=at_byte(begin),
+                       Content_Range=f"bytes {begin}-1099511627775/*")
+    said, asked, (a, b, r) = ask_again(good)
+    assert asked == [("root", "/api/listen", None), ("first", f"/stream.mp3?burst=15&from={FIRST}&client=c0", None),
+                     ("root", "/api/listen", None), ("root", "/api/listen", None),
+                     ("second", f"/stream.mp3?burst=15&from={FIRST}&client=c2", "bytes=20001-")]
+    cuts = said["cuts"]
+    assert said["resumed"] == 1 and said["restarted"] == said["jumps"] == said["breaks"] == 0
+    assert [cuts[k] for k in ("count", "back", "in_time", "late", "open", "in_time_share")] == [1, 1, 1, 0, 0, 1]
+    assert 290 < cuts["back_ms"]["p50"] == cuts["back_ms"]["max"] < 900 * harness.SLOW, "503 with Retry-After"
+    assert said["nodes"] == {a: {"listeners": 0, "most": 1, "refused": 0}, b: {"listeners": 1, "most": 1, "refused": 0},
+                             r: {"listeners": 0, "most": 0, "refused": 1}}
+
+
+def test_asking_again_notices_what_is_lost_or_repeated():
+    """The node begins anew; or a byte earlier; or it says one byte and sends another; or a frame later."""
+    def anew(handler, begin):
+        handler.stream([(0, AUDIO), (9, b"")])
+
+    def shifted(by, says):
+        def answer(handler, begin):
+            handler.stream([(0, AUDIO[begin + by:]), (9, b"")], status=206, X_Forever_Position=at_byte(begin + says),
+                           Content_Range=f"bytes {begin + says}-1099511627775/*")
+        return answer
+    cases = {"restarted": [anew], "breaks": [shifted(-1, -1), shifted(1, 0)], "jumps": [shifted(418, 418)]}
+    with ThreadPoolExecutor() as pool:
+        runs = [(kind, pool.submit(ask_again, answer, status=1)) for kind, answers in cases.items() for answer in answers]
+        for kind, run in runs:
+            assert run.result()[0][kind] >= 1, (kind, run.result())
+
+
+def test_asking_again_returns_to_the_node_when_the_root_is_gone():
+    """Nobody answers at the root any more: the node where one was still does."""
+    ranges, stopping = [], threading.Event()
+
+    def node(handler, n):
+        ranges.append(handler.headers.get("Range"))
+        begin = int((ranges[-1] or "bytes=0-")[6:-1])
+        handler.stream([(0, AUDIO[begin:begin + 20001])] if not n else [(0, AUDIO[begin:]), (9, b"")],
+                       status=206 if n else 200, X_Forever_Position=at_byte(begin))
+
+    def root(handler, n):
+        if n:
+            stopping.set()  # and says nothing
+        else:
+            listen_answer(handler, url + f"/stream.mp3?from={FIRST}")
+    with server(node) as url, server(root) as r:
+        said = load(r + "/stream.mp3", "--listeners", 1, "--seconds", 1, "--again", "--jitter", 0.1)
+    assert stopping.is_set() and ranges == [None, "bytes=20001-"] and said["resumed"] == 1 and said["jumps"] == 0
+
+
 def test_other_machines_are_refused():
     assert "--allow" in load("http://192.0.2.1:8000/", status=69)
 

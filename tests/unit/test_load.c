@@ -9,6 +9,7 @@
 #include <time.h>
 #include <cmocka.h>
 
+#include "tests/load/again.h"
 #include "tests/load/net.h"
 #include "tests/load/response.h"
 #include "tests/load/verify.h"
@@ -141,6 +142,40 @@ static void test_body(void **state)
     assert_true(bad);
 }
 
+static void test_again(void **state)
+{
+    (void)state;
+    struct load_cuts cuts = {.count = 5};
+    for (int i = 1; i <= 3; i++)
+        load_cuts_back(&cuts, INT64_C(10000000000) * i + (i == 3));
+    load_cuts_out(&cuts, INT64_C(30000000000));
+    load_cuts_out(&cuts, INT64_C(30000000001));
+    json_t *said = load_cuts_report(&cuts);
+    assert_int_equal(json_integer_value(json_object_get(said, "back")), 3);
+    assert_int_equal(json_integer_value(json_object_get(said, "in_time")), 2);
+    assert_int_equal(json_integer_value(json_object_get(said, "late")), 1);
+    assert_int_equal(json_integer_value(json_object_get(said, "open")), 1);
+    assert_float_equal(json_real_value(json_object_get(said, "in_time_share")), 0.5, 1e-9);
+    assert_float_equal(json_real_value(json_object_get(json_object_get(said, "back_ms"), "p50")), 20000, 1);
+    json_decref(said);
+    load_cuts_free(&cuts);
+    static const char *const urls[][2] = {
+        {"http://a/s.mp3?from=1", "http://a/s.mp3?from=77"},
+        {"http://a/s.mp3?burst=15&from=123&hop=1&ticket=x", "http://a/s.mp3?burst=15&from=77&hop=1&ticket=x"},
+        {"http://a/s.mp3?x_from=1&from=", "http://a/s.mp3?x_from=1&from=77"},
+        {"http://a/s.mp3?xfrom=1", NULL},
+        {"http://a/from=1", NULL},
+    };
+    for (size_t i = 0; i < sizeof urls / sizeof *urls; i++) {
+        char *url = load_url_from(urls[i][0], 77);
+        if (urls[i][1])
+            assert_string_equal(url, urls[i][1]);
+        else
+            assert_null(url);
+        free(url);
+    }
+}
+
 static int node_of(const char *text)
 {
     struct load_url url;
@@ -188,7 +223,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_reference), cmocka_unit_test(test_walk), cmocka_unit_test(test_head),
-        cmocka_unit_test(test_body),      cmocka_unit_test(test_whom),
+        cmocka_unit_test(test_body),      cmocka_unit_test(test_whom), cmocka_unit_test(test_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
