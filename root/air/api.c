@@ -122,7 +122,7 @@ json_t *api_now(const struct air *air)
     struct now now = {.air = air_position(air)};
     uint64_t position = now.air ? now.air - 1 : 0; /* the frame that sounds */
     struct registry_totals relays;
-    registry_totals(air->registry, &relays);
+    registry_totals(air->registry, clock_boot_ns(), &relays);
     uint64_t listeners = mounts_listening(air->mounts) + relays.listeners;
     now.title = station_title(air->station, position);
     schedule_segments(air->ring, position, UINT64_MAX, see_now, &now);
@@ -198,7 +198,7 @@ static void set_count(json_t *object, const char *key, uint64_t value)
 static json_t *agents_json(const struct air *air)
 {
     struct registry_totals relays;
-    registry_totals(air->registry, &relays);
+    registry_totals(air->registry, clock_boot_ns(), &relays);
     struct fanout_counts sum, *c = &sum;
     mounts_counts(air->mounts, &sum);
     json_t *o = json_object();
@@ -231,7 +231,7 @@ json_t *api_stats(const struct air *air)
     mounts_counts(air->mounts, &sum);
     const struct switchboard_counts *m = switchboard_counts(workers_switchboard(air->workers));
     struct registry_totals relays;
-    registry_totals(air->registry, &relays);
+    registry_totals(air->registry, clock_boot_ns(), &relays);
     json_t *s = json_pack(
         "{s:s,s:s,s:s,s:f,s:f,s:f,s:f,s:f,s:b}", "version", FOREVER_VERSION, "station", o->name, "station_id",
         ring_station(air->ring), "time", wall_s(), "started_at", (double)air->started_wall_ns / 1e9,
@@ -260,7 +260,7 @@ json_t *api_stats(const struct air *air)
     json_object_set_new(s, "agents", agents_json(air));
     json_object_set_new(s, "live", live_json(air->live));
     json_object_set_new(s, "mounts", mounts_json(air->mounts));
-    json_object_set_new(s, "relays", registry_json(air->registry));
+    json_object_set_new(s, "relays", registry_json(air->registry, 0, REGISTRY_SHOWN, clock_boot_ns()));
     json_object_set(s, "analysis", air->progress);
     if (!air->progress)
         json_object_set_new(s, "analysis",

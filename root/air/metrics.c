@@ -3,6 +3,7 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "common/clock.h"
 #include "common/mem.h"
 #include "common/station_stats.h"
 #include "root/air/air.h"
@@ -68,7 +69,7 @@ static void values(void *context, double *v)
     const struct air *air = ((struct metrics *)context)->air;
     const struct switchboard_counts *w = switchboard_counts(workers_switchboard(air->workers));
     struct registry_totals relays;
-    registry_totals(air->registry, &relays);
+    registry_totals(air->registry, clock_boot_ns(), &relays);
     v[M_LINK_EGRESS] = (double)mounts_link_bytes(air->mounts);
     v[M_LINKS] = (double)mounts_links(air->mounts);
     v[M_REDIRECTS] = (double)air->redirects;
@@ -154,10 +155,11 @@ static void write_relays(const struct air *air, struct evbuffer *out)
         {"forever_relay_redirects_total", STATS_COUNTER, "Listeners sent to the relay.", relay_redirects},
     };
     struct registry_view view;
-    if (registry_view(air->registry, 0, &view)) return;
+    int64_t now_ns = clock_boot_ns();
+    if (registry_view(air->registry, 0, now_ns, &view)) return;
     for (size_t i = 0; i < sizeof series / sizeof *series; i++) {
         stats_write_head(out, series[i].name, series[i].kind, series[i].help);
-        for (size_t k = 0; !registry_view(air->registry, k, &view); k++) {
+        for (size_t k = 0; !registry_view(air->registry, k, now_ns, &view); k++) {
             char label[1400] = "";
             double value = series[i].value(&view);
             stats_label(label, sizeof label, "relay", view.name);

@@ -36,6 +36,11 @@ struct relay {
     int64_t position, rss_bytes;
     int pulling, draining;
     json_t *mounts; /* NULL: it tells none */
+    /* the operator's */
+    struct relay_terms terms;
+    enum registry_kind kind;
+    int enrolled, unreachable;
+    struct registry_month month;
 };
 
 struct registry {
@@ -66,14 +71,14 @@ void registry_free(struct registry *registry)
     free(registry);
 }
 
-static double age_s(const struct relay *r)
+static double age_s(const struct relay *r, int64_t now_ns)
 {
-    return (double)(clock_boot_ns() - r->heard_ns) / 1e9;
+    return r->heard_ns ? (double)(now_ns - r->heard_ns) / 1e9 : INFINITY;
 }
 
-static int is_healthy(const struct relay *r)
+static int is_healthy(const struct relay *r, int64_t now_ns)
 {
-    return age_s(r) < REGISTRY_HEALTHY_S;
+    return age_s(r, now_ns) < REGISTRY_HEALTHY_S;
 }
 
 /* The address goes into a Location header and a page: nothing in it may end either. */
@@ -105,34 +110,47 @@ static void forget(struct registry *registry, size_t index)
     registry->relays[index] = registry->relays[--registry->count];
 }
 
-static void forget_silent(struct registry *registry)
+static void forget_silent(struct registry *registry, int64_t now_ns)
 {
     for (size_t i = registry->count; i-- > 0;) {
-        if (age_s(registry->relays[i]) > FORGET_S) forget(registry, i);
+        if (!registry->relays[i]->enrolled && age_s(registry->relays[i], now_ns) > FORGET_S)
+            forget(registry, i);
     }
     if (registry->count < REGISTRY_MAX) return;
-    size_t oldest = 0;
-    for (size_t i = 1; i < registry->count; i++) {
-        if (registry->relays[i]->heard_ns < registry->relays[oldest]->heard_ns) oldest = i;
+    size_t oldest = REGISTRY_MAX;
+    for (size_t i = 0; i < registry->count; i++) {
+        if (registry->relays[i]->enrolled) continue;
+        if (oldest == REGISTRY_MAX || registry->relays[i]->heard_ns < registry->relays[oldest]->heard_ns)
+            oldest = i;
     }
-    forget(registry, oldest);
+    if (oldest < REGISTRY_MAX) forget(registry, oldest);
 }
 
-static struct relay *find(struct registry *registry, const char *name, const char *url)
+static struct relay *find(const struct registry *registry, const char *name)
 {
     for (size_t i = 0; i < registry->count; i++) {
-        if (!strcmp(registry->relays[i]->name, name) && !strcmp(registry->relays[i]->url, url))
-            return registry->relays[i];
+        if (!strcmp(registry->relays[i]->name, name)) return registry->relays[i];
     }
-    forget_silent(registry);
+    return NULL;
+}
+
+/* NULL when there is no room. */
+static struct relay *add(struct registry *registry, const char *name)
+{
+    if (registry->count == REGISTRY_MAX) return NULL;
     struct relay *r = xcalloc(1, sizeof *r);
     r->name = xstrdup(name);
-    r->url = xstrdup(url);
+    r->url = xstrdup("");
     r->version = xstrdup("");
     r->session = xstrdup("");
+    snprintf(r->terms.name, sizeof r->terms.name, "%s", name);
     registry->relays[registry->count++] = r;
-    log_info("registry", "relay %s at %s reports for the first time", name, url);
     return r;
+}
+
+static uint64_t count_of(const json_t *report, const char *key, int64_t max, int *bad)
+{
+    return (uint64_t)json_int_or(report, key, 0, 0, max, bad);
 }
 
 static void replace_text(char **old, const char *text)
@@ -142,9 +160,59 @@ static void replace_text(char **old, const char *text)
     *old = xstrdup(text);
 }
 
-static uint64_t count_of(const json_t *report, const char *key, int64_t max, int *bad)
+int registry_enrol(struct registry *registry, const struct relay_terms *terms, const char *url,
+                   enum registry_kind kind, char **cause)
 {
-    return (uint64_t)json_int_or(report, key, 0, 0, max, bad);
+    if (!text_is_sound(terms->name, NAME_MAX_LEN))
+        return cause_set(cause, "name must be 1 to %d printable bytes", NAME_MAX_LEN);
+    if (url && !url_is_sound(url))
+        return cause_set(cause, "%s: the address must be an absolute http or https address", terms->name);
+    struct relay *r = find(registry, terms->name);
+    if (!r) r = add(registry, terms->name);
+    if (!r) return cause_set(cause, "there are %d relays already, as many as there may be", REGISTRY_MAX);
+    r->enrolled = 1;
+    r->terms = *terms;
+    r->kind = kind;
+    if (url) replace_text(&r->url, url);
+    return 0;
+}
+
+int registry_unenrol(struct registry *registry, const char *name)
+{
+    for (size_t i = 0; i < registry->count; i++) {
+        if (strcmp(registry->relays[i]->name, name)) continue;
+        forget(registry, i);
+        return 0;
+    }
+    return -1;
+}
+
+int registry_set_reachable(struct registry *registry, const char *name, int reachable)
+{
+    struct relay *r = find(registry, name);
+    if (!r) return -1;
+    r->unreachable = !reachable;
+    return 0;
+}
+
+int registry_set_ledger(struct registry *registry, const char *name, const struct registry_month *month)
+{
+    struct relay *r = find(registry, name);
+    if (!r) return -1;
+    r->month = *month;
+    return 0;
+}
+
+int registry_polled(struct registry *registry, const char *name, uint64_t listeners, uint64_t max_listeners,
+                    int64_t now_ns)
+{
+    struct relay *r = find(registry, name);
+    if (!r) return -1;
+    r->listeners = listeners;
+    r->max_listeners = max_listeners;
+    r->heard_ns = now_ns;
+    r->sent = 0;
+    return 0;
 }
 
 /* [{"name","listeners","pulling"}...] as it may be shown; a new reference, NULL when the relay tells none. */
@@ -191,11 +259,12 @@ static int read_values(const json_t *report, struct relay *out)
     return bad ? -1 : 0;
 }
 
-int registry_report(struct registry *registry, const json_t *report, char **cause)
+int registry_report(struct registry *registry, const char *name, const json_t *report, int64_t now_ns,
+                    char **cause)
 {
     int bad = 0;
-    const char *name = json_str_or(report, "name", "", &bad),
-               *url = json_str_or(report, "public_url", "", &bad);
+    if (!name) name = json_str_or(report, "name", "", &bad);
+    const char *url = json_str_or(report, "public_url", "", &bad);
     const char *version = json_str_or(report, "version", "", &bad);
     const char *session = json_str_or(report, "session", "", &bad);
     int64_t seq = json_int_or(report, "seq", 0, 1, INT64_MAX, &bad);
@@ -217,7 +286,16 @@ int registry_report(struct registry *registry, const json_t *report, char **caus
     snprintf(clean, sizeof clean, "%s", url);
     for (size_t n = strlen(clean); n && clean[n - 1] == '/';)
         clean[--n] = '\0';
-    struct relay *r = find(registry, name, clean);
+    struct relay *r = find(registry, name);
+    if (!r) {
+        forget_silent(registry, now_ns);
+        r = add(registry, name);
+        if (r) log_info("registry", "relay %s at %s reports for the first time", name, clean);
+    }
+    if (!r) {
+        json_decref(values.mounts);
+        return cause_set(cause, "there are %d relays already, as many as there may be", REGISTRY_MAX);
+    }
     if (!strcmp(r->session, session)) {
         if (seq <= r->seq) {
             json_decref(values.mounts);
@@ -232,6 +310,7 @@ int registry_report(struct registry *registry, const json_t *report, char **caus
         replace_text(&r->session, session);
     }
     replace_text(&r->version, version);
+    replace_text(&r->url, clean);
     values.name = r->name;
     values.url = r->url;
     values.version = r->version;
@@ -239,8 +318,13 @@ int registry_report(struct registry *registry, const json_t *report, char **caus
     values.before = r->before;
     values.sessions = r->sessions;
     values.redirects = r->redirects;
+    values.terms = r->terms;
+    values.kind = r->kind;
+    values.enrolled = r->enrolled;
+    values.unreachable = r->unreachable;
+    values.month = r->month;
     values.seq = seq;
-    values.heard_ns = clock_boot_ns();
+    values.heard_ns = now_ns;
     json_decref(r->mounts);
     *r = values;
     return 1;
@@ -253,22 +337,24 @@ static int is_secure(const struct relay *r)
     return !strncasecmp(r->url, "https:", 6);
 }
 
-static size_t candidates(const struct registry *registry, int secure, struct router_relay *out)
+static size_t candidates(const struct registry *registry, int secure, int64_t now_ns,
+                         struct router_relay *out)
 {
     for (size_t i = 0; i < registry->count; i++) {
         const struct relay *r = registry->relays[i];
         out[i] = (struct router_relay){.listeners = r->listeners,
                                        .max_listeners = r->max_listeners,
                                        .sent = r->sent,
-                                       .able = is_healthy(r) && !r->draining && is_secure(r) == secure};
+                                       .able = is_healthy(r, now_ns) && !r->draining && !r->terms.drained &&
+                                               !r->unreachable && is_secure(r) == secure};
     }
     return registry->count;
 }
 
-int registry_has_room(const struct registry *registry, int secure)
+int registry_has_room(const struct registry *registry, int secure, int64_t now_ns)
 {
     struct router_relay list[REGISTRY_MAX];
-    return router_choose(list, candidates(registry, secure, list), 0) >= 0;
+    return router_choose(list, candidates(registry, secure, now_ns, list), 0) >= 0;
 }
 
 static int write_location(const struct relay *r, char *location, size_t size)
@@ -277,11 +363,11 @@ static int write_location(const struct relay *r, char *location, size_t size)
     return n < 0 || (size_t)n >= size ? -1 : 0;
 }
 
-int registry_route(struct registry *registry, uint64_t random, int probe, int secure, char *location,
-                   size_t size)
+int registry_route(struct registry *registry, uint64_t random, int probe, int secure, int64_t now_ns,
+                   char *location, size_t size)
 {
     struct router_relay list[REGISTRY_MAX];
-    int i = router_choose(list, candidates(registry, secure, list), random);
+    int i = router_choose(list, candidates(registry, secure, now_ns, list), random);
     if (i < 0 || write_location(registry->relays[i], location, size)) return -1;
     if (!probe) {
         registry->relays[i]->sent++;
@@ -290,11 +376,11 @@ int registry_route(struct registry *registry, uint64_t random, int probe, int se
     return 0;
 }
 
-int registry_elsewhere(const struct registry *registry, const char *but_url, int secure, size_t i,
-                       char *location, size_t size)
+int registry_elsewhere(const struct registry *registry, const char *but_url, int secure, int64_t now_ns,
+                       size_t i, char *location, size_t size)
 {
     struct router_relay list[REGISTRY_MAX];
-    size_t count = candidates(registry, secure, list);
+    size_t count = candidates(registry, secure, now_ns, list);
     for (size_t k = 0; but_url && k < count; k++) {
         if (!strcmp(registry->relays[k]->url, but_url)) list[k].able = 0;
     }
@@ -308,12 +394,12 @@ int registry_elsewhere(const struct registry *registry, const char *but_url, int
 
 /* Views */
 
-static json_t *relay_json(const struct relay *r)
+static json_t *relay_json(const struct relay *r, int64_t now_ns)
 {
     json_t *agents = json_object();
     for (int i = 0; i < AGENT_COUNT; i++)
         json_object_set_new(agents, fanout_agent_names[i], json_integer((json_int_t)r->agents[i]));
-    int healthy = is_healthy(r);
+    int healthy = is_healthy(r, now_ns);
     uint64_t accepted = r->before.accepted + r->now.accepted, in = r->before.bytes_in + r->now.bytes_in,
              out = r->before.bytes_out + r->now.bytes_out;
     json_t *o = json_pack(
@@ -328,20 +414,20 @@ static json_t *relay_json(const struct relay *r)
     json_object_set_new(o, "lead_s", json_finite(r->lead_s));
     json_object_set_new(o, "cpu_s", json_finite(r->cpu_s));
     json_object_set_new(o, "rss_bytes", json_integer(r->rss_bytes));
-    json_object_set_new(o, "report_age_s", json_finite(age_s(r)));
+    json_object_set_new(o, "report_age_s", json_finite(age_s(r, now_ns)));
     json_object_set(o, "mounts", r->mounts);
     return o;
 }
 
-json_t *registry_json(const struct registry *registry)
+json_t *registry_json(const struct registry *registry, size_t first, size_t count, int64_t now_ns)
 {
     json_t *list = json_array();
-    for (size_t i = 0; i < registry->count; i++)
-        json_array_append_new(list, relay_json(registry->relays[i]));
+    for (size_t i = first; i < registry->count && i - first < count; i++)
+        json_array_append_new(list, relay_json(registry->relays[i], now_ns));
     return list;
 }
 
-void registry_totals(const struct registry *registry, struct registry_totals *out)
+void registry_totals(const struct registry *registry, int64_t now_ns, struct registry_totals *out)
 {
     *out = (struct registry_totals){.known = (unsigned)registry->count};
     for (size_t i = 0; i < registry->count; i++) {
@@ -349,7 +435,7 @@ void registry_totals(const struct registry *registry, struct registry_totals *ou
         out->bytes_in += r->before.bytes_in + r->now.bytes_in;
         out->bytes_out += r->before.bytes_out + r->now.bytes_out;
         out->accepted += r->before.accepted + r->now.accepted;
-        if (!is_healthy(r)) continue;
+        if (!is_healthy(r, now_ns)) continue;
         out->healthy++;
         out->listeners += r->listeners;
         for (int k = 0; k < AGENT_COUNT; k++)
@@ -357,21 +443,47 @@ void registry_totals(const struct registry *registry, struct registry_totals *ou
     }
 }
 
-int registry_view(const struct registry *registry, size_t index, struct registry_view *out)
+static void view(const struct relay *r, int64_t now_ns, struct registry_view *out)
 {
-    if (index >= registry->count) return -1;
-    const struct relay *r = registry->relays[index];
-    int healthy = is_healthy(r);
+    int healthy = is_healthy(r, now_ns);
     *out = (struct registry_view){.name = r->name,
                                   .url = r->url,
+                                  .version = r->version,
+                                  .session = r->session,
+                                  .terms = &r->terms,
+                                  .kind = r->kind,
                                   .healthy = healthy,
+                                  .enrolled = r->enrolled,
+                                  .reachable = !r->unreachable,
+                                  .draining = r->draining,
                                   .listeners = healthy ? r->listeners : 0,
                                   .max_listeners = r->max_listeners,
+                                  .accepted = r->before.accepted + r->now.accepted,
+                                  .closed = r->before.closed + r->now.closed,
                                   .bytes_in = r->before.bytes_in + r->now.bytes_in,
                                   .bytes_out = r->before.bytes_out + r->now.bytes_out,
+                                  .session_accepted = r->now.accepted,
+                                  .session_closed = r->now.closed,
+                                  .session_bytes_in = r->now.bytes_in,
+                                  .session_bytes_out = r->now.bytes_out,
                                   .sessions = r->sessions,
                                   .redirects = r->redirects,
-                                  .lag_s = r->lag_s,
-                                  .age_s = age_s(r)};
+                                  .lag_s = r->heard_ns ? r->lag_s : NAN,
+                                  .age_s = age_s(r, now_ns)};
+}
+
+int registry_view(const struct registry *registry, size_t index, int64_t now_ns, struct registry_view *out)
+{
+    if (index >= registry->count) return -1;
+    view(registry->relays[index], now_ns, out);
+    return 0;
+}
+
+int registry_find(const struct registry *registry, const char *name, int64_t now_ns,
+                  struct registry_view *out)
+{
+    const struct relay *r = find(registry, name);
+    if (!r) return -1;
+    view(r, now_ns, out);
     return 0;
 }

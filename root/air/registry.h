@@ -2,41 +2,80 @@
  *
  * A report holds cumulative counters of one session (one life of the relay program), so a lost one is made
  * good by the next, and one that comes twice or late is seen by its number and changes nothing. What earlier
- * sessions counted is kept and added. A relay is known by its name and public address, healthy while its last
- * report is younger than REGISTRY_HEALTHY_S, and forgotten after a day of silence or when more than
- * REGISTRY_MAX are known (the longest silent one goes). */
+ * sessions counted is kept and added. A relay is known by its name, healthy while its last report is younger
+ * than REGISTRY_HEALTHY_S. One that is enrolled stays until it is unenrolled; any other is forgotten after a
+ * day of silence or when more than REGISTRY_MAX are known (the longest silent one goes).
+ *
+ * Pure: the caller brings the clock, now_ns, which never goes back. */
 #ifndef FOREVER_ROOT_AIR_REGISTRY_H
 #define FOREVER_ROOT_AIR_REGISTRY_H
 #include <stddef.h>
 #include <stdint.h>
 #include <jansson.h>
 
+#include "root/air/terms.h"
+
 struct registry;
 
 #define REGISTRY_MAX        256
-#define REGISTRY_HEALTHY_S  6
+#define REGISTRY_HEALTHY_S  5
 #define REGISTRY_INTERVAL_S 2
+#define REGISTRY_SHOWN      256 /* relays that /api/stats shows */
 
 struct registry *registry_new(void);
 void registry_free(struct registry *registry);
 
-/* 1 when it was news, 0 when it was old; -1 with *cause when it is malformed. */
-int registry_report(struct registry *registry, const json_t *report, char **cause);
+/* What the operator says */
+
+enum registry_kind {
+    REGISTRY_FOREVER, /* a forever-relay: it reports, knows tickets and hops; the address is its node's */
+    REGISTRY_ICECAST  /* a server that carries a mount of ours and is asked by us: the address is its stream's
+                       */
+};
+/* The relay is known from now on, before its first report, under these terms; a second call changes them.
+ * url: where its listeners reach it; NULL: as it reports. 0, or -1 with *cause (no such name, no such
+ * address, no room for more). */
+int registry_enrol(struct registry *registry, const struct relay_terms *terms, const char *url,
+                   enum registry_kind kind, char **cause);
+/* It is forgotten, counters and all. 0, or -1 when it is not known. */
+int registry_unenrol(struct registry *registry, const char *name);
+/* Whether the address is found to lead there: no listener is sent to one that is not (1 until said). 0, or -1
+ * when it is not known. */
+int registry_set_reachable(struct registry *registry, const char *name, int reachable);
+
+struct registry_month { /* the billing month that is on, by the ledger */
+    uint64_t sent_bytes;
+    int64_t begins_s, ends_s; /* since 1970 */
+};
+/* Told at least once a minute for each relay with an allotment, and when a month begins. 0, or -1 when the
+ * relay is not known. */
+int registry_set_ledger(struct registry *registry, const char *name, const struct registry_month *month);
+
+/* What relays say */
+
+/* name: whose credential came with the report, and then the report's own is not looked at; NULL: as it says.
+ * 1 when it was news, 0 when it was old; -1 with *cause when it is malformed. */
+int registry_report(struct registry *registry, const char *name, const json_t *report, int64_t now_ns,
+                    char **cause);
+/* A REGISTRY_ICECAST was asked: so many listen there, of so many at most (0: not known). 0, or -1 when it is
+ * not known. */
+int registry_polled(struct registry *registry, const char *name, uint64_t listeners, uint64_t max_listeners,
+                    int64_t now_ns);
 
 /* A relay with room for a listener, of the scheme it listens by (secure: https): writes its stream's address
  * and counts the listener as sent there unless probe. 0, or -1 when there is none (or the address does not
  * fit). */
-int registry_route(struct registry *registry, uint64_t random, int probe, int secure, char *location,
-                   size_t size);
+int registry_route(struct registry *registry, uint64_t random, int probe, int secure, int64_t now_ns,
+                   char *location, size_t size);
 /* 1 when some relay of that scheme has room. */
-int registry_has_room(const struct registry *registry, int secure);
+int registry_has_room(const struct registry *registry, int secure, int64_t now_ns);
 /* The i-th relay of that scheme with room, the least used first, leaving out the one of that public address
  * (NULL: none): writes its stream's address. 0, or -1 when there are no more. */
-int registry_elsewhere(const struct registry *registry, const char *but_url, int secure, size_t i,
-                       char *location, size_t size);
+int registry_elsewhere(const struct registry *registry, const char *but_url, int secure, int64_t now_ns,
+                       size_t i, char *location, size_t size);
 
-/* One object per relay; a new reference (docs/API.md, "relays"). */
-json_t *registry_json(const struct registry *registry);
+/* One object for each of `count` relays from the first-th on; a new reference (docs/API.md, "relays"). */
+json_t *registry_json(const struct registry *registry, size_t first, size_t count, int64_t now_ns);
 
 struct registry_totals {
     unsigned known, healthy;
@@ -44,15 +83,23 @@ struct registry_totals {
     uint64_t bytes_in, bytes_out, accepted; /* of all sessions */
     uint64_t agents[6];                     /* in order of enum fanout_agent */
 };
-void registry_totals(const struct registry *registry, struct registry_totals *out);
+void registry_totals(const struct registry *registry, int64_t now_ns, struct registry_totals *out);
 
-struct registry_view { /* for metrics */
-    const char *name, *url;
-    int healthy;
-    uint64_t listeners, max_listeners, bytes_in, bytes_out, sessions, redirects;
-    double lag_s, age_s; /* lag NAN when unknown */
+struct registry_view { /* for metrics, the ledger and the tables; strings are borrowed until the next call
+                          that changes something */
+    const char *name, *url, *version, *session;
+    const struct relay_terms *terms;
+    enum registry_kind kind;
+    int healthy, enrolled, reachable, draining;
+    uint64_t listeners, max_listeners;                                   /* listeners: 0 while not healthy */
+    uint64_t accepted, closed, bytes_in, bytes_out, sessions, redirects; /* of all sessions */
+    uint64_t session_accepted, session_closed, session_bytes_in, session_bytes_out;
+    double lag_s, age_s; /* lag NAN when unknown; age INFINITY before the first report */
 };
 /* The i-th relay; -1 past the end. */
-int registry_view(const struct registry *registry, size_t index, struct registry_view *out);
+int registry_view(const struct registry *registry, size_t index, int64_t now_ns, struct registry_view *out);
+/* The one of that name; -1 when it is not known. */
+int registry_find(const struct registry *registry, const char *name, int64_t now_ns,
+                  struct registry_view *out);
 
 #endif

@@ -4,6 +4,7 @@
 #include <strings.h>
 #include <sys/random.h>
 
+#include "common/clock.h"
 #include "common/json.h"
 #include "common/log.h"
 #include "common/mem.h"
@@ -175,7 +176,8 @@ static json_t *elsewhere_of(const struct air *air, const char *relay)
     int secure = relay && !strncasecmp(relay, "https:", 6);
     const char *own = air->options->public_url;
     for (size_t i = 0; i < ELSEWHERE_MAX; i++) {
-        if (registry_elsewhere(air->registry, relay, secure, i, location, sizeof location)) break;
+        if (registry_elsewhere(air->registry, relay, secure, clock_boot_ns(), i, location, sizeof location))
+            break;
         json_array_append_new(list, json_string(location));
     }
     if (own && (!strncasecmp(own, "https:", 6)) == secure &&
@@ -192,7 +194,7 @@ static void on_report(void *context, struct http_request *request)
     const void *text = http_body(request, &len);
     char *cause = NULL;
     json_t *report = json_parse(text, len, REPORT_MAX, &cause);
-    int news = report ? registry_report(air->registry, report, &cause) : -1;
+    int news = report ? registry_report(air->registry, NULL, report, clock_boot_ns(), &cause) : -1;
     char *public_url = news < 0 ? NULL : xstrdup(json_str_or(report, "public_url", "", NULL));
     json_decref(report);
     if (news < 0) {
@@ -215,7 +217,7 @@ static void on_report(void *context, struct http_request *request)
 int relays_elsewhere(void *context, int secure, size_t i, char *location, size_t size)
 {
     const struct air *air = context;
-    return registry_elsewhere(air->registry, NULL, secure, i, location, size);
+    return registry_elsewhere(air->registry, NULL, secure, clock_boot_ns(), i, location, size);
 }
 
 enum station_verdict relays_admit(void *context, struct http_request *request, enum station_asking asking,
@@ -251,11 +253,11 @@ enum station_verdict relays_admit_to(struct air *air, struct mount *mount, struc
     }
     uint64_t most = room == LIMITS_OK ? listening + 1 : listening;
     enum router_verdict verdict = router_admit(listening, (uint64_t)o->relay_limit, most, stays,
-                                               registry_has_room(air->registry, secure));
+                                               registry_has_room(air->registry, secure, clock_boot_ns()));
     if (verdict == ROUTER_REDIRECT) {
         if (getrandom(&random, sizeof random, GRND_NONBLOCK) != sizeof random)
             random = listening * 2654435761u;
-        if (!registry_route(air->registry, random, probe, secure, location, size)) {
+        if (!registry_route(air->registry, random, probe, secure, clock_boot_ns(), location, size)) {
             air->redirects += !probe;
             return STATION_REDIRECT;
         }

@@ -39,7 +39,7 @@ static json_t *report(const char *name, const char *session, int64_t seq, int64_
 static int tell(struct registry *r, json_t *body)
 {
     char *cause = NULL;
-    int result = registry_report(r, body, &cause);
+    int result = registry_report(r, NULL, body, boot_ns, &cause);
     assert_true((result < 0) == (cause != NULL));
     free(cause);
     json_decref(body);
@@ -55,12 +55,12 @@ static void counters_survive_loss_repetition_and_restarts(void **state)
     assert_int_equal(tell(r, report("ams", "one", 1, 9, 900)), 0); /* twice */
     assert_int_equal(tell(r, report("ams", "one", 4, 4, 400)), 1); /* two were lost */
     assert_int_equal(tell(r, report("ams", "one", 3, 1, 300)), 0); /* late */
-    registry_totals(r, &t);
+    registry_totals(r, boot_ns, &t);
     assert_int_equal(t.known, 1);
     assert_int_equal(t.listeners, 4);
     assert_int_equal(t.bytes_out, 400);
     assert_int_equal(tell(r, report("ams", "two", 1, 1, 50)), 1); /* the program started again */
-    registry_totals(r, &t);
+    registry_totals(r, boot_ns, &t);
     assert_int_equal(t.known, 1);
     assert_int_equal(t.listeners, 1);
     assert_int_equal(t.bytes_out, 450);
@@ -76,21 +76,21 @@ static void health_is_a_fresh_report(void **state)
     struct registry_totals t;
     char where[128];
     tell(r, report("ams", "one", 1, 3, 100));
-    boot_ns += 5900000000LL;
-    registry_totals(r, &t);
+    boot_ns += 4900000000LL;
+    registry_totals(r, boot_ns, &t);
     assert_int_equal(t.healthy, 1);
-    assert_true(registry_has_room(r, 0));
+    assert_true(registry_has_room(r, 0, boot_ns));
     boot_ns += 200000000LL;
-    registry_totals(r, &t);
+    registry_totals(r, boot_ns, &t);
     assert_int_equal(t.healthy, 0);
     assert_int_equal(t.listeners, 0);
-    assert_false(registry_has_room(r, 0));
-    assert_int_equal(registry_route(r, 1, 0, 0, where, sizeof where), -1);
-    json_t *list = registry_json(r);
+    assert_false(registry_has_room(r, 0, boot_ns));
+    assert_int_equal(registry_route(r, 1, 0, 0, boot_ns, where, sizeof where), -1);
+    json_t *list = registry_json(r, 0, 10, boot_ns);
     assert_false(json_is_true(json_object_get(json_array_get(list, 0), "healthy")));
     json_decref(list);
     tell(r, report("ams", "one", 2, 3, 100));
-    assert_int_equal(registry_route(r, 1, 0, 0, where, sizeof where), 0);
+    assert_int_equal(registry_route(r, 1, 0, 0, boot_ns, where, sizeof where), 0);
     assert_string_equal(where, "http://ams.example:8000/stream.mp3");
     registry_free(r);
 }
@@ -102,21 +102,21 @@ static void places_sent_since_the_report_are_taken(void **state)
     char where[128];
     tell(r, report("ams", "one", 1, 8, 100));
     for (int i = 0; i < 5; i++)
-        assert_int_equal(registry_route(r, (uint64_t)i, 1, 0, where, sizeof where),
+        assert_int_equal(registry_route(r, (uint64_t)i, 1, 0, boot_ns, where, sizeof where),
                          0); /* probes take no place */
-    assert_int_equal(registry_route(r, 7, 0, 0, where, sizeof where), 0);
-    assert_int_equal(registry_route(r, 8, 0, 0, where, sizeof where), 0);
-    assert_int_equal(registry_route(r, 9, 0, 0, where, sizeof where), -1);
+    assert_int_equal(registry_route(r, 7, 0, 0, boot_ns, where, sizeof where), 0);
+    assert_int_equal(registry_route(r, 8, 0, 0, boot_ns, where, sizeof where), 0);
+    assert_int_equal(registry_route(r, 9, 0, 0, boot_ns, where, sizeof where), -1);
     tell(r, report("ams", "one", 2, 9, 100)); /* one of the two has left again */
-    assert_int_equal(registry_route(r, 10, 0, 0, where, sizeof where), 0);
-    assert_int_equal(registry_route(r, 11, 0, 0, where, sizeof where), -1);
+    assert_int_equal(registry_route(r, 10, 0, 0, boot_ns, where, sizeof where), 0);
+    assert_int_equal(registry_route(r, 11, 0, 0, boot_ns, where, sizeof where), -1);
     json_t *drains = report("ams", "one", 3, 2, 100);
     json_object_set_new(drains, "draining", json_true());
     tell(r, drains);
-    assert_int_equal(registry_route(r, 12, 0, 0, where, sizeof where), -1);
+    assert_int_equal(registry_route(r, 12, 0, 0, boot_ns, where, sizeof where), -1);
     char small[8];
     tell(r, report("ams", "one", 4, 2, 100));
-    assert_int_equal(registry_route(r, 13, 0, 0, small, sizeof small), -1);
+    assert_int_equal(registry_route(r, 13, 0, 0, boot_ns, small, sizeof small), -1);
     registry_free(r);
 }
 
@@ -134,14 +134,14 @@ static void the_scheme_is_kept(void **state)
     struct registry *r = registry_new();
     char where[128];
     tell(r, report_at("safe", "https://safe.example", 0));
-    assert_false(registry_has_room(r, 0));
-    assert_true(registry_has_room(r, 1));
-    assert_int_equal(registry_route(r, 1, 0, 0, where, sizeof where), -1);
-    assert_int_equal(registry_route(r, 1, 0, 1, where, sizeof where), 0);
+    assert_false(registry_has_room(r, 0, boot_ns));
+    assert_true(registry_has_room(r, 1, boot_ns));
+    assert_int_equal(registry_route(r, 1, 0, 0, boot_ns, where, sizeof where), -1);
+    assert_int_equal(registry_route(r, 1, 0, 1, boot_ns, where, sizeof where), 0);
     assert_string_equal(where, "https://safe.example/stream.mp3");
     tell(r, report_at("plain", "http://plain.example", 0));
     for (uint64_t i = 0; i < 8; i++) {
-        assert_int_equal(registry_route(r, i * 0x123456789abcdULL, 1, 0, where, sizeof where), 0);
+        assert_int_equal(registry_route(r, i * 0x123456789abcdULL, 1, 0, boot_ns, where, sizeof where), 0);
         assert_string_equal(where, "http://plain.example/stream.mp3");
     }
     registry_free(r);
@@ -156,17 +156,18 @@ static void others_come_by_use_without_the_one_that_asks(void **state)
     tell(r, report("fra", "one", 1, 2, 1));
     tell(r, report("osl", "one", 1, 10, 1)); /* full */
     tell(r, report_at("safe", "https://safe.example", 0));
-    assert_int_equal(registry_elsewhere(r, NULL, 0, 0, where, sizeof where), 0);
+    assert_int_equal(registry_elsewhere(r, NULL, 0, boot_ns, 0, where, sizeof where), 0);
     assert_string_equal(where, "http://fra.example:8000/stream.mp3");
-    assert_int_equal(registry_elsewhere(r, NULL, 0, 1, where, sizeof where), 0);
+    assert_int_equal(registry_elsewhere(r, NULL, 0, boot_ns, 1, where, sizeof where), 0);
     assert_string_equal(where, "http://ams.example:8000/stream.mp3");
-    assert_int_equal(registry_elsewhere(r, NULL, 0, 2, where, sizeof where), -1);
-    assert_int_equal(registry_elsewhere(r, "http://fra.example:8000", 0, 0, where, sizeof where), 0);
+    assert_int_equal(registry_elsewhere(r, NULL, 0, boot_ns, 2, where, sizeof where), -1);
+    assert_int_equal(registry_elsewhere(r, "http://fra.example:8000", 0, boot_ns, 0, where, sizeof where), 0);
     assert_string_equal(where, "http://ams.example:8000/stream.mp3");
-    assert_int_equal(registry_elsewhere(r, "http://fra.example:8000", 0, 1, where, sizeof where), -1);
-    assert_int_equal(registry_elsewhere(r, NULL, 1, 0, where, sizeof where), 0);
+    assert_int_equal(registry_elsewhere(r, "http://fra.example:8000", 0, boot_ns, 1, where, sizeof where),
+                     -1);
+    assert_int_equal(registry_elsewhere(r, NULL, 1, boot_ns, 0, where, sizeof where), 0);
     assert_string_equal(where, "https://safe.example/stream.mp3");
-    assert_int_equal(registry_elsewhere(r, NULL, 0, 0, small, sizeof small), -1);
+    assert_int_equal(registry_elsewhere(r, NULL, 0, boot_ns, 0, small, sizeof small), -1);
     registry_free(r);
 }
 
@@ -199,8 +200,47 @@ static void malformed_reports_change_nothing(void **state)
     }
     assert_int_equal(tell(r, json_array()), -1);
     struct registry_totals t;
-    registry_totals(r, &t);
+    registry_totals(r, boot_ns, &t);
     assert_int_equal(t.known, 0);
+    registry_free(r);
+}
+
+static void an_enrolled_relay_is_there_before_it_reports(void **state)
+{
+    (void)state;
+    struct registry *r = registry_new();
+    struct registry_view v;
+    struct registry_totals t;
+    char where[128], *cause = NULL;
+    const struct relay_terms terms = {.name = "ams", .region = "eu-nl", .allotment_bytes = 5};
+    assert_int_equal(registry_set_reachable(r, "ams", 0), -1);
+    assert_int_equal(registry_enrol(r, &terms, NULL, REGISTRY_FOREVER, &cause), 0);
+    assert_int_equal(registry_find(r, "ams", boot_ns, &v), 0);
+    assert_true(v.enrolled && !v.healthy && v.terms->allotment_bytes == 5 &&
+                !strcmp(v.terms->region, "eu-nl"));
+    assert_int_equal(registry_enrol(r, &terms, "gopher://x", REGISTRY_FOREVER, &cause), -1);
+    free(cause);
+    cause = NULL;
+    tell(r, report("other", "one", 1, 3, 100));
+    /* a credential's name counts, not what the report says */
+    json_t *body = report("other", "two", 1, 3, 100);
+    assert_int_equal(registry_report(r, "ams", body, boot_ns, &cause), 1);
+    json_decref(body);
+    assert_int_equal(registry_find(r, "ams", boot_ns, &v), 0);
+    assert_int_equal(v.listeners, 3);
+    registry_totals(r, boot_ns, &t);
+    assert_int_equal(t.known, 2);
+    assert_int_equal(registry_unenrol(r, "other"), 0);
+    assert_int_equal(registry_set_reachable(r, "ams", 0), 0);
+    assert_int_equal(registry_route(r, 1, 0, 0, boot_ns, where, sizeof where), -1);
+    assert_int_equal(registry_set_reachable(r, "ams", 1), 0);
+    assert_int_equal(registry_route(r, 1, 0, 0, boot_ns, where, sizeof where), 0);
+    /* silence never makes it go */
+    boot_ns += 100000 * CLOCK_NS_PER_S;
+    tell(r, report("third", "one", 1, 3, 100));
+    assert_int_equal(registry_find(r, "ams", boot_ns, &v), 0);
+    assert_int_equal(registry_unenrol(r, "ams"), 0);
+    assert_int_equal(registry_find(r, "ams", boot_ns, &v), -1);
     registry_free(r);
 }
 
@@ -215,11 +255,11 @@ static void it_is_bounded(void **state)
         boot_ns += 1000000;
         assert_int_equal(tell(r, report(name, "one", 1, 1, 1)), 1);
     }
-    registry_totals(r, &t);
+    registry_totals(r, boot_ns, &t);
     assert_int_equal(t.known, REGISTRY_MAX);
     struct registry_view v;
     int oldest = 0;
-    for (size_t i = 0; !registry_view(r, i, &v); i++)
+    for (size_t i = 0; !registry_view(r, i, boot_ns, &v); i++)
         oldest |= !strcmp(v.name, "r0") || !strcmp(v.name, "r19");
     assert_false(oldest); /* the longest silent ones went */
     registry_free(r);
@@ -234,6 +274,7 @@ int main(void)
         cmocka_unit_test_setup(the_scheme_is_kept, set_clock),
         cmocka_unit_test_setup(others_come_by_use_without_the_one_that_asks, set_clock),
         cmocka_unit_test_setup(malformed_reports_change_nothing, set_clock),
+        cmocka_unit_test_setup(an_enrolled_relay_is_there_before_it_reports, set_clock),
         cmocka_unit_test_setup(it_is_bounded, set_clock),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
