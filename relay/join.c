@@ -5,15 +5,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/random.h>
-#include <unistd.h>
 
-#include "common/clock.h"
 #include "common/json.h"
 #include "common/log.h"
 #include "common/mem.h"
 #include "common/proc.h"
-#include "common/stats.h"
+#include "relay/report.h"
 
 #define INTERVAL_S     2.0
 #define INTERVAL_MIN_S 0.5
@@ -32,8 +29,7 @@ struct join {
     struct join_conf conf;
     struct event *next;
     struct fetch *fetch;
-    char session[17];
-    uint64_t seq;
+    struct report *report;
     int failures;
     char *trouble; /* told; NULL when all is well */
     int taken_once;
@@ -45,74 +41,6 @@ static void after_ms(struct join *j, int ms)
 {
     struct timeval t = {ms / 1000, ms % 1000 * 1000};
     evtimer_add(j->next, &t);
-}
-
-static json_t *agents(const struct fanout_counts *counts)
-{
-    json_t *object = json_object();
-    for (int i = 0; i < AGENT_COUNT; i++)
-        json_object_set_new(object, fanout_agent_names[i], json_integer((json_int_t)counts->agents[i]));
-    return object;
-}
-
-static void put_count(json_t *object, const char *key, uint64_t value)
-{
-    json_object_set_new(object, key, json_integer((json_int_t)value));
-}
-
-/* The programme's place here: unknown while nothing is pulled, since the air then stands for want of frames.
- * All mounts are at the same place: one that is heard tells it. */
-static void put_place(const struct join *j, json_t *object)
-{
-    struct node *node = bundle_heard(j->conf.bundle);
-    const struct pull *pull = bundle_following(j->conf.bundle);
-    struct pacer *pacer = node ? node_pacer(node) : NULL;
-    uint64_t air = node ? pacer_air(pacer, NULL) : 0;
-    json_object_set_new(object, "position", air ? json_integer((json_int_t)air) : json_null());
-    json_object_set_new(object, "lag_s", pull ? json_real(-bundle_offset_s(j->conf.bundle)) : json_null());
-    json_object_set_new(object, "lead_s", json_real(node ? pacer_lead_s(pacer) : 0));
-}
-
-static json_t *mounts(const struct join *j)
-{
-    json_t *list = json_array();
-    for (size_t i = 0; i < bundle_count(j->conf.bundle); i++) {
-        const struct bundle_mount *m = bundle_at(j->conf.bundle, i);
-        json_array_append_new(list,
-                              json_pack("{s:s,s:i,s:b}", "name", m->spec.name, "listeners",
-                                        (int)node_listening(m->node), "pulling", pull_following(m->pull)));
-    }
-    return list;
-}
-
-static json_t *report(struct join *j)
-{
-    struct fanout_counts counts;
-    struct stats_process process;
-    bundle_tick(j->conf.bundle);
-    bundle_counts(j->conf.bundle, &counts);
-    stats_process_read(&process);
-    json_t *o = json_object();
-    json_object_set_new(o, "name", json_text_lossy(j->conf.name));
-    json_object_set_new(o, "public_url", json_text_lossy(j->conf.public_url));
-    json_object_set_new(o, "version", json_string(FOREVER_VERSION));
-    json_object_set_new(o, "session", json_string(j->session));
-    put_count(o, "seq", ++j->seq);
-    json_object_set_new(o, "uptime_s", json_real((double)(clock_boot_ns() - j->conf.started_ns) * 1e-9));
-    put_count(o, "listeners", counts.listening);
-    put_count(o, "max_listeners", j->conf.max_listeners);
-    put_count(o, "accepted", counts.opened);
-    put_count(o, "closed", counts.closed);
-    put_count(o, "bytes_in", fetch_bytes_in(j->conf.client));
-    put_count(o, "bytes_out", counts.bytes);
-    json_object_set_new(o, "agents", agents(&counts));
-    put_place(j, o);
-    json_object_set_new(o, "mounts", mounts(j));
-    json_object_set_new(o, "pulling", json_boolean(bundle_following(j->conf.bundle) != NULL));
-    json_object_set_new(o, "draining", json_boolean(node_draining(bundle_at(j->conf.bundle, 0)->node)));
-    json_object_set_new(o, "cpu_s", json_real(process.cpu_s));
-    put_count(o, "rss_bytes", process.rss_bytes);
-    return o;
 }
 
 /* Takes over text; NULL: the report was taken. */
@@ -209,7 +137,7 @@ static void on_next(evutil_socket_t fd, short what, void *context)
 {
     struct join *j = context;
     (void)fd, (void)what;
-    json_t *object = report(j);
+    json_t *object = report_make(j->report);
     char *body = json_text(object), *url = xasprintf("%s/api/relay/report", j->conf.root), *cause = NULL;
     json_decref(object);
     const struct fetch_conf conf = {.url = url,
@@ -236,10 +164,12 @@ struct join *join_new(const struct join_conf *conf)
 {
     struct join *j = xcalloc(1, sizeof *j);
     j->conf = *conf;
-    uint64_t random = 0;
-    if (getrandom(&random, sizeof random, 0) != sizeof random)
-        random = (uint64_t)clock_wall_ns() ^ (uint64_t)getpid();
-    snprintf(j->session, sizeof j->session, "%016llx", (unsigned long long)random);
+    j->report = report_new(&(struct report_conf){.client = conf->client,
+                                                 .bundle = conf->bundle,
+                                                 .name = conf->name,
+                                                 .public_url = conf->public_url,
+                                                 .max_listeners = conf->max_listeners,
+                                                 .started_ns = conf->started_ns});
     j->next = evtimer_new(conf->base, on_next, j);
     after_ms(j, 0);
     return j;
@@ -251,6 +181,7 @@ void join_free(struct join *j)
     fetch_cancel(j->fetch);
     event_free(j->next);
     read_elsewhere(j, NULL);
+    report_free(j->report);
     free(j->trouble);
     free(j);
 }

@@ -1,0 +1,27 @@
+/* report: what a relay says of itself every 2 s (docs/PROTOCOL.md, "The report"). Counters are cumulative
+ * since the start of the program, each start is a session of its own, and reports are numbered in it: so
+ * whichever of them get lost, come twice or late, nothing is counted wrongly. */
+#ifndef FOREVER_RELAY_REPORT_H
+#define FOREVER_RELAY_REPORT_H
+#include <stdint.h>
+#include <jansson.h>
+
+#include "common/fetch.h"
+#include "relay/bundle.h"
+
+struct report;
+
+struct report_conf {
+    struct fetch_client *client;
+    struct bundle *bundle;
+    const char *name, *public_url; /* outlive the report */
+    unsigned max_listeners;
+    int64_t started_ns; /* boot time */
+};
+
+struct report *report_new(const struct report_conf *conf);
+void report_free(struct report *report); /* NULL is fine */
+/* The next one; a new reference. */
+json_t *report_make(struct report *report);
+
+#endif
