@@ -30,7 +30,7 @@ WORK_PKGS   := libavcodec libavformat libavutil libswresample rubberband libebur
 # one pkg-config run each, at the first use
 COMMON_CFLAGS := $(shell $(PKGCONF) --cflags $(COMMON_PKGS) 2>/dev/null)
 WORK_CFLAGS   := $(shell $(PKGCONF) --cflags $(WORK_PKGS) 2>/dev/null)
-AIR_LIBS   := -levent_core -levent_extra -levent_openssl -lssl -lcrypto -ljansson -linih -lm
+AIR_LIBS   := -lmaxminddb -levent_core -levent_extra -levent_openssl -lssl -lcrypto -ljansson -linih -lm
 RELAY_LIBS := -levent_core -levent_extra -levent_openssl -lssl -lcrypto -ljansson -linih -lcurl -lm
 LOAD_LIBS  := -ljansson -lssl -lcrypto -lm
 WORK_LIBS  := -levent_core -levent_extra -ljansson -linih -lavformat -lavcodec -lswresample -lavutil \
@@ -97,7 +97,7 @@ UNIT_BIN := $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(UNIT_SRC))
 $(BUILD)/tests/%: $(BUILD)/obj/tests/unit/%.o $(BUILD)/libair.a $(BUILD)/libwork.a $(BUILD)/librelay.a $(BUILD)/libload.a $(BUILD)/libcommon.a
 	@mkdir -p $(@D)
 	$(call say,LINK)
-	$(Q)$(CC) $(LDFLAGS) -o $@ $< -Wl,--start-group $(filter %.a,$^) -Wl,--end-group -lcmocka -lcurl -levent_openssl -lssl $(WORK_LIBS)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $< -Wl,--start-group $(filter %.a,$^) -Wl,--end-group -lcmocka -lcurl -lmaxminddb -levent_openssl -lssl $(WORK_LIBS)
 .SECONDARY:
 
 run: all

@@ -99,6 +99,7 @@ for file in $(git_or_find); do
         openssl/ssl.h) case $file in tests/load/*) continue ;; esac; only='common/tls*' ;;
         llhttp.h) only='common/http*.c' ;;
         rubberband/*) only=root/audio/stretch.c ;;
+        maxminddb.h) only=root/air/geo.c ;;
         ini.h) only=common/conf.c ;;
         *) continue ;;
         esac

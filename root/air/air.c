@@ -14,6 +14,7 @@
 #include "common/mp3.h"
 #include "common/proc.h"
 #include "root/air/ctl.h"
+#include "root/air/geo.h"
 #include "root/air/live.h"
 #include "root/track.h"
 
@@ -242,7 +243,15 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 int air_reload(struct air *air, char **cause)
 {
     log_info("air", "certificates are read again, the access log is opened again");
-    return front_reload(air->front, cause);
+    char *why = NULL;
+    int failed = front_reload(air->front, cause);
+    if (!air->geo || !geo_reload(air->geo, &why)) return failed;
+    log_error("air", "--geo-db: %s; the old one stays in use", why);
+    if (failed || !cause)
+        free(why);
+    else
+        *cause = why;
+    return -1;
 }
 
 void air_stop(struct air *air)
@@ -395,6 +404,7 @@ static void free_parts(struct air *air)
     front_free(air->front);
     schedule_free(air->schedule);
     registry_free(air->registry);
+    geo_close(air->geo);
     if (air->pacer) pacer_free(air->pacer);
     mounts_free(air->mounts);
     if (air->ring) ring_close(air->ring);
@@ -421,6 +431,12 @@ static int set_up(struct air *air, char **cause)
     if (open_ring(air, cause) || mounts_open(&air->mounts, air, cause)) return EX_CANTCREAT;
     air->front = front_new(air->base, &o->front, (unsigned)o->max_listeners, cause);
     if (!air->front) return EX_NOINPUT;
+    char *why = NULL;
+    if (o->geo_db && !(air->geo = geo_open(o->geo_db, &why))) {
+        cause_set(cause, "--geo-db: %s", why);
+        free(why);
+        return EX_NOINPUT;
+    }
     make_parts(air);
     int tls_port;
     if (front_listen(air->front, air->http, &air->port, &tls_port, cause)) return EX_UNAVAILABLE;

@@ -27,6 +27,7 @@ struct event;
 struct ctl_server;
 struct metrics;
 struct live;
+struct geo;
 
 #define AIR_SIGNALS        3
 #define AIR_BURST_S        4.0
@@ -48,6 +49,7 @@ struct air {
     struct workers *workers;
     struct schedule *schedule;
     struct registry *registry;
+    struct geo *geo; /* NULL: no database */
     struct live *live;
     struct ctl_server *ctl;
     struct metrics *metrics;
@@ -67,7 +69,8 @@ int air_has_music(const struct air *air);
 double air_lead_s(const struct air *air);
 /* Something else begins: as schedule_skip. */
 int air_skip(struct air *air, uint64_t *position, char **cause);
-/* Reads certificates again, opens the access log again. 0, or -1 with *cause: the old certificates stay. */
+/* Reads certificates and the geo database again, opens the access log again. 0, or -1 with *cause: what could
+ * not be read stays as it was. */
 int air_reload(struct air *air, char **cause);
 /* Ends the loop in order. */
 void air_stop(struct air *air);

@@ -12,6 +12,7 @@
 #include "common/mp3.h"
 #include "common/stats.h"
 #include "root/air/air.h"
+#include "root/air/geo.h"
 #include "root/air/live.h"
 #include "root/air/pictures.h"
 
@@ -261,6 +262,7 @@ json_t *api_stats(const struct air *air)
     json_object_set_new(s, "live", live_json(air->live));
     json_object_set_new(s, "mounts", mounts_json(air->mounts));
     json_object_set_new(s, "relays", registry_json(air->registry, 0, REGISTRY_SHOWN, clock_boot_ns()));
+    json_object_set_new(s, "geo", geo_json(air->geo));
     json_object_set(s, "analysis", air->progress);
     if (!air->progress)
         json_object_set_new(s, "analysis",

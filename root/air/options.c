@@ -108,6 +108,12 @@ static const struct conf_option table[] = {
      .offset = AT(relay_token_file),
      .unit = "FILE",
      .help = "file with the secret that relays on this machine present; without it no relay is let in"},
+    {.name = "geo-db",
+     .type = CONF_STRING,
+     .offset = AT(geo_db),
+     .unit = "FILE",
+     .help = "database in MaxMind's format, City or Country, by which listeners are sent to relays of their "
+             "region; read again on SIGHUP and by ctl reload"},
     {.name = "live-password-file",
      .type = CONF_STRING,
      .offset = AT(live_password_file),

@@ -9,7 +9,7 @@ struct options {
     struct conf_list library;
     struct front_options front;
     char *state, *relay_token_file, *name, *description, *genre, *public_url, *worker, *log_level,
-        *bitrate_text, *mounts_text, *live_password_file;
+        *bitrate_text, *mounts_text, *live_password_file, *geo_db;
     long relay_limit, max_listeners, analysers, seed, history_days;
     double lead, target_lufs, max_tempo_change, min_play, mount_linger;
     /* worked out after loading */

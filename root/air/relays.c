@@ -9,6 +9,7 @@
 #include "common/log.h"
 #include "common/mem.h"
 #include "root/air/air.h"
+#include "root/air/geo.h"
 #include "root/air/router.h"
 
 #define LINKS_MAX     1024
@@ -251,6 +252,8 @@ enum station_verdict relays_admit_to(struct air *air, struct mount *mount, struc
         air->refused += !probe;
         return STATION_FULL;
     }
+    char region[GEO_REGION_MAX];
+    geo_region(air->geo, http_peer_addr(request), region);
     uint64_t most = room == LIMITS_OK ? listening + 1 : listening;
     enum router_verdict verdict = router_admit(listening, (uint64_t)o->relay_limit, most, stays,
                                                registry_has_room(air->registry, secure, clock_boot_ns()));
@@ -259,11 +262,16 @@ enum station_verdict relays_admit_to(struct air *air, struct mount *mount, struc
             random = listening * 2654435761u;
         if (!registry_route(air->registry, random, probe, secure, clock_boot_ns(), location, size)) {
             air->redirects += !probe;
+            if (!probe) geo_count(air->geo, region);
             return STATION_REDIRECT;
         }
         verdict = listening < most ? ROUTER_SERVE : ROUTER_FULL;
     }
-    if (verdict == ROUTER_SERVE) return serve_from(mount, request, asking);
+    if (verdict == ROUTER_SERVE) {
+        enum station_verdict served = serve_from(mount, request, asking);
+        if (served == STATION_SERVE && !probe) geo_count(air->geo, region);
+        return served;
+    }
     air->refused += !probe;
     return STATION_FULL;
 }

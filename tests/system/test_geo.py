@@ -1,0 +1,83 @@
+"""Geography: listeners by continent, from a database that the operator has."""
+import ipaddress
+import os
+
+import harness
+from harness import Listener
+
+
+def text(value):
+    return bytes([2 << 5 | len(value)]) + value.encode()
+
+
+def number(kind, size, value):
+    return (bytes([kind << 5 | size]) if kind < 8 else bytes([size, kind - 7])) + value.to_bytes(size, "big")
+
+
+def mapping(pairs):
+    return bytes([7 << 5 | len(pairs)]) + b"".join(text(k) + v for k, v in pairs.items())
+
+
+def write_database(path, networks, kind="Test-Country"):
+    """A database in the MaxMind DB format 2.0: {IPv4 or IPv6 network: (continent, country)}."""
+    nodes, data = [[None, None]], b""
+    for network, (continent, country) in networks.items():
+        network = ipaddress.ip_network(network)
+        bits = 128 - network.max_prefixlen + network.prefixlen  # IPv4 lies at ::/96
+        address, at = int(network.network_address), 0
+        for i in range(bits):
+            side = address >> (127 - i) & 1
+            if i == bits - 1:
+                nodes[at][side] = ("data", len(data))
+            elif nodes[at][side] is None:
+                nodes.append([None, None])
+                nodes[at][side] = len(nodes) - 1
+            at = nodes[at][side]
+        data += mapping({"continent": mapping({"code": text(continent)}), "country": mapping({"iso_code": text(country)})})
+
+    def value(to):
+        return len(nodes) if to is None else len(nodes) + 16 + to[1] if isinstance(to, tuple) else to
+    tree = b"".join(value(to).to_bytes(3, "big") for node in nodes for to in node)
+    meta = mapping({"node_count": number(6, 4, len(nodes)), "record_size": number(5, 2, 24), "ip_version": number(5, 2, 6),
+                    "database_type": text(kind), "languages": b"\x00\x04", "binary_format_major_version": number(5, 2, 2),
+                    "binary_format_minor_version": number(5, 2, 0), "build_epoch": number(9, 8, 1767225600),
+                    "description": mapping({})})
+    with open(path + ".new", "wb") as f:
+        f.write(tree + bytes(16) + data + b"\xab\xcd\xefMaxMind.com" + meta)
+    os.rename(path + ".new", path)
+
+
+def test_listeners_by_continent(start, scratch):
+    """Here and behind a proxy, both families; a new edition is read by ctl reload, a broken one is not."""
+    path = os.path.join(scratch, "geo.mmdb")
+    write_database(path, {"192.0.2.0/24": ("EU", "DE"), "2001:db8::/32": ("SA", "BR")})
+    root = start.root(geo_db=path)
+
+    def listen(address):
+        with Listener(root.url, headers={"X-Forwarded-For": address}) as listener:
+            assert listener.status == 200
+
+    def joins():
+        return {k: n for k, n in root.stats()["geo"]["joins"].items() if n}
+    for address in ("192.0.2.77", "192.0.2.78", "2001:db8:1::5", "203.0.113.1"):
+        listen(address)
+    with Listener(root.url):
+        pass
+    assert joins() == {"eu": 2, "sa": 1, "unknown": 2}
+    write_database(path, {"203.0.113.0/24": ("OC", "NZ")})
+    assert root.ctl("reload").returncode == 0
+    listen("203.0.113.1")
+    listen("192.0.2.77")
+    assert joins() == {"eu": 2, "sa": 1, "oc": 1, "unknown": 3}
+    with open(path, "wb") as f:
+        f.write(b"<html>no such licence key</html>")
+    said = root.ctl("reload")
+    assert said.returncode != 0 and path in said.stdout and "not a database" in said.stdout, said.stdout
+    listen("203.0.113.1")
+    assert joins() == {"eu": 2, "sa": 1, "oc": 2, "unknown": 3}, "the old edition stays in use"
+
+
+def test_a_bad_database_is_refused_at_the_start(start, scratch, crate):
+    path = os.path.join(scratch, "none.mmdb")
+    root = harness.Root(crate, os.path.join(scratch, "geo-refused"), wait=False, geo_db=path)
+    assert root.process.wait(10) == 66 and f"--geo-db: {path}: No such file" in root.log()
