@@ -2,7 +2,7 @@
  *
  *   {"version":1,"relays":[{"name","kind","region","allotment_bytes","reset_day","price_per_gb","uplink_bps",
  *     "drained","added_s", and where there is something to say:
- * "url","drain_until_s","enrolled_s","revoked_s",
+ *     "max_listeners","url","drain_until_s","enrolled_s","revoked_s",
  *     "credential","next_credential","token","token_until_s","token_used_s"}]}
  *
  * Secrets are their SHA-256 in hexadecimal; a member that ends in _s is a time in seconds since 1970. */
@@ -28,6 +28,7 @@
 #define ALLOTMENT_MAX UINT64_C(1000000000000000000)
 #define UPLINK_MAX    UINT64_C(1000000000000)
 #define PRICE_MAX     1000.0
+#define SLOTS_MAX     1000000u
 
 static const char *const continents[] = {"eu", "na", "sa", "as", "af", "oc"};
 
@@ -54,6 +55,7 @@ int roster_check_terms(const struct relay_terms *terms, char **cause)
         return cause_set(cause, "price_per_gb must be 0 to %g", PRICE_MAX);
     if (terms->uplink_bps > UPLINK_MAX)
         return cause_set(cause, "uplink_bps must be 0 to %llu", (unsigned long long)UPLINK_MAX);
+    if (terms->max_listeners > SLOTS_MAX) return cause_set(cause, "max_listeners must be 0 to %u", SLOTS_MAX);
     return 0;
 }
 
@@ -63,7 +65,7 @@ static const char *const members[] = {"name",          "kind",          "region"
                                       "reset_day",     "price_per_gb",  "uplink_bps",      "drained",
                                       "url",           "drain_until_s", "added_s",         "enrolled_s",
                                       "revoked_s",     "credential",    "next_credential", "token",
-                                      "token_until_s", "token_used_s"};
+                                      "token_until_s", "token_used_s",  "max_listeners"};
 
 static int check_members(const json_t *one, char **cause)
 {
@@ -115,14 +117,15 @@ static int read_terms(const json_t *one, struct relay_terms *out, char **cause)
         return -1;
     out->allotment_bytes = (uint64_t)json_int_or(one, "allotment_bytes", 0, 0, (int64_t)ALLOTMENT_MAX, &bad);
     out->uplink_bps = (uint64_t)json_int_or(one, "uplink_bps", 0, 0, (int64_t)UPLINK_MAX, &bad);
+    out->max_listeners = (uint32_t)json_int_or(one, "max_listeners", 0, 0, SLOTS_MAX, &bad);
     out->reset_day = (int)json_int_or(one, "reset_day", 0, 1, 28, &bad);
     out->price_per_gb = json_real_or(one, "price_per_gb", NAN, &bad);
     out->drained = json_bool_or(one, "drained", false, &bad);
     if (bad)
         return cause_set(
             cause,
-            "allotment_bytes, reset_day, price_per_gb, uplink_bps and drained must be numbers in range, "
-            "and yes or no");
+            "allotment_bytes, reset_day, price_per_gb, uplink_bps, max_listeners and drained must be numbers "
+            "in range, and yes or no");
     return roster_check_terms(out, cause);
 }
 
@@ -233,6 +236,7 @@ static json_t *write_entry(const struct roster_entry *e)
                   "region", t->region, "allotment_bytes", (json_int_t)t->allotment_bytes, "reset_day",
                   t->reset_day, "price_per_gb", t->price_per_gb, "uplink_bps", (json_int_t)t->uplink_bps,
                   "drained", t->drained, "added_s", (json_int_t)e->added_s);
+    if (t->max_listeners) json_object_set_new(one, "max_listeners", json_integer(t->max_listeners));
     if (e->url) json_object_set_new(one, "url", json_string(e->url));
     put_time(one, "drain_until_s", e->drain_until_s);
     put_time(one, "enrolled_s", e->enrolled_s);

@@ -15,6 +15,7 @@ struct relay_terms {
     int reset_day;                 /* 1 to 28: the billing month begins at midnight UTC; 0 counts as 1 */
     double price_per_gb;           /* of every byte sent */
     uint64_t uplink_bps;           /* 0: unknown */
+    uint32_t max_listeners;        /* it takes at most, beside what it says itself; 0: nothing was said */
     int drained;                   /* no new listener goes there */
 };
 

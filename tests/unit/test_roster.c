@@ -41,7 +41,8 @@ static struct relay_terms terms(const char *name)
                             .allotment_bytes = 1000000000000,
                             .reset_day = 5,
                             .price_per_gb = 0.01,
-                            .uplink_bps = 1000000000};
+                            .uplink_bps = 1000000000,
+                            .max_listeners = 200};
     snprintf(t.name, sizeof t.name, "%s", name);
     return t;
 }
@@ -108,6 +109,7 @@ static void it_is_kept(void **state)
     assert_int_equal(e->terms.reset_day, 5);
     assert_true(e->terms.price_per_gb == 0.25);
     assert_int_equal(e->terms.uplink_bps, 1000000000);
+    assert_int_equal(e->terms.max_listeners, 200);
     assert_int_equal(e->token_until_s, 3000);
     assert_int_equal(e->added_s, 1000);
     e = roster_find(r, "ice");
