@@ -12,6 +12,8 @@
 #include <stdint.h>
 #include <jansson.h>
 
+#include "common/fanout.h"
+#include "common/link_pace.h"
 #include "common/ring.h"
 
 struct event_base;
@@ -19,7 +21,8 @@ struct evbuffer;
 
 enum link_type {
     LINK_HELLO = 1, /* JSON {"version":1,"station","name","mount","kbps","branch","position","air_position",
-                       "lead_s","description"?,"genre"?,"url"?,"void_from"?}: first record and only there.
+                       "lead_s","link","path"?,"description"?,"genre"?,"url"?,"void_from"?}: first record and
+                       only there. link: its id, for link_server_pace; path: see link_server_set_path.
                        position: of the first frame that follows; void_from: the relay must drop its frames
                        from here on before it goes on (0: its branch is not known here, so all that it has not
                        aired). A position other than what the relay then wants next: it skips what it has
@@ -31,7 +34,7 @@ enum link_type {
                        hold there or lie after it come again */
     LINK_CLOCK,     /* u64 position on air, u32 ns: nanoseconds since that frame began (0..26122448), every
                        second; while the air stands still COMMAND "wait" comes instead */
-    LINK_COMMAND,   /* JSON {"command": "drain"|"move"|"wait", ...}; "wait" and unknown ones mean nothing */
+    LINK_COMMAND,   /* JSON {"command": "drain"|"path"|"wait", ...}; "wait" and unknown ones mean nothing */
 };
 #define LINK_HEAD_BYTES 8
 #define LINK_BODY_MAX   (512u << 10)
@@ -73,6 +76,7 @@ struct link_server_conf {
     const char *name, *description, *genre, *url; /* of the station, for HELLO; NULL: has none */
     const char *mount;
     double burst_s, fill_rate;
+    struct link_budget *budget; /* shared by servers; outlives them; NULL: none */
     /* The ring's frames follow from what leads it, so those that are missing here will come as they were: a
      * relay that holds more waits for them with what it has. */
     int follows;
@@ -86,20 +90,37 @@ struct link_server_conf {
 struct link_server *link_server_new(struct event_base *base, struct ring *ring,
                                     const struct link_server_conf *conf);
 void link_server_free(struct link_server *server);
-/* Takes over a detached socket, also on failure; header is sent first. has_from: the relay holds (branch,
- * position) of `station` and wants what follows; else it starts back_s before the air (or burst_s when that
- * is more). peer: the caller's tag. */
-int link_server_add(struct link_server *server, int fd, const char *header, int has_from, uint32_t branch,
-                    uint64_t position, const char *station, double back_s, void *peer);
+
+#define LINK_ID_MAX 17
+
+/* What a peer asks for. Strings are read during the call only. */
+struct link_ask {
+    const char *header; /* sent first */
+    int has_from;       /* it holds (branch, position) of `station` and wants what follows */
+    uint32_t branch;
+    uint64_t position;
+    const char *station;
+    double back_s;  /* else: it starts so long before the air, or burst_s when that is more */
+    double ahead_s; /* it is sent nothing further ahead of the air (2 s at least); 0: all there is */
+    /* What its bytes go through, as a listener's (common/fanout.h); NULL: plain */
+    const struct fanout_transport *transport;
+    void *transport_self;
+    void *peer; /* the caller's tag */
+};
+/* Takes over a detached socket and the transport, also on failure: 0 or -1. */
+int link_server_add(struct link_server *server, int fd, const struct link_ask *ask);
 /* After the ring changed, in any way (frames appended, marks added, a retraction): wakes the links that can
  * go on. */
 void link_server_wake(struct link_server *server);
 void link_server_close_peer(struct link_server *server, void *peer);
-/* Sends that peer no frames further ahead of the air than this (at least 2 s): what it can hold. Call it
- * right after link_server_add. */
-void link_server_limit(struct link_server *server, void *peer, double ahead_s);
 void link_server_command(struct link_server *server, void *peer, json_t *body);
+/* The link of that id (HELLO's) fills at so many times the mount's rate from now on, at most the server's
+ * own: 0, or -1 when there is none. */
+int link_server_pace(struct link_server *server, const char *id, double times);
+/* The nodes from the root to this one, the root itself left out: told in each HELLO, and to present links
+ * when it has changed. Borrows an array of texts. */
+void link_server_set_path(struct link_server *server, json_t *path);
 unsigned link_server_count(const struct link_server *server);
-uint64_t link_server_bytes(const struct link_server *server);
+uint64_t link_server_bytes(const struct link_server *server); /* without what a transport adds */
 
 #endif

@@ -15,6 +15,7 @@
 #include "common/proc.h"
 #include "root/air/ctl.h"
 #include "root/air/geo.h"
+#include "root/air/link_listen.h"
 #include "root/air/live.h"
 #include "root/track.h"
 
@@ -262,6 +263,7 @@ void air_stop(struct air *air)
     }
     log_info("air", "stopping");
     http_server_stop(air->http);
+    if (air->door) http_server_stop(link_listen_server(air));
     if (air->workers)
         workers_stop(air->workers);
     else
@@ -325,6 +327,7 @@ static void make_parts(struct air *air)
                                                    .context = air});
     const struct station_identity identity = {
         .name = o->name, .description = o->description, .genre = o->genre, .url = o->public_url};
+    air->link_budget.bytes_per_s = o->fill_budget_mbps * 1e6 / 8;
     air->link = link_server_new(air->base, air->ring,
                                 &(struct link_server_conf){.name = identity.name,
                                                            .description = identity.description,
@@ -333,6 +336,7 @@ static void make_parts(struct air *air)
                                                            .mount = MOUNT_MAIN,
                                                            .burst_s = AIR_BURST_S,
                                                            .fill_rate = AIR_LINK_FILL_RATE,
+                                                           .budget = &air->link_budget,
                                                            .air = on_air_exact,
                                                            .closed = on_link_closed,
                                                            .context = air});
@@ -360,7 +364,7 @@ static void make_parts(struct air *air)
                                                          .context = air});
     air->had_music = air_has_music(air);
     api_routes(air);
-    relays_routes(air);
+    relays_routes(air, air->http);
     air->live = live_new(air);
     pages_routes(air->http);
     air->metrics = metrics_new(air);
@@ -380,6 +384,9 @@ static void say_hello(const struct air *air)
                  air_lead_s(air));
     else
         log_info("air", "no music yet: the first track is on its way");
+    if (air->door)
+        log_info("air", "relays link at port %d, whose key is %s", link_listen_port(air),
+                 link_listen_pin(air));
     if (!o->relay_token) log_info("air", "no --relay-token-file: relays are not let in");
 }
 
@@ -399,6 +406,7 @@ static void free_parts(struct air *air)
     if (air->fanout) fanout_free(air->fanout, 1);
     if (air->link) link_server_free(air->link);
     if (air->http) http_server_free(air->http);
+    link_listen_close(air);
     metrics_free(air->metrics);
     live_free(air->live);
     front_free(air->front);
@@ -440,6 +448,8 @@ static int set_up(struct air *air, char **cause)
     make_parts(air);
     int tls_port;
     if (front_listen(air->front, air->http, &air->port, &tls_port, cause)) return EX_UNAVAILABLE;
+    if (link_listen_open(air, cause)) return EX_UNAVAILABLE;
+    if (air->door) relays_routes(air, link_listen_server(air));
     air->ctl = ctl_server_new(air, cause);
     if (!air->ctl) return EX_CANTCREAT;
     return 0;

@@ -13,6 +13,7 @@
 #include "common/hls.h"
 #include "common/http.h"
 #include "common/link.h"
+#include "common/link_door.h"
 #include "common/pacer.h"
 #include "common/ring.h"
 #include "common/station.h"
@@ -41,6 +42,8 @@ struct air {
     struct pacer *pacer;
     struct fanout *fanout;
     struct link_server *link;
+    struct link_budget link_budget; /* of all mounts' links */
+    struct link_door *door;         /* NULL: none */
     struct front *front;
     struct http_server *http;
     struct station *station;
@@ -82,7 +85,7 @@ json_t *api_stats(const struct air *air);
 void api_routes(struct air *air);
 
 /* relays.c: the link, reports, and who is let in */
-void relays_routes(struct air *air);
+void relays_routes(struct air *air, struct http_server *http);
 enum station_verdict relays_admit(void *context, struct http_request *request, enum station_asking asking,
                                   char *location, size_t size);
 int relays_elsewhere(void *context, int secure, size_t i, char *location, size_t size);

@@ -19,6 +19,7 @@
 #include "common/mem.h"
 #include "common/mp3.h"
 #include "root/air/air.h"
+#include "root/air/link_listen.h"
 #include "root/air/live.h"
 
 #define LINE_MAX_BYTES  1024
@@ -77,7 +78,8 @@ static json_t *answer_to(struct air *air, const char *line, size_t len)
     if (!ask) return failure(cause);
     const char *verb = json_str_or(ask, "verb", "", NULL);
     if (!strcmp(verb, "status")) {
-        answer = json_pack("{s:b,s:o,s:o}", "ok", 1, "now", api_now(air), "stats", api_stats(air));
+        answer = json_pack("{s:b,s:o,s:o,s:o}", "ok", 1, "now", api_now(air), "stats", api_stats(air), "link",
+                           link_listen_json(air));
     } else if (!strcmp(verb, "skip")) {
         answer = do_skip(air);
     } else if (!strcmp(verb, "swap")) {

@@ -151,6 +151,10 @@ static void show_status(const json_t *answer)
     printf("listeners  %lld here (at most %lld, relays from %lld on), %lld in all\n",
            whole(stats, "listeners"), whole(stats, "max_listeners"), whole(stats, "relay_limit"),
            whole(stats, "listeners_total"));
+    const json_t *link = json_object_get(answer, "link");
+    if (json_is_object(link))
+        printf("links      %lld, at port %lld, whose key is %s\n", whole(stats, "links"), whole(link, "port"),
+               json_str_or(link, "pin", "", NULL));
     const json_t *analysis = json_object_get(stats, "analysis");
     printf("library    %lld tracks: %lld analysed, %lld failed, %lld to go", whole(analysis, "total"),
            whole(analysis, "analysed"), whole(analysis, "failed"), whole(analysis, "pending"));

@@ -372,6 +372,7 @@ static void make_parts(struct mount *m)
                                                          .mount = m->spec.name,
                                                          .burst_s = AIR_BURST_S,
                                                          .fill_rate = AIR_LINK_FILL_RATE,
+                                                         .budget = &air->link_budget,
                                                          .follows = 1,
                                                          .air = on_air_exact,
                                                          .context = m});

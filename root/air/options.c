@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "common/json.h"
+#include "common/link_door.h"
 #include "common/mem.h"
 #include "common/proc.h"
 
@@ -52,6 +53,22 @@ static const struct conf_option table[] = {
      .unit = "DIR",
      .help = "folder with music, searched with all below it"},
     FRONT_OPTIONS(struct options, front, ":8000"),
+    {.name = "link-listen",
+     .type = CONF_COMMAS,
+     .offset = AT(link_listen),
+     .unit = "ADDR:PORT",
+     .check = link_door_check_listen,
+     .help =
+         "where relays link and report, over TLS with a key of the station's own; left out, the port after "
+         "the main one's; none for nowhere"},
+    {.name = "fill-budget",
+     .type = CONF_REAL,
+     .offset = AT(fill_budget_mbps),
+     .def = "0",
+     .min = 0,
+     .max = 1000000,
+     .unit = "MBITS",
+     .help = "Mbit/s that relays may take together to fill their leads, beyond what airs; 0 for no limit"},
     {.name = "state",
      .type = CONF_STRING,
      .offset = AT(state),

@@ -6,6 +6,7 @@
 
 #include "common/clock.h"
 #include "common/json.h"
+#include "common/link_query.h"
 #include "common/log.h"
 #include "common/mem.h"
 #include "root/air/air.h"
@@ -13,11 +14,7 @@
 #include "root/air/router.h"
 
 #define LINKS_MAX     1024
-#define LINK_VERSION  1
 #define REPORT_MAX    16384
-#define STATION_HEX   32
-#define LEAD_MAX_S    86400
-#define BACK_MAX_S    30
 #define ELSEWHERE_MAX 3 /* relays told to a relay that may have to send listeners on */
 #define LOCATION_MAX  1024
 
@@ -41,7 +38,10 @@ static int let_in(struct air *air, struct http_request *request)
         return 0;
     }
     if (!http_peer_is_loopback(request)) {
-        http_reply_error(request, 403, "relays are let in over loopback only, since this is plain HTTP");
+        http_reply_error(request, 403,
+                         http_is_tls(request)
+                             ? "this root knows no such relay"
+                             : "relays are let in over loopback only, since this is plain HTTP");
     } else if (!secret) {
         http_reply_error(request, 403, "this root has no relay-token-file");
     } else if (!same_secret(given + 7, secret)) {
@@ -54,85 +54,18 @@ static int let_in(struct air *air, struct http_request *request)
     return 0;
 }
 
-/* Decimal digits only, up to `end`. */
-static int read_number(const char *text, char end, uint64_t max, uint64_t *out, const char **after)
-{
-    uint64_t n = 0;
-    const char *c = text;
-    for (; *c >= '0' && *c <= '9'; c++) {
-        if (n > (max - (uint64_t)(*c - '0')) / 10) return -1;
-        n = n * 10 + (uint64_t)(*c - '0');
-    }
-    if (c == text || *c != end) return -1;
-    *out = n;
-    if (after) *after = end ? c + 1 : c;
-    return 0;
-}
-
-struct link_ask {
-    struct mount *mount;
-    int has_from;
-    uint64_t lead_s; /* 0: as much as there is */
-    uint64_t back_s; /* before the air, without from */
-    uint64_t branch, position;
-    char station[STATION_HEX + 1];
-};
-
-/* 0; else the status, with *why. */
-static int read_ask(struct air *air, const struct http_request *request, struct link_ask *ask,
-                    const char **why)
-{
-    char text[64], station[64];
-    uint64_t version = LINK_VERSION;
-    if (http_query_get(request, "version", text, sizeof text) &&
-        read_number(text, '\0', 1000000, &version, NULL)) {
-        *why = "version must be a number";
-        return 400;
-    }
-    if (version != LINK_VERSION) {
-        *why = "this root speaks version 1 of the link";
-        return 409;
-    }
-    const char *mount = http_query_get(request, "mount", text, sizeof text);
-    ask->mount = mounts_find(air->mounts, mount ? mount : MOUNT_MAIN);
-    if (!ask->mount) {
-        *why = "no such mount";
-        return 404;
-    }
-    if (http_query_get(request, "lead", text, sizeof text) &&
-        (read_number(text, '\0', LEAD_MAX_S, &ask->lead_s, NULL) || !ask->lead_s)) {
-        *why = "lead must be a whole number of seconds, up to a day";
-        return 400;
-    }
-    if (http_query_get(request, "back", text, sizeof text) &&
-        read_number(text, '\0', BACK_MAX_S, &ask->back_s, NULL)) {
-        *why = "back must be a whole number of seconds, up to 30";
-        return 400;
-    }
-    const char *from = http_query_get(request, "from", text, sizeof text), *rest;
-    const char *id = http_query_get(request, "station", station, sizeof station);
-    if (!from && !id) return 0;
-    if (!from || !id || strlen(id) != STATION_HEX || strspn(id, "0123456789abcdef") != STATION_HEX) {
-        *why = "from and station (32 hex digits) come together";
-        return 400;
-    }
-    if (read_number(from, ',', UINT32_MAX, &ask->branch, &rest) ||
-        read_number(rest, '\0', INT64_MAX, &ask->position, NULL)) {
-        *why = "from must be BRANCH,POSITION";
-        return 400;
-    }
-    ask->has_from = 1;
-    memcpy(ask->station, id, sizeof ask->station);
-    return 0;
-}
-
 static void on_link(void *context, struct http_request *request)
 {
     struct air *air = context;
-    struct link_ask ask = {0};
+    struct link_query query;
     const char *why = NULL;
     if (!let_in(air, request)) return;
-    int status = read_ask(air, request, &ask, &why);
+    int status = link_query_read(request, &query, &why);
+    struct mount *mount = status ? NULL : mounts_find(air->mounts, query.mount);
+    if (!status && !mount) {
+        status = 404;
+        why = "no such mount";
+    }
     if (!status && http_method(request) != HTTP_GET) {
         status = 405;
         why = "a link is asked for with GET";
@@ -145,7 +78,7 @@ static void on_link(void *context, struct http_request *request)
         status = 503;
         why = "too many links";
     }
-    if (!status && mount_want(ask.mount, (double)ask.back_s)) {
+    if (!status && mount_want(mount, query.ask.back_s)) {
         status = 503;
         why = "this mount can't be woken now";
     }
@@ -154,19 +87,9 @@ static void on_link(void *context, struct http_request *request)
         http_reply_error(request, status, "%s", why);
         return;
     }
-    char *header = xasprintf("HTTP/1.1 200 OK\r\n%sContent-Type: application/x-forever-link\r\n"
-                             "Cache-Control: no-store\r\nConnection: close\r\n\r\n",
-                             http_common_headers(http_request_server(request)));
-    struct link_server *link = ask.mount->link;
-    log_info("relays", "link of %s to %s", ask.mount->spec.name, http_peer(request));
-    int fd = http_detach(request);
-    void *peer = (void *)(uintptr_t)++air->links_started; /* a tag of its own */
-    if (link_server_add(link, fd, header, ask.has_from, (uint32_t)ask.branch, ask.position,
-                        ask.has_from ? ask.station : NULL, (double)ask.back_s, peer))
-        log_warn("relays", "a link could not be set up");
-    else if (ask.lead_s)
-        link_server_limit(link, peer, (double)ask.lead_s);
-    free(header);
+    log_info("relays", "link of %s to %s", mount->spec.name, http_peer(request));
+    query.ask.peer = (void *)(uintptr_t)++air->links_started; /* a tag of its own */
+    if (link_door_give(mount->link, request, &query.ask)) log_warn("relays", "a link could not be set up");
 }
 
 /* Where a relay that is full sends its listeners on to: others with room, then the root. */
@@ -276,12 +199,12 @@ enum station_verdict relays_admit_to(struct air *air, struct mount *mount, struc
     return STATION_FULL;
 }
 
-void relays_routes(struct air *air)
+void relays_routes(struct air *air, struct http_server *http)
 {
     static const struct http_route routes[] = {
         {HTTP_GET | HTTP_RESERVED, "/link", on_link, 0, "the programme for a relay (docs/PROTOCOL.md)"},
         {HTTP_POST | HTTP_RESERVED, "/api/relay/report", on_report, 0,
          "how a relay fares (docs/PROTOCOL.md)"},
     };
-    http_server_routes(air->http, routes, sizeof routes / sizeof *routes, air);
+    http_server_routes(http, routes, sizeof routes / sizeof *routes, air);
 }

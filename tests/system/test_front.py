@@ -48,7 +48,7 @@ def node(crate, analysed, scratch, token):
     port = harness.free_port()
     root = harness.Root(crate, state, bitrate=KBPS, port=port, relay_token_file=token,
                         listen=[f"127.0.0.1:{port}", f"[::1]:{port}", f"127.0.0.2:{port + 1}"],
-                        access_log=os.path.join(state, "access.log"))
+                        link_listen="none", access_log=os.path.join(state, "access.log"))
     root.access = os.path.join(state, "access.log")
     with socket.create_connection(("127.0.0.1", port), 10) as slow:
         slow.sendall(b"GET /health HTTP/1.1\r\nHost: h\r\n")

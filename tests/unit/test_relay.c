@@ -104,9 +104,14 @@ static void on_link(void *context, struct http_request *r)
     char mount[40];
     struct link_server *link =
         !strcmp(http_query_get(r, "mount", mount, sizeof mount), "low") ? root.low_link : root.link;
-    link_server_add(link, http_detach(r), "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n", has_from, branch,
-                    position, station, 0, peer);
-    link_server_limit(link, peer, lead_s);
+    const struct link_ask ask = {.header = "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n",
+                                 .has_from = has_from,
+                                 .branch = branch,
+                                 .position = position,
+                                 .station = station,
+                                 .ahead_s = lead_s,
+                                 .peer = peer};
+    link_server_add(link, http_detach(r), &ask);
 }
 
 static void on_report(void *context, struct http_request *r)

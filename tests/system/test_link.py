@@ -1,0 +1,47 @@
+"""The link over TLS: the listener that relays come to, its key, and who is let in."""
+import json
+import re
+import socket
+import subprocess
+
+import harness
+
+
+def link_of(root):
+    status = json.loads(root.ctl("--json", "status").stdout)
+    return status["link"]
+
+
+def curl(*arguments):
+    return subprocess.run(["curl", "-s", "--max-time", "5", *arguments], capture_output=True, timeout=10 * harness.SLOW)
+
+
+def test_relays_come_in_over_tls_with_a_key_that_lasts(start, fresh_state, token):
+    state = fresh_state()
+    root = start.root(state=state)
+    link = link_of(root)
+    assert link["port"] == root.port + 1 and re.fullmatch(r"sha256//[A-Za-z0-9+/]{43}=", link["pin"]), link
+    assert f"port {link['port']}, whose key is {link['pin']}" in root.log()
+    with open(token) as f:
+        bearer = "Authorization: Bearer " + f.read().strip()
+    url = f"https://127.0.0.1:{link['port']}/link?mount=main"
+    known = ["-k", "--pinnedpubkey", link["pin"]]
+    taken = curl(*known, "-H", bearer, "--max-time", "0.5", url)
+    assert taken.stdout[0] == 1 and b'"station"' in taken.stdout[:600], "records come"
+    assert curl(*known, url, "-o", "/dev/null", "-w", "%{http_code}").stdout == b"401"
+    assert curl(*known, "-H", "Authorization: Bearer wrong", url, "-o", "/dev/null", "-w", "%{http_code}").stdout == b"403"
+    other = link["pin"][:10] + ("A" if link["pin"][10] != "A" else "B") + link["pin"][11:]
+    assert curl("-k", "--pinnedpubkey", other, "-H", bearer, url).returncode == 90, "another key is not this station"
+    assert root.stop() == 0
+    taken = socket.socket()
+    taken.bind(("127.0.0.1", root.port + 1))
+    taken.listen()
+    again = start.root(state=state, port=root.port, wait=False)
+    again.wait_up()
+    assert link_of(again) is None and "--link-listen ADDR:PORT takes another" in again.log()
+    taken.close()
+    again.stop()
+    last = start.root(state=state, link_listen="127.0.0.1:0", wait=False)
+    last.wait_up()
+    assert link_of(last)["pin"] == link["pin"], "the key is kept"
+    assert link_of(last)["port"] not in (0, last.port + 1)
