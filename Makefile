@@ -30,7 +30,7 @@ WORK_PKGS   := libavcodec libavformat libavutil libswresample rubberband libebur
 # one pkg-config run each, at the first use
 COMMON_CFLAGS := $(shell $(PKGCONF) --cflags $(COMMON_PKGS) 2>/dev/null)
 WORK_CFLAGS   := $(shell $(PKGCONF) --cflags $(WORK_PKGS) 2>/dev/null)
-AIR_LIBS   := -lmaxminddb -levent_core -levent_extra -levent_openssl -lssl -lcrypto -ljansson -linih -lm
+AIR_LIBS   := -lmaxminddb -levent_core -levent_extra -levent_openssl -lssl -lcrypto -ljansson -linih -lcurl -lm
 RELAY_LIBS := -levent_core -levent_extra -levent_openssl -lssl -lcrypto -ljansson -linih -lcurl -lm
 LOAD_LIBS  := -ljansson -lssl -lcrypto -lm
 WORK_LIBS  := -levent_core -levent_extra -ljansson -linih -lavformat -lavcodec -lswresample -lavutil \
@@ -43,7 +43,6 @@ WORK_SRC   := root/wire.c $(wildcard root/track*.c) $(foreach d,library audio an
               $(filter-out root/work/main.c,$(wildcard root/work/*.c))
 RELAY_SRC  := $(filter-out relay/main.c,$(wildcard relay/*.c))
 LOAD_SRC   := $(filter-out tests/load/main.c,$(wildcard tests/load/*.c))
-# fetch.c is the only libcurl file; air does not need it
 LLHTTP_SRC := $(LLHTTP)/llhttp.c $(LLHTTP)/api.c $(LLHTTP)/http.c
 
 obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))

@@ -6,7 +6,9 @@
 #include "common/fetch.h"
 
 #include <curl/curl.h>
+#include <errno.h>
 #include <event2/event.h>
+#include <openssl/x509_vfy.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -179,8 +181,67 @@ static void fetch_free(struct fetch *f)
     free(f);
 }
 
+static enum fetch_failure certificate_failure(CURL *easy)
+{
+    long verdict = 0;
+    curl_easy_getinfo(easy, CURLINFO_SSL_VERIFYRESULT, &verdict);
+    switch (verdict) {
+    case X509_V_OK: /* OpenSSL said nothing, so it is curl that is not content: with the name */
+    case X509_V_ERR_UNSPECIFIED:
+    case X509_V_ERR_HOSTNAME_MISMATCH:
+    case X509_V_ERR_IP_ADDRESS_MISMATCH:
+        return FETCH_CERT_NAME;
+    case X509_V_ERR_CERT_NOT_YET_VALID:
+    case X509_V_ERR_CERT_HAS_EXPIRED:
+        return FETCH_CERT_TIME;
+    case X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT:
+    case X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN:
+    case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT:
+    case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
+    case X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE:
+    case X509_V_ERR_CERT_UNTRUSTED:
+        return FETCH_CERT_ISSUER;
+    default:
+        return FETCH_CERT;
+    }
+}
+
+static enum fetch_failure failure_of(CURL *easy, CURLcode code)
+{
+    long number = 0;
+    curl_off_t connected = 0;
+    curl_easy_getinfo(easy, CURLINFO_OS_ERRNO, &number);
+    curl_easy_getinfo(easy, CURLINFO_CONNECT_TIME_T, &connected);
+    switch (code) {
+    case CURLE_COULDNT_RESOLVE_HOST:
+        return FETCH_NO_NAME;
+    case CURLE_COULDNT_CONNECT:
+        return number == ECONNREFUSED ? FETCH_REFUSED
+               : number == ETIMEDOUT  ? FETCH_NO_CONNECT
+                                      : FETCH_UNREACHABLE;
+    case CURLE_OPERATION_TIMEDOUT:
+        return connected ? FETCH_SILENT : FETCH_NO_CONNECT;
+    case CURLE_GOT_NOTHING:
+    case CURLE_RECV_ERROR:
+    case CURLE_SEND_ERROR:
+    case CURLE_PARTIAL_FILE:
+        return FETCH_CLOSED;
+    case CURLE_WEIRD_SERVER_REPLY:
+    case CURLE_UNSUPPORTED_PROTOCOL: /* HTTP/0.9 */
+        return FETCH_NOT_HTTP;
+    case CURLE_SSL_CONNECT_ERROR:
+        return FETCH_NOT_TLS;
+    case CURLE_PEER_FAILED_VERIFICATION:
+        return certificate_failure(easy);
+    case CURLE_SSL_PINNEDPUBKEYNOTMATCH:
+        return FETCH_PIN;
+    default:
+        return FETCH_FAILED;
+    }
+}
+
 /* Tells the end and frees. */
-static void fetch_finish(struct fetch *f, const char *error)
+static void fetch_finish(struct fetch *f, const char *error, enum fetch_failure why)
 {
     const struct fetch_conf conf = f->conf;
     struct fetch *kept = f;
@@ -195,6 +256,7 @@ static void fetch_finish(struct fetch *f, const char *error)
     }
     f->body = NULL;
     fetch_free(kept); /* first, so that on_end may start another one on the same connection */
+    if (error && !cancelled && conf.on_failure) conf.on_failure(conf.context, why);
     if (!cancelled && conf.on_end)
         conf.on_end(conf.context, status, error ? text : NULL, body ? body : "", len);
     free(body);
@@ -221,7 +283,7 @@ static void client_settle(struct fetch_client *c)
         CURLcode code = m->data.result;
         curl_easy_getinfo(m->easy_handle, CURLINFO_PRIVATE, &f);
         const char *error = f->stopped ? f->stopped : *f->error ? f->error : curl_easy_strerror(code);
-        fetch_finish(f, code == CURLE_OK ? NULL : error);
+        fetch_finish(f, code == CURLE_OK ? NULL : error, failure_of(m->easy_handle, code));
     }
     struct fetch *f = c->fetches, *next;
     for (; f; f = next) {
@@ -239,7 +301,7 @@ static void on_stall(evutil_socket_t fd, short what, void *context)
     (void)fd, (void)what;
     int64_t left_ms = f->conf.stall_ms - (clock_boot_ns() - f->last_ns) / 1000000;
     if (left_ms <= 0) {
-        fetch_finish(f, "nothing came for too long");
+        fetch_finish(f, "nothing came for too long", FETCH_SILENT);
         return;
     }
     struct timeval after = {left_ms / 1000, left_ms % 1000 * 1000};
@@ -319,6 +381,17 @@ static void set_options(struct fetch *f, int local)
     curl_easy_setopt(e, CURLOPT_HEADERDATA, f);
     curl_easy_setopt(e, CURLOPT_WRITEFUNCTION, on_body);
     curl_easy_setopt(e, CURLOPT_WRITEDATA, f);
+    if (conf->pin) {
+        curl_easy_setopt(e, CURLOPT_PINNEDPUBLICKEY, conf->pin);
+        curl_easy_setopt(e, CURLOPT_SSL_VERIFYPEER, 0L);
+        curl_easy_setopt(e, CURLOPT_SSL_VERIFYHOST, 0L);
+        curl_easy_setopt(e, CURLOPT_PROTOCOLS_STR, "https"); /* a pin is of no use without */
+    }
+    if (conf->ca_file) curl_easy_setopt(e, CURLOPT_CAINFO, conf->ca_file);
+    if (conf->fresh) {
+        curl_easy_setopt(e, CURLOPT_FRESH_CONNECT, 1L);
+        curl_easy_setopt(e, CURLOPT_FORBID_REUSE, 1L);
+    }
     if (conf->redirects) {
         curl_easy_setopt(e, CURLOPT_FOLLOWLOCATION, 1L);
         curl_easy_setopt(e, CURLOPT_MAXREDIRS, (long)conf->redirects);
@@ -369,6 +442,7 @@ struct fetch *fetch_start(struct fetch_client *c, const struct fetch_conf *conf,
     set_options(f, local);
     /* what set_options copied must not be used again */
     f->conf.url = f->conf.bearer = f->conf.user_agent = f->conf.body_type = f->conf.header = NULL;
+    f->conf.pin = f->conf.ca_file = NULL;
     f->conf.body = NULL;
     f->next = c->fetches;
     c->fetches = f;

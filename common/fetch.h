@@ -9,8 +9,31 @@ struct event_base;
 struct fetch_client;
 struct fetch;
 
+/* Why there was no answer, or not a whole one. */
+enum fetch_failure {
+    FETCH_FAILED,      /* for none of these reasons */
+    FETCH_NO_NAME,     /* the host's name means nothing */
+    FETCH_REFUSED,     /* nothing listens there */
+    FETCH_UNREACHABLE, /* no way leads there */
+    FETCH_NO_CONNECT,  /* no connection in the time there was: packets are dropped */
+    FETCH_SILENT,      /* connected, but the answer did not come in time */
+    FETCH_CLOSED,      /* connected, and then closed from there */
+    FETCH_NOT_HTTP,
+    FETCH_NOT_TLS,
+    FETCH_CERT_TIME,   /* the certificate has expired, or is not valid yet */
+    FETCH_CERT_NAME,   /* it is for another name */
+    FETCH_CERT_ISSUER, /* nobody known has signed it */
+    FETCH_CERT,        /* something else is wrong with it */
+    FETCH_PIN,         /* the server's key is not the one pinned */
+};
+
 struct fetch_conf {
     const char *url;
+    /* "sha256//BASE64" of the server's key (https only): no other is spoken to, and then neither the name nor
+     * who signed its certificate matters; NULL: those do */
+    const char *pin;
+    const char *ca_file;    /* whose signatures count; NULL: the system's */
+    int fresh;              /* over a connection of its own, which is closed after it */
     const char *bearer;     /* token for Authorization; NULL none */
     const char *user_agent; /* NULL: forever/VERSION */
     const void *body;       /* copied; NULL: GET */
@@ -27,6 +50,8 @@ struct fetch_conf {
     int (*on_status)(void *context, int status);
     /* Bytes of a 200 as they come; return 0 to go on, -1 to stop. NULL: collect. */
     int (*on_bytes)(void *context, const void *bytes, size_t len);
+    /* Before on_end, when that tells an error. NULL fine. */
+    void (*on_failure)(void *context, enum fetch_failure why);
     /* The end, exactly once unless cancelled: status 0 when there was no answer; error NULL when all was
      * well; body is what was collected. The fetch is gone afterwards. */
     void (*on_end)(void *context, int status, const char *error, const void *body, size_t len);
