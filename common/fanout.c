@@ -22,7 +22,8 @@
 #define READ_PIECE      (64u << 10)
 #define READS_PER_EVENT 4
 
-const char *const fanout_end_names[FANOUT_END_COUNT] = {"client", "slow", "error", "shutdown", "lost"};
+const char *const fanout_end_names[FANOUT_END_COUNT] = {"client",   "slow", "error",
+                                                        "shutdown", "lost", "parted"};
 
 static uint32_t frames_of(double seconds)
 {

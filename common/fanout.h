@@ -32,7 +32,8 @@ enum fanout_end {                /* why a listener ended */
                   FANOUT_SLOW,   /* too far behind: twice, or once when resumable */
                   FANOUT_ERROR,  /* the socket failed */
                   FANOUT_SHUTDOWN,
-                  FANOUT_LOST, /* resumable, and its place is no longer in the ring */
+                  FANOUT_LOST,   /* resumable, and its place is no longer in the ring */
+                  FANOUT_PARTED, /* by fanout_part: the node wants to be rid of it */
                   FANOUT_END_COUNT
 };
 extern const char *const fanout_end_names[FANOUT_END_COUNT];
@@ -140,6 +141,14 @@ struct fanout_place {
 /* The newest listener of that client id: 1, or 0 when there is none. */
 int fanout_find(const struct fanout *fanout, uint64_t client, struct fanout_place *out);
 const struct fanout_counts *fanout_counts(const struct fanout *fanout);
+/* Listeners that count bytes, or those that do not: all of this moment, whatever their state. */
+unsigned fanout_kind_count(const struct fanout *fanout, int resumable);
+/* Ends up to `most` listeners of a kind, so that they go on elsewhere: resumable ones with a reset, the
+ * others with an end of the stream at the end of a frame; of these, those whose socket is full are left
+ * alone. How many were ended. Each call goes on where the last one stopped. */
+unsigned fanout_part(struct fanout *fanout, unsigned most, int resumable);
+/* Ends every listener, wherever it is: with a reset. */
+void fanout_cut(struct fanout *fanout);
 void fanout_counts_add(struct fanout_counts *sum, const struct fanout_counts *more);
 size_t fanout_bytes_per_listener(void);
 

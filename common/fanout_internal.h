@@ -69,6 +69,7 @@ struct fanout {
     uint32_t *clients; /* heads of the chains; clients_size of them, a power of two */
     uint32_t clients_size;
     uint64_t clients_key;
+    uint32_t part_at; /* the slot that fanout_part looks at next */
     struct fanout_icy icy;
 };
 

@@ -219,6 +219,8 @@ void pacer_follow(struct pacer *p, uint64_t position, uint32_t ns)
     int64_t now = clock_boot_ns();
     if (position > RING_POSITION_MAX || ns > FRAME_NS_LAST) return;
     follow_reset(p);
+    /* a link has come up: what was waited for before is not what is waited for now */
+    if (!p->running && (!p->has_root || now - p->root_ns > PATIENCE_NS)) p->stand_ns = now;
     p->has_root = 1;
     p->root = position;
     p->root_ns = now - ns;

@@ -40,6 +40,13 @@ int station_agent_stays(const char *user_agent)
 
 /* Who is let in */
 
+int station_resumes(const struct http_request *r)
+{
+    struct station_ask ask;
+    station_request_ask(r, &ask);
+    return ask.offset > 0;
+}
+
 int station_hops(const struct http_request *r)
 {
     char text[8];
@@ -63,7 +70,8 @@ static void redirect(struct http_request *r, const char *location, const char *q
 static void send_on(const struct station *s, struct http_request *r, const char *location)
 {
     char hop[12];
-    snprintf(hop, sizeof hop, "%d", station_hops(r) + 1);
+    snprintf(hop, sizeof hop, "%d",
+             station_hops(r) < STATION_HOPS_MAX ? station_hops(r) + 1 : STATION_HOPS_MAX);
     char *query = station_query_set(http_query(r), "hop", hop), *target = station_elsewhere_url(s, location);
     redirect(r, target, query);
     free(target);

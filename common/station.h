@@ -77,6 +77,8 @@ uint64_t station_peak(const struct station *station);
 #define STATION_HOPS_MAX 2 /* one, and one more from a relay that is full or drains */
 /* How often this request was sent on from node to node already. */
 int station_hops(const struct http_request *request);
+/* 1 when it goes on with what it had before (from= and a Range that is no beginning). */
+int station_resumes(const struct http_request *request);
 /* What the limits say to a listener with this request: the reason for a STATION_FULL, or LIMITS_OK. */
 enum limits_verdict station_room(const struct station *station, const struct http_request *request);
 /* True for agents known not to follow a 302. */

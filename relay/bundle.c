@@ -58,6 +58,12 @@ static void on_failed(void *context, const char *why)
     conf->failed(conf->context, why);
 }
 
+static void on_command(void *context, const char *command, double deadline_s, unsigned listeners)
+{
+    const struct bundle_conf *conf = &((struct bundle_mount *)context)->bundle->conf;
+    if (conf->command) conf->command(conf->context, command, deadline_s, listeners);
+}
+
 /* Coming and going */
 
 static int add(struct bundle *b, const struct mount_spec *spec, char **cause)
@@ -96,6 +102,7 @@ static int add(struct bundle *b, const struct mount_spec *spec, char **cause)
                                    .lead_s = conf->lead_s,
                                    .linger_s = conf->linger_s,
                                    .failed = on_failed,
+                                   .command = on_command,
                                    .context = m};
     m->pull = pull_new(&pull);
     b->mounts[b->count++] = m;

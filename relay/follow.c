@@ -10,7 +10,8 @@
 #include "common/mem.h"
 #include "common/mp3.h"
 
-#define STATION_DIGITS 32
+#define STATION_DIGITS        32
+#define COMMAND_LISTENERS_MAX 1000000
 
 struct hello {
     const char *station;
@@ -152,6 +153,8 @@ enum follow_result follow_record(struct follow *f, const struct link_record *r, 
         return FOLLOW_ON;
     case LINK_COMMAND:
         snprintf(f->command, sizeof f->command, "%s", json_str_or(r->body, "command", "", NULL));
+        f->command_s = json_real_or(r->body, "deadline_s", -1, NULL);
+        f->command_listeners = (unsigned)json_int_or(r->body, "listeners", 0, 0, COMMAND_LISTENERS_MAX, NULL);
         return FOLLOW_ON;
     }
     return FOLLOW_ON;

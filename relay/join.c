@@ -24,6 +24,7 @@
 #define RETRY_CAP_MS   10000
 #define REFUSED_MS     10000
 #define REFUSED_CAP_MS 30000
+#define DRAIN_S        60
 
 struct join {
     struct join_conf conf;
@@ -32,7 +33,7 @@ struct join {
     struct report *report;
     int failures;
     char *trouble; /* told; NULL when all is well */
-    int taken_once;
+    int taken_once, hurry;
     char *elsewhere[ELSEWHERE_MAX]; /* streams of other nodes, as the root told last; NULL after the last */
     struct join_counts counts;
 };
@@ -96,7 +97,10 @@ static double read_answer(struct join *j, const void *body, size_t len)
     struct mount_spec list[MOUNTS_MAX];
     int count = mount_specs_read(json_object_get(answer, "mounts"), list, NULL);
     read_elsewhere(j, json_object_get(answer, "elsewhere"));
+    const json_t *drain = json_object_get(answer, "drain");
+    double drain_s = json_is_object(drain) ? json_real_or(drain, "deadline_s", DRAIN_S, NULL) : -1;
     json_decref(answer);
+    if (j->conf.drain) j->conf.drain(j->conf.context, drain_s);
     if (count > 0) j->conf.mounts(j->conf.context, list, (size_t)count);
     if (!(interval_s >= INTERVAL_MIN_S)) return INTERVAL_MIN_S;
     return interval_s > INTERVAL_MAX_S ? INTERVAL_MAX_S : interval_s;
@@ -111,7 +115,8 @@ static void on_end(void *context, int status, const char *error, const void *bod
         j->failures = 0;
         set_trouble(j, NULL, 0);
         j->taken_once = 1;
-        after_ms(j, (int)(read_answer(j, body, len) * 1000));
+        double next_s = read_answer(j, body, len);
+        after_ms(j, j->hurry ? 0 : (int)(next_s * 1000));
         return;
     }
     int refused = status == 401 || status == 403;
@@ -151,6 +156,7 @@ static void on_next(evutil_socket_t fd, short what, void *context)
                                     .on_end = on_end,
                                     .context = j};
     j->counts.sent++;
+    j->hurry = 0;
     j->fetch = fetch_start(j->conf.client, &conf, &cause);
     if (!j->fetch) {
         set_trouble(j, cause, 1);
@@ -173,6 +179,13 @@ struct join *join_new(const struct join_conf *conf)
     j->next = evtimer_new(conf->base, on_next, j);
     after_ms(j, 0);
     return j;
+}
+
+void join_hurry(struct join *j)
+{
+    if (!j) return;
+    j->hurry = 1;
+    if (!j->fetch) after_ms(j, 0);
 }
 
 void join_free(struct join *j)

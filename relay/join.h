@@ -19,11 +19,16 @@ struct join_conf {
     int64_t started_ns; /* boot time */
     /* the root's mounts, when it tells: the main one first */
     void (*mounts)(void *context, const struct mount_spec *list, size_t count);
+    /* the root's word on draining with each answer: within so many seconds; negative: no */
+    void (*drain)(void *context, double deadline_s);
     void *context;
 };
 
 struct join *join_new(const struct join_conf *conf); /* reports at once */
 void join_free(struct join *join);
+/* Something has changed that the root should know: reports now, or as soon as the present report is answered.
+ */
+void join_hurry(struct join *join);
 /* Of no join (NULL: there is no root) nothing is wrong and nothing is counted.
  * What is wrong with the reports; NULL when the last one was taken. "no report has been taken yet" at first.
  */

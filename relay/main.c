@@ -14,6 +14,7 @@
 #include "common/mem.h"
 #include "common/proc.h"
 #include "relay/bundle.h"
+#include "relay/drain.h"
 #include "relay/join.h"
 #include "relay/metrics.h"
 #include "relay/options.h"
@@ -30,8 +31,9 @@ struct relay {
     struct fetch_client *client;
     struct bundle *bundle;
     struct join *join;
+    struct drain *drain;
     struct relay_metrics *metrics;
-    int exit_code;
+    int exit_code, stopping;
 };
 
 static void on_signal(evutil_socket_t number, short what, void *context)
@@ -43,8 +45,13 @@ static void on_signal(evutil_socket_t number, short what, void *context)
         front_reload(r->front, NULL);
         return;
     }
-    log_info("relay", "stops (signal %d)", (int)number);
-    event_base_loopbreak(r->base);
+    if (r->stopping++ || !r->drain) {
+        log_info("relay", "stops (signal %d)", (int)number);
+        event_base_loopbreak(r->base);
+        return;
+    }
+    log_info("relay", "stops when its listeners have gone (signal %d)", (int)number);
+    drain_begin(r->drain, DRAIN_SIGNAL, r->options.drain_deadline_s);
 }
 
 static void on_failed(void *context, const char *why)
@@ -64,6 +71,36 @@ static void on_mounts(void *context, const struct mount_spec *list, size_t count
     free(why);
 }
 
+static void on_drain_changed(void *context)
+{
+    join_hurry(((struct relay *)context)->join);
+}
+
+static void on_drained(void *context)
+{
+    event_base_loopbreak(((struct relay *)context)->base);
+}
+
+/* What the root says with each answer. */
+static void on_drain(void *context, double deadline_s)
+{
+    struct relay *r = context;
+    if (deadline_s < 0)
+        drain_end(r->drain, DRAIN_REPORT);
+    else
+        drain_begin(r->drain, DRAIN_REPORT, deadline_s);
+}
+
+/* What it says on a link. */
+static void on_command(void *context, const char *command, double deadline_s, unsigned listeners)
+{
+    struct relay *r = context;
+    if (deadline_s < 0 || deadline_s > DRAIN_DEADLINE_MAX_S) deadline_s = r->options.drain_deadline_s;
+    if (!strcmp(command, "drain")) drain_begin(r->drain, DRAIN_COMMAND, deadline_s);
+    if (!strcmp(command, "undrain")) drain_end(r->drain, DRAIN_COMMAND);
+    if (!strcmp(command, "move")) drain_move(r->drain, listeners, deadline_s);
+}
+
 static int on_elsewhere(void *context, int secure, size_t i, char *location, size_t size)
 {
     struct relay *r = context;
@@ -76,7 +113,7 @@ static int on_healthy(void *context, char *text, size_t size)
 {
     struct relay *r = context;
     const char *trouble = bundle_trouble(r->bundle);
-    if (node_draining(bundle_at(r->bundle, 0)->node)) {
+    if (node_draining(bundle_at(r->bundle, 0)->node) != NODE_OPEN) {
         snprintf(text, size, "draining");
         return 0;
     }
@@ -129,8 +166,11 @@ static int start(struct relay *r, char **cause)
                                        .elsewhere = on_elsewhere,
                                        .healthy = on_healthy,
                                        .failed = on_failed,
+                                       .command = on_command,
                                        .context = r};
     if (bundle_new(&r->bundle, &bundle, cause)) return -1;
+    r->drain = drain_new(&(struct drain_conf){
+        .base = r->base, .bundle = r->bundle, .changed = on_drain_changed, .over = on_drained, .context = r});
     const struct join_conf join = {.base = r->base,
                                    .client = r->client,
                                    .bundle = r->bundle,
@@ -141,6 +181,7 @@ static int start(struct relay *r, char **cause)
                                    .max_listeners = (unsigned)o->max_listeners,
                                    .started_ns = clock_boot_ns(),
                                    .mounts = on_mounts,
+                                   .drain = on_drain,
                                    .context = r};
     if (o->root)
         r->join = join_new(&join);
@@ -163,6 +204,7 @@ static void stop(struct relay *r)
 {
     if (r->http) http_server_stop(r->http);
     join_free(r->join);
+    drain_free(r->drain);
     bundle_free(r->bundle);
     fetch_client_free(r->client);
     http_server_free(r->http);

@@ -69,7 +69,7 @@ static void values(void *context, double *v)
     v[M_OFFSET] = bundle_offset_s(m->conf.bundle);
     v[M_REPORTS] = (double)join->taken;
     v[M_REPORTS_FAILED] = (double)join->failed;
-    v[M_DRAINING] = node_draining(bundle_at(m->conf.bundle, 0)->node);
+    v[M_DRAINING] = node_draining(bundle_at(m->conf.bundle, 0)->node) != NODE_OPEN;
     v[M_SENT_ON] = (double)node_sent_on(bundle_at(m->conf.bundle, 0)->node);
 }
 

@@ -32,7 +32,8 @@ struct node {
     struct fanout *fanout;
     struct station *station;
     char *name, *description, *genre, *url; /* of the station, as the root told last; NULL: none */
-    int draining, linked;
+    enum node_draining draining;
+    int linked, moving;
     struct fanout_counts before; /* of the parts that were closed */
     uint64_t peak, turned_away, sent_on;
     double asking_s; /* the burst that who is let in just now asks for */
@@ -102,14 +103,18 @@ static enum station_verdict admit(void *context, struct http_request *request, e
 {
     struct node *n = context;
     enum limits_verdict room = station_room(n->station, request);
-    int full = node_draining(n) || room != LIMITS_OK;
+    int resumes = station_resumes(request), leaves = node_draining(n) || (resumes && main_of(n)->moving);
+    int full = leaves || room != LIMITS_OK;
     /* one hop more: the root takes no notice of a relay that filled up since its report */
-    if (full && !limits_is_personal(room) && station_hops(request) < STATION_HOPS_MAX &&
+    if (full && !limits_is_personal(room) && (resumes || station_hops(request) < STATION_HOPS_MAX) &&
         !station_agent_stays(http_header(request, "User-Agent")) &&
         !elsewhere(n, http_secure(request), 0, location, size)) {
         main_of(n)->sent_on += asking == STATION_GET;
         return STATION_REDIRECT;
     }
+    /* it listens here, as far as its listener knows: nobody who could take it over is no reason to end that
+     */
+    if (resumes && leaves && room == LIMITS_OK) full = node_draining(n) == NODE_CLOSED;
     if (full) {
         main_of(n)->turned_away += asking == STATION_GET;
         return STATION_FULL;
@@ -276,16 +281,24 @@ void node_set_identity(struct node *n, const struct station_identity *to)
     station_set_identity(further->station, &now);
 }
 
-void node_set_draining(struct node *n)
+void node_set_draining(struct node *n, enum node_draining draining)
 {
-    n = main_of(n);
-    if (!n->draining) log_info("relay", "draining: no new listener is taken");
-    n->draining = 1;
+    main_of(n)->draining = draining;
 }
 
-int node_draining(const struct node *n)
+enum node_draining node_draining(const struct node *n)
 {
     return main_of(n)->draining;
+}
+
+void node_set_moving(struct node *n, int moving)
+{
+    main_of(n)->moving = moving;
+}
+
+int node_knows_elsewhere(struct node *n, char *location, size_t size)
+{
+    return !elsewhere(n, 0, 0, location, size) || !elsewhere(n, 1, 0, location, size);
 }
 
 void node_rest(struct node *n)
@@ -302,6 +315,11 @@ struct ring *node_ring(struct node *n)
 struct pacer *node_pacer(struct node *n)
 {
     return n->pacer;
+}
+
+struct fanout *node_fanout(struct node *n)
+{
+    return n->fanout;
 }
 
 struct station *node_station(struct node *n)

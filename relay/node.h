@@ -44,8 +44,17 @@ void node_free(struct node *node); /* listeners are cut with a reset */
 /* Goes over to another bit rate (and remembers it); nothing when it is the present one. */
 int node_set_kbps(struct node *node, unsigned kbps, char **cause);
 void node_set_identity(struct node *node, const struct station_identity *identity); /* copied */
-void node_set_draining(struct node *node);
-int node_draining(const struct node *node);
+enum node_draining {
+    NODE_OPEN,
+    NODE_DRAINING, /* no new listener is taken; one that resumes is, where no other node is known */
+    NODE_CLOSED    /* nor that one */
+};
+void node_set_draining(struct node *node, enum node_draining draining);
+enum node_draining node_draining(const struct node *node);
+/* Those who resume are sent on, though there is room here. */
+void node_set_moving(struct node *node, int moving);
+/* 1 when some other node is known to have room; its stream's address into location. */
+int node_knows_elsewhere(struct node *node, char *location, size_t size);
 
 /* Nobody wants a further mount, and what is held has aired: gives its room back. */
 void node_rest(struct node *node);
@@ -53,6 +62,7 @@ void node_rest(struct node *node);
 /* Valid until node_set_kbps. */
 struct ring *node_ring(struct node *node);
 struct pacer *node_pacer(struct node *node);
+struct fanout *node_fanout(struct node *node);
 struct station *node_station(struct node *node);
 
 /* The ring has changed: those who wait for music look again. */

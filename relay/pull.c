@@ -197,7 +197,9 @@ static int take(struct pull *p, const struct link_record *record)
                  f->kbps);
     }
     if (f->greeted && ring_head(f->ring) > f->root_air) node_set_linked(node, 1);
-    if (!strcmp(f->command, "drain")) node_set_draining(node);
+    if (*f->command && p->conf.command)
+        p->conf.command(p->conf.context, f->command, f->command_s, f->command_listeners);
+    *f->command = '\0';
     if (f->frames && p->failures + !!p->trouble) { /* it works */
         set_trouble(p, NULL, 0);
         p->failures = 0;

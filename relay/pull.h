@@ -26,6 +26,9 @@ struct pull_conf {
     double lead_s, linger_s;
     /* the ring of another bit rate can't be opened: the relay is of no more use */
     void (*failed)(void *context, const char *why);
+    /* "drain", "undrain", "move" or another one; deadline_s negative when none was given; NULL: nobody minds
+     */
+    void (*command)(void *context, const char *command, double deadline_s, unsigned listeners);
     void *context;
 };
 

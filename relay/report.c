@@ -78,7 +78,8 @@ json_t *report_make(struct report *r)
     put_place(r, o);
     json_object_set_new(o, "mounts", mounts(r));
     json_object_set_new(o, "pulling", json_boolean(bundle_following(r->conf.bundle) != NULL));
-    json_object_set_new(o, "draining", json_boolean(node_draining(bundle_at(r->conf.bundle, 0)->node)));
+    json_object_set_new(o, "draining",
+                        json_boolean(node_draining(bundle_at(r->conf.bundle, 0)->node) != NODE_OPEN));
     json_object_set_new(o, "cpu_s", json_real(process.cpu_s));
     put_count(o, "rss_bytes", process.rss_bytes);
     return o;

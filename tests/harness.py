@@ -319,6 +319,7 @@ class Relay(Program):
         self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         os.makedirs(self.state, exist_ok=True)
+        options.setdefault("drain_deadline", 1)  # whoever still listens when a test ends is of no interest
         self.began = time.monotonic()
         super().__init__([RELAY] + options_of({"root": root if isinstance(root, str) else root.url,
                                                "token-file": token, "state": self.state,
