@@ -101,6 +101,7 @@ void fanout_end_listener(struct fanout *f, uint32_t index, enum fanout_end why, 
         f->counts.agents[l->agent]--;
         f->counts.closed++;
         f->counts.ended[why]++;
+        f->counts.lengths[fanout_length(ended.seconds)]++;
         f->counts.listening--;
         f->counts.seconds += ended.seconds;
     }

@@ -61,6 +61,10 @@ struct fanout_conf {
     void *context;
 };
 
+/* How long listeners stayed: slot i counts those of at most 2^i seconds (and more than 2^(i-1)), the last one
+ * all that stayed longer. */
+#define FANOUT_LENGTHS 18
+
 /* What is told of a listener that ended, for an access log. */
 struct fanout_ended {
     enum fanout_end why;
@@ -73,7 +77,8 @@ struct fanout_ended {
 /* Counters since the start: opened - closed = listening, to the unit. */
 struct fanout_counts {
     uint64_t opened, closed, ended[FANOUT_END_COUNT];
-    uint64_t bytes; /* accepted by the kernel, metadata included, response headers not */
+    uint64_t lengths[FANOUT_LENGTHS]; /* of those that closed: their sum is closed */
+    uint64_t bytes;                   /* accepted by the kernel, metadata included, response headers not */
     uint64_t writes, short_writes, skips, turns;
     uint64_t listening, agents[AGENT_COUNT]; /* now */
     double seconds;                          /* listened, of ended listeners */
@@ -149,6 +154,10 @@ unsigned fanout_kind_count(const struct fanout *fanout, int resumable);
 unsigned fanout_part(struct fanout *fanout, unsigned most, int resumable);
 /* Ends every listener, wherever it is: with a reset. */
 void fanout_cut(struct fanout *fanout);
+/* The counts as they will be when everybody who listens now has been ended (FANOUT_SHUTDOWN). */
+void fanout_counts_cut(const struct fanout *fanout, struct fanout_counts *out);
+/* The slot of lengths for a stay. */
+int fanout_length(double seconds);
 void fanout_counts_add(struct fanout_counts *sum, const struct fanout_counts *more);
 size_t fanout_bytes_per_listener(void);
 

@@ -461,6 +461,11 @@ void fetch_cancel(struct fetch *f)
     if (!f->client->inside) fetch_free(f);
 }
 
+const char *fetch_library(void)
+{
+    return curl_version_info(CURLVERSION_NOW)->version;
+}
+
 uint64_t fetch_bytes_in(const struct fetch_client *c)
 {
     return c->bytes_in;

@@ -63,6 +63,7 @@ void fetch_client_free(struct fetch_client *client);
 /* NULL with *cause when the URL can't be used. */
 struct fetch *fetch_start(struct fetch_client *client, const struct fetch_conf *conf, char **cause);
 void fetch_cancel(struct fetch *fetch); /* no callback follows; fine from within one of its callbacks */
+const char *fetch_library(void);        /* version of libcurl at run time */
 uint64_t fetch_bytes_in(const struct fetch_client *client);
 uint64_t fetch_bytes_out(const struct fetch_client *client);
 

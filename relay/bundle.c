@@ -122,6 +122,7 @@ static void pulls_add(struct pull_counts *sum, const struct pull_counts *more)
     sum->failures += more->failures;
     sum->links += more->links;
     sum->resets += more->resets;
+    sum->bytes += more->bytes;
 }
 
 static void drop(struct bundle *b, size_t index)
@@ -129,11 +130,7 @@ static void drop(struct bundle *b, size_t index)
     struct bundle_mount *m = b->mounts[index];
     struct fanout_counts last;
     log_info("relay", "the root has no mount %s any more", m->spec.name);
-    node_counts(m->node, &last);
-    last.closed += last.listening;
-    last.ended[FANOUT_SHUTDOWN] += last.listening;
-    last.listening = 0;
-    memset(last.agents, 0, sizeof last.agents);
+    node_counts_cut(m->node, &last);
     fanout_counts_add(&b->counts, &last);
     pulls_add(&b->pulls, pull_counts(m->pull));
     mount_free(m);

@@ -99,6 +99,7 @@ static double read_answer(struct join *j, const void *body, size_t len)
     read_elsewhere(j, json_object_get(answer, "elsewhere"));
     const json_t *drain = json_object_get(answer, "drain");
     double drain_s = json_is_object(drain) ? json_real_or(drain, "deadline_s", DRAIN_S, NULL) : -1;
+    if (j->conf.ledger) ledger_told(j->conf.ledger, json_object_get(answer, "ledger"));
     json_decref(answer);
     if (j->conf.drain) j->conf.drain(j->conf.context, drain_s);
     if (count > 0) j->conf.mounts(j->conf.context, list, (size_t)count);
@@ -172,6 +173,8 @@ struct join *join_new(const struct join_conf *conf)
     j->conf = *conf;
     j->report = report_new(&(struct report_conf){.client = conf->client,
                                                  .bundle = conf->bundle,
+                                                 .uplink_bps = conf->uplink_bps,
+                                                 .ledger = conf->ledger,
                                                  .name = conf->name,
                                                  .public_url = conf->public_url,
                                                  .max_listeners = conf->max_listeners,

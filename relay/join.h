@@ -7,6 +7,7 @@
 
 #include "common/fetch.h"
 #include "relay/bundle.h"
+#include "relay/ledger.h"
 
 struct join;
 
@@ -14,6 +15,8 @@ struct join_conf {
     struct event_base *base;
     struct fetch_client *client;
     struct bundle *bundle;
+    uint64_t uplink_bps;                          /* as struct report_conf's */
+    struct ledger *ledger;                        /* told of in the reports, and what the root knows of it */
     const char *root, *token, *name, *public_url; /* outlive the join */
     unsigned max_listeners;
     int64_t started_ns; /* boot time */

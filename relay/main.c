@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sysexits.h>
 
+#include "common/billing.h"
 #include "common/clock.h"
 #include "common/fetch.h"
 #include "common/http.h"
@@ -16,6 +17,7 @@
 #include "relay/bundle.h"
 #include "relay/drain.h"
 #include "relay/join.h"
+#include "relay/ledger.h"
 #include "relay/metrics.h"
 #include "relay/options.h"
 
@@ -30,6 +32,7 @@ struct relay {
     struct http_server *http;
     struct fetch_client *client;
     struct bundle *bundle;
+    struct ledger *ledger;
     struct join *join;
     struct drain *drain;
     struct relay_metrics *metrics;
@@ -107,6 +110,17 @@ static int on_elsewhere(void *context, int secure, size_t i, char *location, siz
     return r->join ? join_elsewhere(r->join, secure, i, location, size) : -1;
 }
 
+/* What a provider counts of what this node sends. Beside the listeners' bodies there are reports and
+ * requests, and acknowledgements of what is pulled: a packet of 52 bytes for every two of 1500. */
+static uint64_t on_sent(void *context)
+{
+    const struct relay *r = context;
+    struct fanout_counts counts;
+    bundle_counts(r->bundle, &counts);
+    double bodies = (double)(counts.bytes + fetch_bytes_out(r->client));
+    return (uint64_t)(bodies * BILLING_OVERHEAD + (double)fetch_bytes_in(r->client) * 52 / 3000);
+}
+
 /* Well: it can serve whoever comes. Nobody listening is no illness, and neither is a root that is gone as
  * long as what is held lasts. */
 static int on_healthy(void *context, char *text, size_t size)
@@ -171,9 +185,13 @@ static int start(struct relay *r, char **cause)
     if (bundle_new(&r->bundle, &bundle, cause)) return -1;
     r->drain = drain_new(&(struct drain_conf){
         .base = r->base, .bundle = r->bundle, .changed = on_drain_changed, .over = on_drained, .context = r});
+    r->ledger =
+        ledger_new(&(struct ledger_conf){.base = r->base, .state = o->state, .sent = on_sent, .context = r});
     const struct join_conf join = {.base = r->base,
                                    .client = r->client,
                                    .bundle = r->bundle,
+                                   .uplink_bps = (uint64_t)(o->front.uplink_mbps * 1e6),
+                                   .ledger = r->ledger,
                                    .root = o->root,
                                    .token = o->token,
                                    .name = o->name,
@@ -205,6 +223,7 @@ static void stop(struct relay *r)
     if (r->http) http_server_stop(r->http);
     join_free(r->join);
     drain_free(r->drain);
+    ledger_free(r->ledger); /* while there is something to count */
     bundle_free(r->bundle);
     fetch_client_free(r->client);
     http_server_free(r->http);

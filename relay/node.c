@@ -137,11 +137,8 @@ static int healthy(void *context, char *text, size_t size)
 static void parts_close(struct node *n)
 {
     if (n->fanout) {
-        struct fanout_counts last = *fanout_counts(n->fanout);
-        last.closed += last.listening;
-        last.ended[FANOUT_SHUTDOWN] += last.listening;
-        last.listening = 0;
-        memset(last.agents, 0, sizeof last.agents);
+        struct fanout_counts last;
+        fanout_counts_cut(n->fanout, &last);
         fanout_counts_add(&n->before, &last);
         if (station_peak(n->station) > n->peak) n->peak = station_peak(n->station);
     }
@@ -356,6 +353,12 @@ void node_counts(const struct node *n, struct fanout_counts *out)
 {
     *out = n->before;
     fanout_counts_add(out, fanout_counts(n->fanout));
+}
+
+void node_counts_cut(const struct node *n, struct fanout_counts *out)
+{
+    fanout_counts_cut(n->fanout, out);
+    fanout_counts_add(out, &n->before);
 }
 
 uint64_t node_turned_away(const struct node *n)

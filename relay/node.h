@@ -75,6 +75,8 @@ double node_waiting_burst_s(const struct node *node);
 unsigned node_listening(const struct node *node);
 /* Counters since the start of the program. */
 void node_counts(const struct node *node, struct fanout_counts *out);
+/* As they will be when the node has been freed. */
+void node_counts_cut(const struct node *node, struct fanout_counts *out);
 uint64_t node_turned_away(const struct node *node);
 uint64_t node_sent_on(const struct node *node); /* to other nodes, for want of room */
 uint64_t node_peak(const struct node *node);

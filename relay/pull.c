@@ -229,6 +229,7 @@ static int take_records(struct pull *p, const void *bytes, size_t len)
 static int on_bytes(void *context, const void *bytes, size_t len)
 {
     struct pull *p = context;
+    p->counts.bytes += len;
     if (!p->icecast) return take_records(p, bytes, len);
     if (icecast_feed(p->icecast, bytes, len, p->records, &p->broken)) return -1;
     size_t made = evbuffer_get_length(p->records);

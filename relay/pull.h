@@ -47,6 +47,7 @@ const char *pull_trouble(const struct pull *pull);
 
 struct pull_counts {
     uint64_t attempts, failures, links, resets; /* resets: links that did not join what was held */
+    uint64_t bytes;                             /* of their bodies */
 };
 const struct pull_counts *pull_counts(const struct pull *pull);
 

@@ -1,8 +1,11 @@
 #include "relay/report.h"
 
+#include <event2/event.h>
+#include <openssl/crypto.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/random.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 
 #include "common/clock.h"
@@ -10,17 +13,23 @@
 #include "common/mem.h"
 #include "common/stats.h"
 
+#define VERSIONS_EVERY 32 /* reports: they change with a new session only, but any report may get lost */
+
 struct report {
     struct report_conf conf;
     char session[17];
     uint64_t seq;
+    uint64_t rate_bytes; /* sent to listeners when the last report was made */
+    int64_t rate_ns;
 };
 
-static json_t *agents(const struct fanout_counts *counts)
+static json_t *agents(const struct fanout_counts *counts, int all)
 {
     json_t *object = json_object();
-    for (int i = 0; i < AGENT_COUNT; i++)
-        json_object_set_new(object, fanout_agent_names[i], json_integer((json_int_t)counts->agents[i]));
+    for (int i = 0; i < AGENT_COUNT; i++) {
+        if (all || counts->agents[i])
+            json_object_set_new(object, fanout_agent_names[i], json_integer((json_int_t)counts->agents[i]));
+    }
     return object;
 }
 
@@ -47,11 +56,49 @@ static json_t *mounts(const struct report *r)
     json_t *list = json_array();
     for (size_t i = 0; i < bundle_count(r->conf.bundle); i++) {
         const struct bundle_mount *m = bundle_at(r->conf.bundle, i);
-        json_array_append_new(list,
-                              json_pack("{s:s,s:i,s:b}", "name", m->spec.name, "listeners",
-                                        (int)node_listening(m->node), "pulling", pull_following(m->pull)));
+        struct fanout_counts counts;
+        node_counts(m->node, &counts);
+        json_t *o = json_pack("{s:s,s:b}", "name", m->spec.name, "pulling", pull_following(m->pull));
+        put_count(o, "listeners", counts.listening);
+        put_count(o, "accepted", counts.opened);
+        put_count(o, "closed", counts.closed);
+        put_count(o, "bytes_in", pull_counts(m->pull)->bytes);
+        put_count(o, "bytes_out", counts.bytes);
+        if (counts.listening) json_object_set_new(o, "agents", agents(&counts, 0));
+        json_array_append_new(list, o);
     }
     return list;
+}
+
+/* Each slot holds those before it too. */
+static json_t *lengths(const struct fanout_counts *counts)
+{
+    json_t *list = json_array();
+    uint64_t sum = 0;
+    for (int i = 0; i < FANOUT_LENGTHS; i++) {
+        sum += counts->lengths[i];
+        json_array_append_new(list, json_integer((json_int_t)sum));
+    }
+    return list;
+}
+
+static json_t *versions(void)
+{
+    struct utsname system;
+    if (uname(&system)) snprintf(system.release, sizeof system.release, "unknown");
+    return json_pack("{s:s,s:s,s:s,s:s}", "libevent", event_get_version(), "openssl",
+                     OpenSSL_version(OPENSSL_VERSION_STRING), "libcurl", fetch_library(), "kernel",
+                     system.release);
+}
+
+/* To listeners, since the report before. */
+static double sent_bps(struct report *r, uint64_t bytes)
+{
+    int64_t now_ns = clock_boot_ns(), since_ns = now_ns - r->rate_ns;
+    double bps = r->rate_ns && since_ns > 0 ? (double)(bytes - r->rate_bytes) * 8e9 / (double)since_ns : 0;
+    r->rate_ns = now_ns;
+    r->rate_bytes = bytes;
+    return bps;
 }
 
 json_t *report_make(struct report *r)
@@ -74,7 +121,7 @@ json_t *report_make(struct report *r)
     put_count(o, "closed", counts.closed);
     put_count(o, "bytes_in", fetch_bytes_in(r->conf.client));
     put_count(o, "bytes_out", counts.bytes);
-    json_object_set_new(o, "agents", agents(&counts));
+    json_object_set_new(o, "agents", agents(&counts, 1));
     put_place(r, o);
     json_object_set_new(o, "mounts", mounts(r));
     json_object_set_new(o, "pulling", json_boolean(bundle_following(r->conf.bundle) != NULL));
@@ -82,6 +129,13 @@ json_t *report_make(struct report *r)
                         json_boolean(node_draining(bundle_at(r->conf.bundle, 0)->node) != NODE_OPEN));
     json_object_set_new(o, "cpu_s", json_real(process.cpu_s));
     put_count(o, "rss_bytes", process.rss_bytes);
+    put_count(o, "fds", process.fds);
+    put_count(o, "fd_limit", process.fd_limit);
+    put_count(o, "sent_bps", (uint64_t)sent_bps(r, counts.bytes));
+    if (r->conf.uplink_bps) put_count(o, "uplink_bps", r->conf.uplink_bps);
+    json_object_set_new(o, "lengths", lengths(&counts));
+    if (r->seq % VERSIONS_EVERY == 1) json_object_set_new(o, "versions", versions());
+    if (r->conf.ledger) json_object_set_new(o, "ledger", ledger_json(r->conf.ledger));
     return o;
 }
 

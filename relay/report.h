@@ -8,12 +8,15 @@
 
 #include "common/fetch.h"
 #include "relay/bundle.h"
+#include "relay/ledger.h"
 
 struct report;
 
 struct report_conf {
     struct fetch_client *client;
     struct bundle *bundle;
+    uint64_t uplink_bps;           /* that listeners may take together; 0: no limit */
+    struct ledger *ledger;         /* NULL: none is told of */
     const char *name, *public_url; /* outlive the report */
     unsigned max_listeners;
     int64_t started_ns; /* boot time */

@@ -336,6 +336,18 @@ static void test_ring_begins_anew(void **state)
     stop(0);
 }
 
+static void test_lengths(void **state)
+{
+    (void)state;
+    static const struct {
+        double seconds;
+        int slot;
+    } known[] = {{0, 0}, {1, 0},     {1.01, 1},   {2, 1},      {3, 2},   {4, 2},
+                 {5, 3}, {3600, 12}, {65536, 16}, {65537, 17}, {1e9, 17}};
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        assert_int_equal(fanout_length(known[i].seconds), known[i].slot);
+}
+
 static void test_counts(void **state)
 {
     (void)state;
@@ -367,6 +379,11 @@ static void test_counts(void **state)
         net_turn(base);
     assert_int_equal(c->listening, N / 2 + 1);
     check_counts();
+    struct fanout_counts cut;
+    fanout_counts_cut(fanout, &cut);
+    assert_int_equal(cut.listening, 0);
+    assert_int_equal(cut.opened, cut.closed);
+    assert_int_equal(cut.lengths[0], cut.closed); /* none has stayed for longer than a second */
     struct net_bytes b = {0};
     stop(1);
     assert_true(net_until(base, again, &b, NULL, NET_DEADLINE_MS));
@@ -424,6 +441,7 @@ int main(void)
         cmocka_unit_test(test_from),
         cmocka_unit_test(test_ring_begins_anew),
         cmocka_unit_test(test_counts),
+        cmocka_unit_test(test_lengths),
         cmocka_unit_test(test_gone_before_it_came),
         cmocka_unit_test(test_agents),
     };
