@@ -97,7 +97,9 @@ void fanout_end_listener(struct fanout *f, uint32_t index, enum fanout_end why, 
     fanout_wheel_leave(f, index);
     if (l->client) fanout_clients_remove(f, index);
     free(l->pending);
-    if (!fanout_twin_leave(f, index)) {
+    if (l->carrier) {
+        f->counts.carriers--;
+    } else if (!fanout_twin_leave(f, index)) {
         f->counts.agents[l->agent]--;
         f->counts.closed++;
         f->counts.ended[why]++;
@@ -256,6 +258,7 @@ static void fill_in(struct listener *l, int fd, const struct fanout_listener_con
     l->pending_len = (uint32_t)conf->header_len;
     l->pending_uncounted = conf->header_len > 0;
     l->resumable = conf->resumable != 0;
+    l->carrier = conf->carrier != 0;
     l->chunked = conf->chunked != 0;
     l->icy = conf->icy && !l->resumable && !l->chunked;
     l->icy_left = FANOUT_ICY_METAINT;
@@ -283,7 +286,9 @@ int fanout_add(struct fanout *f, int fd, const struct fanout_listener_conf *conf
     fill_in(l, fd, conf, header);
     place(f, l, conf);
     fanout_socket_setup(f, fd, l->resumable);
-    if (!fanout_twin_join(f, index, conf->twin_s)) {
+    if (l->carrier) {
+        f->counts.carriers++;
+    } else if (!fanout_twin_join(f, index, conf->twin_s)) {
         f->counts.opened++;
         f->counts.agents[l->agent]++;
         f->counts.listening++;

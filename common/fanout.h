@@ -81,7 +81,8 @@ struct fanout_counts {
     uint64_t bytes;                   /* accepted by the kernel, metadata included, response headers not */
     uint64_t writes, short_writes, skips, turns;
     uint64_t listening, agents[AGENT_COUNT]; /* now */
-    double seconds;                          /* listened, of ended listeners */
+    uint64_t carriers, carrier_bytes; /* now; of all that were: in no other count here but the writes' */
+    double seconds;                   /* listened, of ended listeners */
 };
 
 struct fanout *fanout_new(struct event_base *base, struct ring *ring, const struct fanout_conf *conf);
@@ -115,6 +116,7 @@ struct fanout_listener_conf {
     int has_byte; /* instead: start at fanout_start_byte of this byte, in mid-frame if need be */
     uint64_t byte;
     int resumable;
+    int carrier;     /* carries the stream on to others, who are listeners: is none itself */
     int chunked;     /* HTTP/1.1 chunks, one a write; not with icy. The header says so, it is the caller's. */
     uint64_t client; /* 0: none; fanout_find knows it by this */
     double twin_s;   /* one of the same client that came within so many seconds is the same listener: counted

@@ -44,5 +44,7 @@ void fanout_counts_add(struct fanout_counts *sum, const struct fanout_counts *mo
     sum->skips += more->skips;
     sum->turns += more->turns;
     sum->listening += more->listening;
+    sum->carriers += more->carriers;
+    sum->carrier_bytes += more->carrier_bytes;
     sum->seconds += more->seconds;
 }

@@ -43,7 +43,7 @@ struct listener {
     uint32_t chunk_left;         /* bytes of the open chunk not yet sent; 0: its end is due */
     uint32_t excused_lag_frames; /* on top of the limit: it asked to start back there, or was just skipped */
     uint8_t cohort, agent, icy, blocked, skipped, broken, pending_uncounted, resumable, chunked, chunk_open,
-        held, bursting, uncounted;
+        held, bursting, uncounted, carrier;
 };
 _Static_assert(sizeof(struct listener) <= 224, "with its share of the tables a listener has 256 bytes");
 
@@ -74,6 +74,11 @@ struct fanout {
 };
 
 /* fanout.c */
+
+static inline uint64_t fanout_served(const struct fanout *f)
+{
+    return f->counts.listening + f->counts.carriers;
+}
 
 static inline struct listener *fanout_slot(const struct fanout *f, uint32_t index)
 {

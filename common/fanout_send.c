@@ -184,7 +184,7 @@ static int book(struct fanout *f, struct listener *l, const struct flight *fligh
         n -= taken;
         if (kind == PIECE_AUDIO || kind == PIECE_META || (kind == PIECE_PENDING && !l->pending_uncounted)) {
             l->bytes += taken;
-            f->counts.bytes += taken;
+            *(l->carrier ? &f->counts.carrier_bytes : &f->counts.bytes) += taken;
         }
         if (kind == PIECE_AUDIO) {
             l->cursor += taken;

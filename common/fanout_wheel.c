@@ -30,7 +30,7 @@ static uint64_t next_turn(const struct fanout *f)
 
 static void arm(struct fanout *f)
 {
-    if (!f->counts.listening) {
+    if (!fanout_served(f)) {
         event_del(f->tick);
         return;
     }
@@ -68,7 +68,7 @@ void fanout_wheel_join(struct fanout *f, uint32_t index)
     if (l->next != FANOUT_NONE) fanout_slot(f, l->next)->previous = index;
     f->cohorts[best] = index;
     f->cohort_sizes[best]++;
-    if (f->counts.listening == 1) f->aired = fanout_air(f);
+    if (fanout_served(f) == 1) f->aired = fanout_air(f);
     if (f->cohort_sizes[best] == 1) arm(f);
 }
 

@@ -466,6 +466,13 @@ const char *fetch_library(void)
     return curl_version_info(CURLVERSION_NOW)->version;
 }
 
+const char *fetch_peer(const struct fetch *f)
+{
+    const char *address = NULL;
+    curl_easy_getinfo(f->easy, CURLINFO_PRIMARY_IP, &address);
+    return address ? address : "";
+}
+
 uint64_t fetch_bytes_in(const struct fetch_client *c)
 {
     return c->bytes_in;

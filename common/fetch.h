@@ -64,6 +64,8 @@ void fetch_client_free(struct fetch_client *client);
 struct fetch *fetch_start(struct fetch_client *client, const struct fetch_conf *conf, char **cause);
 void fetch_cancel(struct fetch *fetch); /* no callback follows; fine from within one of its callbacks */
 const char *fetch_library(void);        /* version of libcurl at run time */
+/* Numeric address of the one who answers; from within on_field, on_status and on_bytes, else "". Borrowed. */
+const char *fetch_peer(const struct fetch *fetch);
 uint64_t fetch_bytes_in(const struct fetch_client *client);
 uint64_t fetch_bytes_out(const struct fetch_client *client);
 

@@ -164,7 +164,10 @@ static int decide_stream(struct station *s, struct http_request *r)
     enum station_asking asking = http_method(r) == HTTP_HEAD ? STATION_HEAD : STATION_GET;
     switch (s->conf.admit(s->conf.context, r, asking, location, sizeof location)) {
     case STATION_SERVE:
-        if (!correct(s, r)) station_serve(s, r);
+        if (!correct(s, r)) station_serve(s, r, 0);
+        return 1;
+    case STATION_CARRY:
+        station_serve(s, r, 1);
         return 1;
     case STATION_REDIRECT:
         send_on(s, r, location);

@@ -18,6 +18,7 @@ struct station;
 
 enum station_verdict {
     STATION_SERVE,
+    STATION_CARRY, /* a server that carries the mount on: as SERVE, but it takes no seat and is no listener */
     STATION_REDIRECT, /* 302 to `location` (the main mount's stream, absolute, without query), query kept; not
                          when station_hops says STATION_HOPS_MAX, and to an address of the request's scheme */
     STATION_FULL,     /* 503 with Retry-After, or 429 when station_room says that it is the address's doing */

@@ -70,8 +70,8 @@ unsigned station_spare(const struct station *station, const struct http_request 
 /* Answers with why there is no room; _full finds that out by itself. */
 void station_refuse(const struct station *station, struct http_request *request, enum limits_verdict verdict);
 void station_refuse_full(const struct station *station, struct http_request *request);
-/* Answers a GET or HEAD of the stream with it. */
-void station_serve(struct station *station, struct http_request *request);
+/* Answers a GET or HEAD of the stream with it; carrier: to one who is no listener. */
+void station_serve(struct station *station, struct http_request *request, int carrier);
 
 void station_on_listen(void *context, struct http_request *request);
 void station_on_sync(void *context, struct http_request *request);

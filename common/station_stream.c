@@ -114,7 +114,7 @@ static uint64_t pair_name(const struct http_request *r, const char *agent)
     return name;
 }
 
-void station_serve(struct station *s, struct http_request *r)
+void station_serve(struct station *s, struct http_request *r, int carrier)
 {
     struct answer a;
     const char *metadata = http_header(r, "Icy-MetaData");
@@ -127,7 +127,7 @@ void station_serve(struct station *s, struct http_request *r)
     char agent[256];
     const char *sent = http_header(r, "User-Agent");
     snprintf(agent, sizeof agent, "%s", sent ? sent : "");
-    int two = opens_two(agent) && !a.ask.offset;
+    int two = opens_two(agent) && !a.ask.offset && !carrier;
     if (two && !a.ask.client) a.ask.client = pair_name(r, agent);
     if (http_method(r) == HTTP_HEAD) {
         /* the very header of a GET, which has no length */
@@ -135,7 +135,7 @@ void station_serve(struct station *s, struct http_request *r)
         return;
     }
     void *tag = NULL;
-    if (s->conf.gate) {
+    if (s->conf.gate && !carrier) {
         enum limits_verdict verdict = gate_enter(s->conf.gate, s->mount, ring_kbps(s->ring), r,
                                                  station_spare(s, r), a.ask.offset ? 206 : 200, &tag);
         if (verdict != LIMITS_OK) {
@@ -153,6 +153,7 @@ void station_serve(struct station *s, struct http_request *r)
         .has_byte = 1,
         .byte = a.ask.has_from ? station_ask_byte(&a.ask, ring_kbps(s->ring)) : a.byte,
         .resumable = a.ask.has_from,
+        .carrier = carrier,
         .chunked = a.chunked,
         .client = a.ask.client,
         .twin_s = two ? TWIN_S : 0,

@@ -124,6 +124,7 @@ static int decide(struct station *s, struct http_request *r)
         stream = station_elsewhere_url(s, location);
         break;
     case STATION_SERVE:
+    case STATION_CARRY:
         stream = station_stream_url(s, r);
         break;
     }

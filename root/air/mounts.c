@@ -43,8 +43,8 @@ static const struct ring *lead_of(const struct mount *m)
 
 static unsigned heard_by(const struct mount *m)
 {
-    return (unsigned)fanout_counts(m->fanout)->listening + station_waiting(m->station) +
-           link_server_count(m->link);
+    const struct fanout_counts *c = fanout_counts(m->fanout);
+    return (unsigned)(c->listening + c->carriers) + station_waiting(m->station) + link_server_count(m->link);
 }
 
 /* Frames below this can be encoded for good. A frame looks ahead into the next one's block, and at a fork the
@@ -477,7 +477,8 @@ unsigned mounts_links(const struct mounts *mounts)
 {
     unsigned sum = 0;
     for (size_t i = 0; i < mounts->count; i++)
-        sum += link_server_count(mounts->list[i].link);
+        sum += link_server_count(mounts->list[i].link) +
+               (unsigned)fanout_counts(mounts->list[i].fanout)->carriers;
     return sum;
 }
 
@@ -485,7 +486,7 @@ uint64_t mounts_link_bytes(const struct mounts *mounts)
 {
     uint64_t sum = 0;
     for (size_t i = 0; i < mounts->count; i++)
-        sum += link_server_bytes(mounts->list[i].link);
+        sum += link_server_bytes(mounts->list[i].link) + fanout_counts(mounts->list[i].fanout)->carrier_bytes;
     return sum;
 }
 

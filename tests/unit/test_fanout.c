@@ -396,6 +396,40 @@ static void test_counts(void **state)
     }
 }
 
+/* A server that carries the stream on is served like a listener and is none. */
+static void test_carrier(void **state)
+{
+    (void)state;
+    start(0, 15, 1000, 2000);
+    int carrier = add(&(struct fanout_listener_conf){.carrier = 1, .user_agent = "Icecast 2.4.4"}, 0);
+    const struct fanout_counts *c = fanout_counts(fanout);
+    air += 40; /* its turns come while nobody else is there */
+    uint64_t due = offset(air - 32) - offset(1000);
+    for (int64_t end = net_now_ms() + 5000; c->carrier_bytes < due && net_now_ms() < end;)
+        net_turn(base);
+    assert_true(c->carrier_bytes >= due);
+    assert_int_equal(c->carriers, 1);
+    assert_int_equal(c->opened + c->listening + c->bytes, 0);
+    int fd = add(&(struct fanout_listener_conf){0}, 0);
+    check_counts();
+    assert_int_equal(c->opened, 1);
+    close(carrier);
+    while (c->carriers)
+        net_turn(base);
+    assert_int_equal(ended[FANOUT_CLIENT], 1); /* who keeps its tag is told */
+    ended[FANOUT_CLIENT] = 0;
+    check_counts();
+    assert_int_equal(c->listening, 1);
+    close(fd);
+    while (c->listening)
+        net_turn(base);
+    struct fanout_counts sum = {.carriers = 2, .carrier_bytes = 3};
+    fanout_counts_add(&sum, c);
+    assert_int_equal(sum.carriers, 2);
+    assert_int_equal(sum.carrier_bytes, c->carrier_bytes + 3);
+    stop(0);
+}
+
 static void test_gone_before_it_came(void **state)
 {
     (void)state;
@@ -442,6 +476,7 @@ int main(void)
         cmocka_unit_test(test_ring_begins_anew),
         cmocka_unit_test(test_counts),
         cmocka_unit_test(test_lengths),
+        cmocka_unit_test(test_carrier),
         cmocka_unit_test(test_gone_before_it_came),
         cmocka_unit_test(test_agents),
     };
