@@ -15,6 +15,7 @@
 #include "common/proc.h"
 #include "root/air/ctl.h"
 #include "root/air/geo.h"
+#include "root/air/icecast_poll.h"
 #include "root/air/link_listen.h"
 #include "root/air/live.h"
 #include "root/track.h"
@@ -78,6 +79,14 @@ static int hls_mount(void *context, size_t index, struct hls_mount *out)
         return 1;
     }
     return 0;
+}
+
+static void on_polled(void *context, const char *name, const struct icecast_status *status,
+                      uint64_t sent_bytes)
+{
+    const struct air *air = context;
+    registry_polled(air->registry, name, status->listeners, status->max_listeners, sent_bytes,
+                    clock_boot_ns());
 }
 
 static void on_link_closed(void *context, void *peer)
@@ -341,6 +350,8 @@ static void make_parts(struct air *air)
                                                            .closed = on_link_closed,
                                                            .context = air});
     air->registry = registry_new();
+    air->icecasts = icecast_poll_new(&(struct icecast_poll_conf){
+        .base = air->base, .kbps = (unsigned)o->bitrate, .polled = on_polled, .context = air});
     air->http = front_server(air->front, "forever-root/" FOREVER_VERSION);
     air->station = station_new(air->base, air->http, air->ring, air->fanout,
                                &(struct station_conf){.identity = identity,
@@ -411,6 +422,7 @@ static void free_parts(struct air *air)
     live_free(air->live);
     front_free(air->front);
     schedule_free(air->schedule);
+    icecast_poll_free(air->icecasts);
     registry_free(air->registry);
     geo_close(air->geo);
     if (air->pacer) pacer_free(air->pacer);

@@ -29,6 +29,7 @@ struct ctl_server;
 struct metrics;
 struct live;
 struct geo;
+struct icecast_poll;
 
 #define AIR_SIGNALS        3
 #define AIR_BURST_S        4.0
@@ -52,6 +53,7 @@ struct air {
     struct workers *workers;
     struct schedule *schedule;
     struct registry *registry;
+    struct icecast_poll *icecasts;
     struct geo *geo; /* NULL: no database */
     struct live *live;
     struct ctl_server *ctl;

@@ -204,12 +204,15 @@ int registry_set_ledger(struct registry *registry, const char *name, const struc
 }
 
 int registry_polled(struct registry *registry, const char *name, uint64_t listeners, uint64_t max_listeners,
-                    int64_t now_ns)
+                    uint64_t sent_bytes, int64_t now_ns)
 {
     struct relay *r = find(registry, name);
     if (!r) return -1;
     r->listeners = listeners;
-    r->max_listeners = max_listeners;
+    uint64_t most = r->terms.max_listeners;
+    if (max_listeners && (!most || most > max_listeners)) most = max_listeners;
+    r->max_listeners = most ? most : REGISTRY_ICECAST_SLOTS;
+    r->now.bytes_out += sent_bytes;
     r->heard_ns = now_ns;
     r->sent = 0;
     return 0;

@@ -17,10 +17,11 @@
 
 struct registry;
 
-#define REGISTRY_MAX        256
-#define REGISTRY_HEALTHY_S  5
-#define REGISTRY_INTERVAL_S 2
-#define REGISTRY_SHOWN      256 /* relays that /api/stats shows */
+#define REGISTRY_MAX           256
+#define REGISTRY_HEALTHY_S     5
+#define REGISTRY_INTERVAL_S    2
+#define REGISTRY_ICECAST_SLOTS 100 /* what Icecast takes when nobody has set its limit */
+#define REGISTRY_SHOWN         256 /* relays that /api/stats shows */
 
 struct registry *registry_new(void);
 void registry_free(struct registry *registry);
@@ -57,10 +58,11 @@ int registry_set_ledger(struct registry *registry, const char *name, const struc
  * 1 when it was news, 0 when it was old; -1 with *cause when it is malformed. */
 int registry_report(struct registry *registry, const char *name, const json_t *report, int64_t now_ns,
                     char **cause);
-/* A REGISTRY_ICECAST was asked: so many listen there, of so many at most (0: not known). 0, or -1 when it is
- * not known. */
+/* A REGISTRY_ICECAST was asked: so many listen there, of so many at most (0: it does not say; then as its
+ * terms have it, and without those REGISTRY_ICECAST_SLOTS), and so many bytes it has sent since it was asked
+ * last. 0, or -1 when it is not known. */
 int registry_polled(struct registry *registry, const char *name, uint64_t listeners, uint64_t max_listeners,
-                    int64_t now_ns);
+                    uint64_t sent_bytes, int64_t now_ns);
 
 /* A relay with room for a listener, of the scheme it listens by (secure: https): writes its stream's address
  * and counts the listener as sent there unless probe. 0, or -1 when there is none (or the address does not

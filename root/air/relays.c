@@ -11,6 +11,7 @@
 #include "common/mem.h"
 #include "root/air/air.h"
 #include "root/air/geo.h"
+#include "root/air/icecast_poll.h"
 #include "root/air/router.h"
 
 #define LINKS_MAX     1024
@@ -160,6 +161,14 @@ static enum station_verdict serve_from(struct mount *mount, const struct http_re
     return mount_playable(mount) ? STATION_SERVE : STATION_WAIT;
 }
 
+/* An Icecast server of the operator's, which carries the mount on. There is room for it, as for a relay's
+ * link. */
+static int may_carry(const struct air *air, const struct http_request *request, const char *agent)
+{
+    return mounts_links(air->mounts) < LINKS_MAX &&
+           icecast_poll_pulls(air->icecasts, http_peer_addr(request), agent);
+}
+
 enum station_verdict relays_admit_to(struct air *air, struct mount *mount, struct http_request *request,
                                      enum station_asking asking, char *location, size_t size)
 {
@@ -167,7 +176,12 @@ enum station_verdict relays_admit_to(struct air *air, struct mount *mount, struc
     const struct options *o = air->options;
     if (!air_has_music(air)) return STATION_WAIT;
     /* who was sent here by a relay stays: one hop, and one more from a relay that can't */
-    int stays = station_agent_stays(http_header(request, "user-agent")) || station_hops(request) > 0;
+    const char *agent = http_header(request, "user-agent");
+    if (asking == STATION_GET && may_carry(air, request, agent)) {
+        enum station_verdict served = serve_from(mount, request, asking);
+        return served == STATION_SERVE ? STATION_CARRY : served;
+    }
+    int stays = station_agent_stays(agent) || station_hops(request) > 0;
     int secure = http_secure(request);
     uint64_t listening = mounts_listening(air->mounts), random = 0;
     enum limits_verdict room = station_room(mount->station, request);
