@@ -82,3 +82,13 @@ int link_query_read(const struct http_request *request, struct link_query *q, co
     q->ask.back_s = (double)back_s;
     return read_from(request, q, why);
 }
+
+int link_query_pace(const struct http_request *request, char id[LINK_ID_MAX], double *times)
+{
+    char fill[8];
+    if (!http_query_get(request, "link", id, LINK_ID_MAX) || !is_hex(id, LINK_ID_MAX - 1)) return -1;
+    if (!http_query_get(request, "fill", fill, sizeof fill) || (strcmp(fill, "1") && strcmp(fill, "2")))
+        return -1;
+    *times = *fill - '0';
+    return 0;
+}

@@ -17,4 +17,7 @@ struct link_query {
 /* 0; else the status to refuse it with, and *why. */
 int link_query_read(const struct http_request *request, struct link_query *out, const char **why);
 
+/* What a request for another pace says (POST /link/pace?link=ID&fill=1): 0 or -1. */
+int link_query_pace(const struct http_request *request, char id[LINK_ID_MAX], double *times);
+
 #endif

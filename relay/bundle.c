@@ -95,8 +95,8 @@ static int add(struct bundle *b, const struct mount_spec *spec, char **cause)
     const struct pull_conf pull = {.base = conf->base,
                                    .client = conf->client,
                                    .node = m->node,
-                                   .root = conf->root,
-                                   .token = conf->token,
+                                   .parents = conf->parents,
+                                   .id = conf->id,
                                    .mount = name,
                                    .icecast = conf->icecast,
                                    .lead_s = conf->lead_s,
@@ -122,6 +122,7 @@ static void pulls_add(struct pull_counts *sum, const struct pull_counts *more)
     sum->failures += more->failures;
     sum->links += more->links;
     sum->resets += more->resets;
+    sum->switches += more->switches;
     sum->bytes += more->bytes;
 }
 

@@ -17,8 +17,9 @@ struct bundle_conf {
     struct event_base *base;
     struct http_server *http;
     struct fetch_client *client;
-    const char *state, *public_url, *root, *token; /* outlive the bundle */
-    int icecast; /* root is the address of an Icecast server's stream, which is the only mount */
+    const char *state, *public_url, *id; /* outlive the bundle; id: this node's (relay/lineage) */
+    struct parents *parents;             /* outlive it too */
+    int icecast; /* the one parent is the address of an Icecast server's stream, which is the only mount */
     double lead_s, linger_s;
     struct gate *gate; /* who may sit, at all mounts together; NULL: whoever comes */
     int (*elsewhere)(void *context, int secure, size_t i, char *location, size_t size);

@@ -25,12 +25,15 @@
 #define REFUSED_MS     10000
 #define REFUSED_CAP_MS 30000
 #define DRAIN_S        60
+#define NEXT_MS        20
 
 struct join {
     struct join_conf conf;
     struct event *next;
     struct fetch *fetch;
     struct report *report;
+    int parent; /* the one that gets the reports: its id */
+    char *url;  /* its address, for the log */
     int failures;
     char *trouble; /* told; NULL when all is well */
     int taken_once, hurry;
@@ -54,7 +57,7 @@ static void set_trouble(struct join *j, char *text, int refused)
             log_warn("join", "%s", text);
     }
     if (!text && (j->trouble || !j->taken_once))
-        log_info("join", "reports to %s as %s", j->conf.root, j->conf.name);
+        log_info("join", "reports to %s as %s", j->url, j->conf.name);
     free(j->trouble);
     j->trouble = text;
 }
@@ -107,6 +110,24 @@ static double read_answer(struct join *j, const void *body, size_t len)
     return interval_s > INTERVAL_MAX_S ? INTERVAL_MAX_S : interval_s;
 }
 
+/* Those that the root proposes for pulling take no reports. */
+static const struct parent *told_of(const struct join *j, size_t index)
+{
+    const struct parent *parent = parents_at(j->conf.parents, 0);
+    return parents_at(j->conf.parents, index + (parent && parent->proposed));
+}
+
+/* The one after the present one gets the next report. 1 when it is worth trying at once: not all were. */
+static int next_parent(struct join *j)
+{
+    size_t i = 0;
+    while (told_of(j, i) && told_of(j, i)->id != j->parent)
+        i++;
+    const struct parent *next = told_of(j, i) ? told_of(j, i + 1) : NULL;
+    j->parent = next ? next->id : 0;
+    return next != NULL;
+}
+
 static void on_end(void *context, int status, const char *error, const void *body, size_t len)
 {
     struct join *j = context;
@@ -125,15 +146,18 @@ static void on_end(void *context, int status, const char *error, const void *bod
     const char *why = json_str_or(answer, "error", "", NULL);
     char *text;
     if (refused)
-        text =
-            xasprintf("%s refuses this relay's reports (see --token-file): %d %s", j->conf.root, status, why);
+        text = xasprintf("%s refuses this relay's reports (see --token-file): %d %s", j->url, status, why);
     else if (status)
-        text = xasprintf("%s does not take the report: %d %s", j->conf.root, status, error ? error : why);
+        text = xasprintf("%s does not take the report: %d %s", j->url, status, error ? error : why);
     else
-        text = xasprintf("%s can't be reached for reports: %s", j->conf.root, error ? error : "no answer");
+        text = xasprintf("%s can't be reached for reports: %s", j->url, error ? error : "no answer");
     json_decref(answer);
     j->counts.failed++;
     set_trouble(j, text, refused || status == 400);
+    if (next_parent(j)) {
+        after_ms(j, NEXT_MS);
+        return;
+    }
     after_ms(j, refused ? proc_jitter_ms(REFUSED_MS, REFUSED_CAP_MS, j->failures)
                         : proc_jitter_ms(RETRY_MS, RETRY_CAP_MS, j->failures));
     j->failures++;
@@ -143,11 +167,17 @@ static void on_next(evutil_socket_t fd, short what, void *context)
 {
     struct join *j = context;
     (void)fd, (void)what;
+    const struct parent *parent = j->parent ? parents_find(j->conf.parents, j->parent) : told_of(j, 0);
+    if (!parent) return; /* nobody takes reports */
+    j->parent = parent->id;
+    free(j->url);
+    j->url = xstrdup(parent->url);
     json_t *object = report_make(j->report);
-    char *body = json_text(object), *url = xasprintf("%s/api/relay/report", j->conf.root), *cause = NULL;
+    char *body = json_text(object), *url = xasprintf("%s/api/relay/report", parent->url), *cause = NULL;
     json_decref(object);
     const struct fetch_conf conf = {.url = url,
-                                    .bearer = j->conf.token,
+                                    .bearer = parent->token,
+                                    .pin = parent->pin,
                                     .body = body,
                                     .body_len = strlen(body),
                                     .body_type = "application/json",
@@ -175,6 +205,7 @@ struct join *join_new(const struct join_conf *conf)
                                                  .bundle = conf->bundle,
                                                  .uplink_bps = conf->uplink_bps,
                                                  .ledger = conf->ledger,
+                                                 .id = conf->id,
                                                  .name = conf->name,
                                                  .public_url = conf->public_url,
                                                  .max_listeners = conf->max_listeners,
@@ -198,6 +229,7 @@ void join_free(struct join *j)
     event_free(j->next);
     read_elsewhere(j, NULL);
     report_free(j->report);
+    free(j->url);
     free(j->trouble);
     free(j);
 }

@@ -15,9 +15,10 @@ struct join_conf {
     struct event_base *base;
     struct fetch_client *client;
     struct bundle *bundle;
-    uint64_t uplink_bps;                          /* as struct report_conf's */
-    struct ledger *ledger;                        /* told of in the reports, and what the root knows of it */
-    const char *root, *token, *name, *public_url; /* outlive the join */
+    uint64_t uplink_bps;                /* as struct report_conf's */
+    struct ledger *ledger;              /* told of in the reports, and what the root knows of it */
+    struct parents *parents;            /* those it was told of: the first that takes reports gets them */
+    const char *id, *name, *public_url; /* outlive the join, as parents do; id: this node's */
     unsigned max_listeners;
     int64_t started_ns; /* boot time */
     /* the root's mounts, when it tells: the main one first */

@@ -17,6 +17,7 @@
 #include "relay/bundle.h"
 #include "relay/drain.h"
 #include "relay/join.h"
+#include "relay/lineage.h"
 #include "relay/ledger.h"
 #include "relay/metrics.h"
 #include "relay/options.h"
@@ -31,6 +32,8 @@ struct relay {
     struct front *front;
     struct http_server *http;
     struct fetch_client *client;
+    struct parents *parents;
+    char id[LINEAGE_ID_MAX];
     struct bundle *bundle;
     struct ledger *ledger;
     struct join *join;
@@ -138,6 +141,19 @@ static int on_healthy(void *context, char *text, size_t size)
     return 0;
 }
 
+static int find_parents(struct relay *r, char **cause)
+{
+    const struct relay_options *o = &r->options;
+    r->parents = parents_new();
+    if (o->upstream_icecast) return parents_add(r->parents, o->upstream_icecast, NULL, NULL);
+    for (size_t i = 0; i < o->roots.count; i++) {
+        const char *pin = o->root_pins.count ? o->root_pins.items[i] : "-";
+        if (parents_add(r->parents, o->roots.items[i], strcmp(pin, "-") ? pin : NULL, o->token))
+            return cause_set(cause, "--root: %zu of them, %d are the most", o->roots.count, PARENTS_MAX);
+    }
+    return 0;
+}
+
 /* 0, or -1 with *cause and r->exit_code. */
 static int start(struct relay *r, char **cause)
 {
@@ -153,6 +169,9 @@ static int start(struct relay *r, char **cause)
     }
     signal(SIGPIPE, SIG_IGN);
     proc_raise_fd_limit();
+    lineage_make_id(r->id);
+    r->exit_code = EX_USAGE;
+    if (find_parents(r, cause)) return -1;
     r->exit_code = EX_CANTCREAT;
     if (proc_make_dir(o->state, cause)) return -1;
     if (proc_lock_state(o->state, cause)) {
@@ -171,9 +190,9 @@ static int start(struct relay *r, char **cause)
                                        .client = r->client,
                                        .state = o->state,
                                        .public_url = o->public_url,
-                                       .root = o->root ? o->root : o->upstream_icecast,
-                                       .token = o->token,
-                                       .icecast = !o->root,
+                                       .parents = r->parents,
+                                       .id = r->id,
+                                       .icecast = o->upstream_icecast != NULL,
                                        .lead_s = o->lead_s,
                                        .linger_s = o->idle_linger_s,
                                        .gate = front_gate(r->front),
@@ -192,8 +211,8 @@ static int start(struct relay *r, char **cause)
                                    .bundle = r->bundle,
                                    .uplink_bps = (uint64_t)(o->front.uplink_mbps * 1e6),
                                    .ledger = r->ledger,
-                                   .root = o->root,
-                                   .token = o->token,
+                                   .parents = r->parents,
+                                   .id = r->id,
                                    .name = o->name,
                                    .public_url = r->public_url,
                                    .max_listeners = (unsigned)o->max_listeners,
@@ -201,7 +220,7 @@ static int start(struct relay *r, char **cause)
                                    .mounts = on_mounts,
                                    .drain = on_drain,
                                    .context = r};
-    if (o->root)
+    if (!o->upstream_icecast)
         r->join = join_new(&join);
     else
         pull_want(bundle_at(r->bundle, 0)->pull); /* its bit rate, before the first listener comes */
@@ -212,8 +231,8 @@ static int start(struct relay *r, char **cause)
                                                .front = r->front,
                                                .max_listeners = (unsigned)o->max_listeners};
     r->metrics = relay_metrics_new(&metrics);
-    log_info("relay", "forever-relay %s for %s, listeners at %s/stream.mp3", FOREVER_VERSION, bundle.root,
-             r->public_url);
+    log_info("relay", "forever-relay %s for %s, listeners at %s/stream.mp3", FOREVER_VERSION,
+             parents_at(r->parents, 0)->url, r->public_url);
     r->exit_code = 0;
     return 0;
 }
@@ -226,6 +245,7 @@ static void stop(struct relay *r)
     ledger_free(r->ledger); /* while there is something to count */
     bundle_free(r->bundle);
     fetch_client_free(r->client);
+    parents_free(r->parents);
     http_server_free(r->http);
     relay_metrics_free(r->metrics);
     front_free(r->front);

@@ -7,6 +7,7 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+#include "common/enrol.h"
 #include "common/mem.h"
 #include "common/proc.h"
 
@@ -20,14 +21,31 @@ static int check_url(const char *text, char **cause)
     return 0;
 }
 
+static int check_pin(const char *text, char **cause)
+{
+    return !strcmp(text, "-") || enrol_pin_is_sound(text)
+               ? 0
+               : cause_set(cause, "must be sha256// and 44 characters of base64, or -");
+}
+
 #define AT(member) offsetof(struct relay_options, member)
 static const struct conf_option table[] = {
     {.name = "root",
-     .type = CONF_STRING,
-     .offset = AT(root),
+     .type = CONF_COMMAS,
+     .offset = AT(roots),
      .unit = "URL",
      .check = check_url,
-     .help = "address of the root, for example http://radio.example:8000"},
+     .help = "address of the root, for example http://127.0.0.1:8000; of several nodes of one station the "
+             "first that "
+             "fares well is pulled from"},
+    {.name = "root-pin",
+     .type = CONF_COMMAS,
+     .offset = AT(root_pins),
+     .unit = "PIN",
+     .check = check_pin,
+     .help =
+         "sha256//... of the key of the root in the same place, as its `ctl status` tells; no other key is "
+         "spoken to; - for one that is known by its certificate"},
     {.name = "upstream-icecast",
      .type = CONF_STRING,
      .offset = AT(upstream_icecast),
@@ -146,10 +164,10 @@ static int finish(void *dest, int *exit_code, char **cause)
 {
     struct relay_options *o = dest;
     *exit_code = EX_USAGE;
-    if (o->root && o->upstream_icecast)
+    if (o->roots.count && o->upstream_icecast)
         return cause_set(cause, "--root and --upstream-icecast: a relay has one source");
     const char *missing = o->upstream_icecast ? NULL
-                          : !o->root          ? "--root URL"
+                          : !o->roots.count   ? "--root URL"
                           : !o->token_file    ? "--token-file FILE"
                                               : NULL;
     if (missing)
@@ -158,9 +176,11 @@ static int finish(void *dest, int *exit_code, char **cause)
     if (front_options_check(&o->front, exit_code, cause)) return -1;
     *exit_code = EX_USAGE;
     if (conf_parse_listen(o->front.listen.items[0], o->host, &o->port, cause)) return -1;
+    if (o->root_pins.count && o->root_pins.count != o->roots.count)
+        return cause_set(cause, "--root-pin: %zu of them for %zu --root; give one for each, or none",
+                         o->root_pins.count, o->roots.count);
     *exit_code = EX_NOINPUT;
     if (o->token_file && read_token(o, cause)) return -1;
-    strip_slashes(o->root);
     strip_slashes(o->public_url);
     if (!o->state) o->state = default_state();
     if (!o->name) o->name = host_name();

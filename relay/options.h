@@ -6,7 +6,8 @@
 
 struct relay_options {
     /* as given */
-    char *root, *upstream_icecast, *token_file, *public_url, *state, *name, *log_level_name;
+    struct conf_list roots, root_pins;
+    char *upstream_icecast, *token_file, *public_url, *state, *name, *log_level_name;
     double idle_linger_s, lead_s, drain_deadline_s;
     struct front_options front;
     long max_listeners;

@@ -1,6 +1,5 @@
 #include "relay/pull.h"
 
-#include <event2/buffer.h>
 #include <event2/event.h>
 #include <inttypes.h>
 #include <math.h>
@@ -12,21 +11,22 @@
 #include "common/link.h"
 #include "common/log.h"
 #include "common/mem.h"
-#include "common/mount.h"
 #include "common/proc.h"
-#include "relay/follow.h"
-#include "relay/icecast.h"
+#include "relay/uplink.h"
 
 #define TICK_MS        200
-#define CONNECT_MS     3000
-#define STALL_MS       5000 /* the root's clock comes every second */
 #define RETRY_MS       500
 #define RETRY_CAP_MS   10000
+#define NEXT_MS        20 /* before another parent is asked */
+#define SILENT_S       6  /* without anything new, while there are other parents */
+#define AGAIN_S        1  /* before a parent is tried again for no fault of its own */
 #define CATCH_UP_S     15 /* of a gap that is filled; less than makes a listener a laggard */
 #define BACK_SLACK_S   3  /* the air goes on while the link comes up */
 #define BACK_MAX_S     30
 #define REFUSED_MS     10000
 #define REFUSED_CAP_MS 30000
+#define PACE_MS        2000
+#define PACE_FILL      2
 
 enum state { IDLE, CONNECTING, FOLLOWING, WAITING };
 
@@ -34,24 +34,28 @@ struct pull {
     struct pull_conf conf;
     enum state state;
     struct event *tick;
-    struct fetch *fetch;
-    struct link_decoder *decoder;
-    struct icecast *icecast; /* makes records of what comes; NULL: records come */
-    struct evbuffer *records;
-    struct follow follow;
+    struct uplink *link;  /* CONNECTING, FOLLOWING */
+    struct uplink *trial; /* FOLLOWING: a better parent, which has not answered yet */
+    struct fetch *pace;   /* the parent is being told */
+    int slowed; /* 1: the parent sends no faster than what airs, or is being told so; -1: nobody knows */
+    json_t *lineage;
     int failures, refused;
-    int64_t retry_ns, wanted_ns; /* boot time: next attempt; somebody last listened */
+    int64_t retry_ns, trial_ns, wanted_ns; /* boot time: next attempt, next trial; somebody last listened */
     char *trouble;
-    char *broken; /* why we end the link ourselves */
     struct pull_counts counts;
 };
 
 static void connect_link(struct pull *p);
 
+/* On time for the end of the linger. */
 static void arm(struct pull *p)
 {
-    struct timeval after = {0, TICK_MS * 1000};
-    if (!evtimer_pending(p->tick, NULL)) evtimer_add(p->tick, &after);
+    if (evtimer_pending(p->tick, NULL)) return;
+    int64_t left_ms =
+        (p->wanted_ns + (int64_t)(p->conf.linger_s * (double)CLOCK_NS_PER_S) - clock_boot_ns()) / 1000000;
+    int64_t ms = left_ms > 0 && left_ms < TICK_MS ? left_ms : TICK_MS;
+    struct timeval after = {0, (ms < 10 ? 10 : ms) * 1000};
+    evtimer_add(p->tick, &after);
 }
 
 /* Takes over text; NULL: all is well. */
@@ -70,16 +74,21 @@ static void set_trouble(struct pull *p, char *text, int refused)
     p->refused = refused;
 }
 
+static void forget_pace(struct pull *p)
+{
+    fetch_cancel(p->pace);
+    p->pace = NULL;
+    p->slowed = 0;
+}
+
 static void drop_link(struct pull *p)
 {
-    fetch_cancel(p->fetch);
-    p->fetch = NULL;
-    link_decoder_free(p->decoder);
-    p->decoder = NULL;
-    icecast_free(p->icecast);
-    p->icecast = NULL;
-    if (p->records) evbuffer_free(p->records);
-    p->records = NULL;
+    forget_pace(p);
+    uplink_free(p->trial);
+    uplink_free(p->link);
+    p->link = p->trial = NULL;
+    json_decref(p->lineage);
+    p->lineage = NULL;
     node_set_linked(p->conf.node, 0);
 }
 
@@ -94,88 +103,91 @@ static void go_idle(struct pull *p)
     evtimer_del(p->tick);
 }
 
-/* After a failure, in the words of the log. */
-static void wait_for_retry(struct pull *p, char *text, int refused)
+/* After a failure of that parent, in the words of the log. */
+static void wait_for_retry(struct pull *p, int parent, char *text, int refused)
 {
+    int64_t now = clock_boot_ns();
+    drop_link(p);
     p->counts.failures++;
-    set_trouble(p, text, refused);
-    int ms = refused ? proc_jitter_ms(REFUSED_MS, REFUSED_CAP_MS, p->failures)
+    parents_failed(p->conf.parents, parent, now);
+    int other = parents_other(p->conf.parents, parent, now), ms;
+    set_trouble(p, text, refused && !other);
+    if (other)
+        ms = NEXT_MS;
+    else
+        ms = refused ? proc_jitter_ms(REFUSED_MS, REFUSED_CAP_MS, p->failures)
                      : proc_jitter_ms(RETRY_MS, RETRY_CAP_MS, p->failures);
     p->failures++;
-    p->retry_ns = clock_boot_ns() + ms * INT64_C(1000000);
+    p->retry_ns = now + ms * INT64_C(1000000);
     p->state = WAITING;
+    if (!other) return;
+    struct timeval soon = {0, NEXT_MS * 1000};
+    evtimer_add(p->tick, &soon);
 }
 
-static void on_tick(evutil_socket_t fd, short what, void *context)
+/* Records */
+
+static int learn_lineage(struct pull *p, const json_t *path, char **broken)
 {
-    struct pull *p = context;
-    (void)fd, (void)what;
-    int64_t now = clock_boot_ns();
-    if (node_wanted_by(p->conf.node)) {
-        p->wanted_ns = now;
-    } else if (now - p->wanted_ns >= (int64_t)(p->conf.linger_s * (double)CLOCK_NS_PER_S)) {
-        go_idle(p);
-        return;
+    if (lineage_check(path, p->conf.id, broken)) return -1;
+    json_t *own = lineage_extend(path, p->conf.id);
+    int news = !p->lineage || !json_equal(own, p->lineage);
+    json_decref(p->lineage);
+    p->lineage = own;
+    if (news && p->conf.lineage) p->conf.lineage(p->conf.context, own);
+    return 0;
+}
+
+/* The better parent has answered: it takes over, if what is held is still what it was asked about. */
+static int promote(struct pull *p, struct uplink *trial, char **broken)
+{
+    if (!uplink_still_fits(trial, node_ring(p->conf.node)))
+        return cause_set(broken, "the programme forked meanwhile");
+    log_info("link", "goes over from %s to %s", uplink_url(p->link), uplink_url(trial));
+    forget_pace(p);
+    uplink_free(p->link);
+    p->link = trial;
+    p->trial = NULL;
+    p->counts.switches++;
+    return 0;
+}
+
+static void greeted(struct pull *p, const struct follow *f)
+{
+    node_set_identity(p->conf.node, &f->identity);
+    p->counts.links++;
+    p->counts.resets += (uint64_t)f->begun_anew;
+    log_info("link", "%s frame %" PRIu64 " of branch %" PRIu32 ", %u kbit/s",
+             f->begun_anew ? "starts at" : "goes on at", ring_head(f->ring), ring_branch(f->ring), f->kbps);
+}
+
+static int on_command(struct pull *p, struct follow *f, const struct link_record *record, char **broken)
+{
+    if (!strcmp(f->command, "path")) {
+        if (learn_lineage(p, json_object_get(record->body, "path"), broken)) return -1;
+    } else if (*f->command && p->conf.command) {
+        p->conf.command(p->conf.context, f->command, f->command_s, f->command_listeners);
     }
-    if (p->state == WAITING && now >= p->retry_ns) connect_link(p);
-    arm(p);
-}
-
-/* What a text answer says: {"error": text}, or its first line. Fresh memory, never NULL. */
-static char *answer_text(const void *body, size_t len)
-{
-    json_t *object = json_parse(body, len, 4096, NULL);
-    const char *error = json_str_or(object, "error", NULL, NULL);
-    char *text = error ? xstrndup(error, 200) : xstrndup(body, len < 200 ? len : 200);
-    if (!error) text[strcspn(text, "\r\n")] = '\0';
-    json_decref(object);
-    return text;
-}
-
-static void on_end(void *context, int status, const char *error, const void *body, size_t len)
-{
-    struct pull *p = context;
-    p->fetch = NULL;
-    drop_link(p);
-    char *text, *answer = answer_text(body, len);
-    int refused = status >= 400 && status < 500;
-    if (p->broken)
-        text =
-            xasprintf(p->conf.icecast ? "%s can't be carried on: %s" : "%s broke the rules of the link: %s",
-                      p->conf.root, p->broken);
-    else if (status == 0)
-        text = xasprintf("%s can't be reached: %s", p->conf.root, error ? error : "no answer");
-    else if (status == 200)
-        text = xasprintf("the link to %s was cut: %s", p->conf.root, error ? error : "closed");
-    else
-        text = xasprintf("%s %s: %d%s%s", p->conf.root,
-                         !refused          ? "has no link for us now"
-                         : p->conf.icecast ? "does not give its stream"
-                                           : "refuses this relay (see --token-file)",
-                         status, *answer ? " " : "", answer);
-    free(answer);
-    free(p->broken);
-    p->broken = NULL;
-    wait_for_retry(p, text, refused);
-    if (refused) station_wake(node_station(p->conf.node)); /* those who wait need not wait longer */
-}
-
-static int on_status(void *context, int status)
-{
-    struct pull *p = context;
-    if (status == 200) p->state = FOLLOWING;
+    *f->command = '\0';
     return 0;
 }
 
 /* 0, or -1 when the link must end. */
-static int take(struct pull *p, const struct link_record *record)
+static int on_record(void *context, struct uplink *u, const struct link_record *record, char **broken)
 {
+    struct pull *p = context;
     struct node *node = p->conf.node;
-    struct follow *f = &p->follow;
-    int greeted = f->greeted;
+    struct follow *f = uplink_follow(u);
+    if (record->type == LINK_HELLO) {
+        const json_t *path = json_object_get(record->body, "path");
+        if (lineage_check(path, p->conf.id, broken) || (u == p->trial && promote(p, u, broken)) ||
+            learn_lineage(p, path, broken))
+            return -1;
+    }
+    int was_greeted = f->greeted;
     f->ring = node_ring(node);
     f->pacer = node_pacer(node);
-    enum follow_result result = follow_record(f, record, &p->broken);
+    enum follow_result result = follow_record(f, record, broken);
     if (result == FOLLOW_RATE) {
         char *why = NULL;
         if (node_set_kbps(node, f->kbps, &why)) {
@@ -185,116 +197,157 @@ static int take(struct pull *p, const struct link_record *record)
         }
         f->ring = node_ring(node);
         f->pacer = node_pacer(node);
-        result = follow_record(f, record, &p->broken);
+        result = follow_record(f, record, broken);
     }
     if (result != FOLLOW_ON) return -1;
-    if (f->greeted && !greeted) {
-        node_set_identity(node, &f->identity);
-        p->counts.links++;
-        p->counts.resets += (uint64_t)f->begun_anew;
-        log_info("link", "%s frame %" PRIu64 " of branch %" PRIu32 ", %u kbit/s",
-                 f->begun_anew ? "starts at" : "goes on at", ring_head(f->ring), ring_branch(f->ring),
-                 f->kbps);
-    }
+    if (f->greeted && !was_greeted) greeted(p, f);
     if (f->greeted && ring_head(f->ring) > f->root_air) node_set_linked(node, 1);
-    if (*f->command && p->conf.command)
-        p->conf.command(p->conf.context, f->command, f->command_s, f->command_listeners);
-    *f->command = '\0';
-    if (f->frames && p->failures + !!p->trouble) { /* it works */
-        set_trouble(p, NULL, 0);
+    if (record->type == LINK_COMMAND && on_command(p, f, record, broken)) return -1;
+    if (record->type == LINK_FRAMES && f->frames) { /* it works */
+        parents_worked(p->conf.parents, uplink_parent(u), clock_boot_ns());
+        if (p->trouble) set_trouble(p, NULL, 0);
         p->failures = 0;
     }
     return 0;
 }
 
-static void on_field(void *context, const char *name, const char *value)
+static void on_taken(void *context, struct uplink *u, size_t bytes)
 {
     struct pull *p = context;
-    icecast_field(p->icecast, name, value);
-}
-
-static int take_records(struct pull *p, const void *bytes, size_t len)
-{
-    struct link_record record;
-    link_decoder_feed(p->decoder, bytes, len);
-    int more;
-    while ((more = link_decoder_next(p->decoder, &record, &p->broken)) > 0) {
-        if (take(p, &record)) return -1;
-    }
-    if (more < 0) return -1;
+    p->counts.bytes += bytes;
+    if (u == p->link && uplink_accepted(u)) p->state = FOLLOWING;
     node_music(p->conf.node);
-    return 0;
 }
 
-static int on_bytes(void *context, const void *bytes, size_t len)
+static void on_ended(void *context, struct uplink *u, char *why, int refused)
 {
     struct pull *p = context;
-    p->counts.bytes += len;
-    if (!p->icecast) return take_records(p, bytes, len);
-    if (icecast_feed(p->icecast, bytes, len, p->records, &p->broken)) return -1;
-    size_t made = evbuffer_get_length(p->records);
-    if (!made) return 0;
-    int result = take_records(p, evbuffer_pullup(p->records, -1), made);
-    evbuffer_drain(p->records, made);
-    return result;
+    int parent = uplink_parent(u);
+    if (u == p->trial) {
+        int64_t now = clock_boot_ns();
+        p->trial = NULL;
+        p->trial_ns = now + AGAIN_S * CLOCK_NS_PER_S;
+        if (uplink_still_fits(u, node_ring(p->conf.node))) parents_failed(p->conf.parents, parent, now);
+        log_info("link", "stays with %s: %s", uplink_url(p->link), why);
+        uplink_free(u);
+        free(why);
+        return;
+    }
+    wait_for_retry(p, parent, why, refused);
+    if (refused && p->refused) station_wake(node_station(p->conf.node)); /* who waits need not wait longer */
 }
 
-/* 0, or -1 with *cause. */
-static int start_fetch(struct pull *p, struct fetch_conf *conf, char **cause)
-{
-    conf->connect_ms = CONNECT_MS;
-    conf->stall_ms = STALL_MS;
-    conf->on_status = on_status;
-    conf->on_bytes = on_bytes;
-    conf->on_end = on_end;
-    conf->context = p;
-    p->counts.attempts++;
-    p->state = CONNECTING;
-    p->decoder = link_decoder_new();
-    p->fetch = fetch_start(p->conf.client, conf, cause);
-    return p->fetch ? 0 : -1;
-}
+/* Connecting */
 
-static int connect_icecast(struct pull *p, char **cause)
+static struct uplink *start_uplink(struct pull *p, const struct parent *parent, char **cause)
 {
-    p->icecast = icecast_new(p->conf.root, node_ring(p->conf.node));
-    p->records = evbuffer_new();
-    p->follow = (struct follow){.asked_from = 1}; /* it knows what is held */
-    struct fetch_conf conf = {
-        .url = p->conf.root, .header = "Icy-MetaData: 1", .redirects = 3, .on_field = on_field};
-    return start_fetch(p, &conf, cause);
-}
-
-static int connect_root(struct pull *p, char **cause)
-{
-    struct ring *ring = node_ring(p->conf.node);
-    char from[96] = "";
-    p->follow = (struct follow){0};
     /* Those who listen get what they missed; for those who come only now the present is enough, with as much
      * before it as they ask for: one who resumes has heard it, or has it to hear. */
     double behind_s = node_behind_s(p->conf.node), back_s = node_waiting_burst_s(p->conf.node);
     if (back_s > 0) back_s = fmin(ceil(back_s) + BACK_SLACK_S, BACK_MAX_S);
-    if (behind_s < (node_listening(p->conf.node) ? CATCH_UP_S : back_s)) {
-        p->follow.asked_from = 1;
-        snprintf(from, sizeof from, "&from=%" PRIu32 ",%" PRIu64 "&station=%s", ring_branch(ring),
-                 ring_head(ring), ring_station(ring));
-    }
-    char *url = xasprintf("%s/link?version=1&mount=%s&lead=%.0f&back=%.0f%s", p->conf.root,
-                          p->conf.mount ? p->conf.mount : MOUNT_MAIN, p->conf.lead_s, back_s, from);
-    struct fetch_conf conf = {.url = url, .bearer = p->conf.token};
-    int result = start_fetch(p, &conf, cause);
-    free(url);
-    return result;
+    const struct uplink_conf conf = {.client = p->conf.client,
+                                     .parent = parent,
+                                     .icecast = p->conf.icecast,
+                                     .mount = p->conf.mount,
+                                     .node = p->conf.id,
+                                     .ring = node_ring(p->conf.node),
+                                     .has_from =
+                                         behind_s < (node_listening(p->conf.node) ? CATCH_UP_S : back_s),
+                                     .lead_s = p->conf.lead_s,
+                                     .back_s = back_s,
+                                     .record = on_record,
+                                     .taken = on_taken,
+                                     .ended = on_ended,
+                                     .context = p};
+    p->counts.attempts++;
+    return uplink_start(&conf, cause);
 }
 
 static void connect_link(struct pull *p)
 {
     char *cause = NULL;
-    if (p->conf.icecast ? connect_icecast(p, &cause) : connect_root(p, &cause)) {
-        drop_link(p);
-        wait_for_retry(p, cause, 1);
-    }
+    const struct parent *parent = parents_choose(p->conf.parents, clock_boot_ns());
+    int id = parent ? parent->id : 0;
+    p->state = CONNECTING;
+    if (!parent)
+        cause_set(&cause, "there is no parent to pull from");
+    else
+        p->link = start_uplink(p, parent, &cause);
+    if (!p->link) wait_for_retry(p, id, cause, 1);
     arm(p);
+}
+
+/* Looks for a better parent, or for another when this one brings nothing new. */
+static void look_around(struct pull *p, int64_t now)
+{
+    int id = uplink_parent(p->link);
+    if (now - uplink_fresh_ns(p->link) > SILENT_S * CLOCK_NS_PER_S &&
+        parents_other(p->conf.parents, id, now)) {
+        char *text = xasprintf("%s brings nothing new", uplink_url(p->link));
+        wait_for_retry(p, id, text, 0);
+        return;
+    }
+    const struct parent *better =
+        p->trial || now < p->trial_ns ? NULL : parents_better(p->conf.parents, id, now);
+    if (!better) return;
+    char *cause = NULL;
+    int better_id = better->id;
+    p->trial = start_uplink(p, better, &cause);
+    if (!p->trial) parents_failed(p->conf.parents, better_id, now);
+    free(cause);
+}
+
+/* Telling the parent how fast */
+
+static void on_paced(void *context, int status, const char *error, const void *body, size_t len)
+{
+    struct pull *p = context;
+    (void)error, (void)body, (void)len;
+    p->pace = NULL;
+    if (status == 200 || !p->slowed) return;
+    /* one that can't be slowed down would bring more than anybody needs */
+    if (node_wanted_by(p->conf.node))
+        p->slowed = -1;
+    else
+        go_idle(p);
+}
+
+static void tell_pace(struct pull *p, int slow)
+{
+    const struct parent *parent = parents_find(p->conf.parents, uplink_parent(p->link));
+    if (p->conf.icecast || p->pace || slow == p->slowed || !parent || !*uplink_link(p->link)) return;
+    char *url =
+        xasprintf("%s/link/pace?link=%s&fill=%d", parent->url, uplink_link(p->link), slow ? 1 : PACE_FILL);
+    const struct fetch_conf conf = {.url = url,
+                                    .bearer = parent->token,
+                                    .pin = parent->pin,
+                                    .body = "",
+                                    .connect_ms = PACE_MS,
+                                    .total_ms = PACE_MS,
+                                    .max_bytes = 4096,
+                                    .on_end = on_paced,
+                                    .context = p};
+    p->slowed = slow;
+    p->pace = fetch_start(p->conf.client, &conf, NULL);
+    free(url);
+}
+
+static void on_tick(evutil_socket_t fd, short what, void *context)
+{
+    struct pull *p = context;
+    (void)fd, (void)what;
+    int64_t now = clock_boot_ns();
+    int wanted = node_wanted_by(p->conf.node) > 0;
+    if (wanted) {
+        p->wanted_ns = now;
+    } else if (now - p->wanted_ns >= (int64_t)(p->conf.linger_s * (double)CLOCK_NS_PER_S)) {
+        go_idle(p);
+        return;
+    }
+    if (p->state == WAITING && now >= p->retry_ns) connect_link(p);
+    if (p->state == FOLLOWING) tell_pace(p, !wanted);
+    if (p->state == FOLLOWING && wanted && !p->conf.icecast) look_around(p, now);
+    if (p->state != IDLE) arm(p);
 }
 
 struct pull *pull_new(const struct pull_conf *conf)
@@ -311,7 +364,6 @@ void pull_free(struct pull *p)
     drop_link(p);
     event_free(p->tick);
     free(p->trouble);
-    free(p->broken);
     free(p);
 }
 
@@ -329,6 +381,11 @@ int pull_idle(const struct pull *p)
 int pull_following(const struct pull *p)
 {
     return p->state == FOLLOWING;
+}
+
+const json_t *pull_lineage(const struct pull *p)
+{
+    return p->lineage;
 }
 
 int pull_refused(const struct pull *p)

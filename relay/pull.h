@@ -1,11 +1,15 @@
-/* pull: the relay's link to its root for one mount, as long as somebody listens to that.
+/* pull: the relay's link to one of its parents for one mount, as long as somebody listens to that.
  *
  *     idle --wanted--> connecting --200--> following --nobody for the linger--> idle
  *                        ^   |                 |
  *                        |   +--failed--+--cut-+
  *                        +--- waiting <-+          (also ends in idle when nobody listens for the linger)
  *
- * Waiting takes a jittered time that doubles with each failure in a row, longer when the root refuses us.
+ * A parent that fails, or brings nothing new while there are others, is left for the next one at once, which
+ * goes on at the same position; with none left, waiting takes a jittered time that doubles with each failure
+ * in a row, longer when we are refused. While the parent is not the first in order, one that comes before it
+ * and has rested is tried beside the link, which it replaces when its HELLO has come: nothing is missed. In
+ * the linger the parent is told to send no faster than what airs.
  * A change of what is wrong is logged once, not each attempt. While idle nothing runs, no timer either. */
 #ifndef FOREVER_RELAY_PULL_H
 #define FOREVER_RELAY_PULL_H
@@ -13,7 +17,9 @@
 #include <stdint.h>
 
 #include "common/fetch.h"
+#include "relay/lineage.h"
 #include "relay/node.h"
+#include "relay/parents.h"
 
 struct pull;
 
@@ -21,14 +27,17 @@ struct pull_conf {
     struct event_base *base;
     struct fetch_client *client;
     struct node *node;
-    const char *root, *token, *mount; /* outlive the pull; mount NULL: the main one */
-    int icecast; /* root is the address of an Icecast server's stream (relay/icecast); no token, no mount */
+    struct parents *parents; /* shared with others; outlives the pull, as the texts do */
+    const char *mount, *id;  /* mount NULL: the main one; id: this node's (relay/lineage) */
+    int icecast;             /* the one parent is the address of an Icecast server's stream (relay/icecast) */
     double lead_s, linger_s;
     /* the ring of another bit rate can't be opened: the relay is of no more use */
     void (*failed)(void *context, const char *why);
     /* "drain", "undrain", "move" or another one; deadline_s negative when none was given; NULL: nobody minds
      */
     void (*command)(void *context, const char *command, double deadline_s, unsigned listeners);
+    /* The way of the programme to here is another (a list of ids, this one's last); NULL: nobody minds */
+    void (*lineage)(void *context, const json_t *path);
     void *context;
 };
 
@@ -40,6 +49,8 @@ void pull_want(struct pull *pull);
 int pull_idle(const struct pull *pull);
 /* 1 when a link is up. */
 int pull_following(const struct pull *pull);
+/* The way of the programme to here while a link is up; NULL: none. Borrowed. */
+const json_t *pull_lineage(const struct pull *pull);
 /* 1 when the root refuses us: waiting for music is of no use. */
 int pull_refused(const struct pull *pull);
 /* What is wrong with the link, NULL when nothing is or nobody listens. */
@@ -47,6 +58,7 @@ const char *pull_trouble(const struct pull *pull);
 
 struct pull_counts {
     uint64_t attempts, failures, links, resets; /* resets: links that did not join what was held */
+    uint64_t switches;                          /* to another parent while a link was up */
     uint64_t bytes;                             /* of their bodies */
 };
 const struct pull_counts *pull_counts(const struct pull *pull);

@@ -4,7 +4,6 @@
 #include <openssl/crypto.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/random.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
@@ -17,7 +16,6 @@
 
 struct report {
     struct report_conf conf;
-    char session[17];
     uint64_t seq;
     uint64_t rate_bytes; /* sent to listeners when the last report was made */
     int64_t rate_ns;
@@ -112,7 +110,7 @@ json_t *report_make(struct report *r)
     json_object_set_new(o, "name", json_text_lossy(r->conf.name));
     json_object_set_new(o, "public_url", json_text_lossy(r->conf.public_url));
     json_object_set_new(o, "version", json_string(FOREVER_VERSION));
-    json_object_set_new(o, "session", json_string(r->session));
+    json_object_set_new(o, "session", json_string(r->conf.id));
     put_count(o, "seq", ++r->seq);
     json_object_set_new(o, "uptime_s", json_real((double)(clock_boot_ns() - r->conf.started_ns) * 1e-9));
     put_count(o, "listeners", counts.listening);
@@ -143,10 +141,6 @@ struct report *report_new(const struct report_conf *conf)
 {
     struct report *r = xcalloc(1, sizeof *r);
     r->conf = *conf;
-    uint64_t random = 0;
-    if (getrandom(&random, sizeof random, 0) != sizeof random)
-        random = (uint64_t)clock_wall_ns() ^ (uint64_t)getpid();
-    snprintf(r->session, sizeof r->session, "%016llx", (unsigned long long)random);
     return r;
 }
 

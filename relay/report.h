@@ -17,6 +17,7 @@ struct report_conf {
     struct bundle *bundle;
     uint64_t uplink_bps;           /* that listeners may take together; 0: no limit */
     struct ledger *ledger;         /* NULL: none is told of */
+    const char *id;                /* of this life of the program: the session */
     const char *name, *public_url; /* outlive the report */
     unsigned max_listeners;
     int64_t started_ns; /* boot time */

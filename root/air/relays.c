@@ -93,6 +93,25 @@ static void on_link(void *context, struct http_request *request)
     if (link_door_give(mount->link, request, &query.ask)) log_warn("relays", "a link could not be set up");
 }
 
+/* A relay says how fast it wants its link to fill: no faster than what airs when nobody listens there. */
+static void on_pace(void *context, struct http_request *request)
+{
+    struct air *air = context;
+    char id[LINK_ID_MAX];
+    double times;
+    if (!let_in(air, request)) return;
+    if (link_query_pace(request, id, &times)) {
+        http_reply_error(request, 400, "link must be an id of 16 hex digits, and fill 1 or 2");
+        return;
+    }
+    for (size_t i = 0; i < mounts_count(air->mounts); i++) {
+        if (link_server_pace(mounts_at(air->mounts, i)->link, id, times)) continue;
+        http_reply(request, 200, NULL, NULL, 0);
+        return;
+    }
+    http_reply_error(request, 404, "no such link");
+}
+
 /* Where a relay that is full sends its listeners on to: others with room, then the root. */
 static json_t *elsewhere_of(const struct air *air, const char *relay)
 {
@@ -217,6 +236,7 @@ void relays_routes(struct air *air, struct http_server *http)
 {
     static const struct http_route routes[] = {
         {HTTP_GET | HTTP_RESERVED, "/link", on_link, 0, "the programme for a relay (docs/PROTOCOL.md)"},
+        {HTTP_POST | HTTP_RESERVED, "/link/pace", on_pace, 0, "how fast a link fills (docs/PROTOCOL.md)"},
         {HTTP_POST | HTTP_RESERVED, "/api/relay/report", on_report, 0,
          "how a relay fares (docs/PROTOCOL.md)"},
     };

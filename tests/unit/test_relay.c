@@ -14,7 +14,7 @@
 #include "common/fetch.h"
 #include "common/http.h"
 #include "common/json.h"
-#include "common/link.h"
+#include "common/link_query.h"
 #include "common/log.h"
 #include "common/mem.h"
 #include "common/proc.h"
@@ -45,6 +45,7 @@ static struct root {
     struct ring *low; /* the mount beside the main one, and its links */
     struct link_server *low_link;
     unsigned reports, links_started;
+    double pace; /* a relay asked for last */
     json_t *last_report;
 } root;
 
@@ -114,6 +115,17 @@ static void on_link(void *context, struct http_request *r)
     link_server_add(link, http_detach(r), &ask);
 }
 
+static void on_pace(void *context, struct http_request *r)
+{
+    char id[LINK_ID_MAX];
+    (void)context;
+    if (!let_in(r)) return;
+    assert_int_equal(link_query_pace(r, id, &root.pace), 0);
+    int found =
+        !link_server_pace(root.link, id, root.pace) || !link_server_pace(root.low_link, id, root.pace);
+    http_reply(r, found ? 200 : 404, NULL, NULL, 0);
+}
+
 static void on_report(void *context, struct http_request *r)
 {
     size_t len;
@@ -136,6 +148,7 @@ static void on_report(void *context, struct http_request *r)
 
 static const struct http_route root_routes[] = {
     {HTTP_GET, "/link", on_link, 0, ""},
+    {HTTP_POST, "/link/pace", on_pace, 0, ""},
     {HTTP_POST, "/api/relay/report", on_report, 0, ""},
 };
 
@@ -164,7 +177,7 @@ static void start_root(void)
     root.pacer = pacer_new(root.ring, &pace);
     start_links();
     root.http = http_server_new(base, NULL, "root");
-    http_server_routes(root.http, root_routes, 2, NULL);
+    http_server_routes(root.http, root_routes, 3, NULL);
     if (http_server_listen(root.http, "127.0.0.1", 0, &root.port, &cause)) fail_msg("%s", cause);
     root.studio = event_new(base, -1, EV_PERSIST, on_studio, NULL);
     event_add(root.studio, &(struct timeval){.tv_usec = 50000});
@@ -203,6 +216,7 @@ static struct relay {
     struct fetch_client *client;
     struct limits *limits;
     struct gate *gate;
+    struct parents *parents;
     struct bundle *bundle;
     struct join *join;
     struct relay_metrics *metrics;
@@ -249,14 +263,16 @@ static void start_relay_with(const char *token, unsigned max_listeners, double l
     relay.http = http_server_new(base, NULL, "relay");
     assert_int_equal(http_server_listen(relay.http, "127.0.0.1", 0, &relay.port, &cause), 0);
     relay.client = fetch_client_new(base);
+    relay.parents = parents_new();
+    parents_add(relay.parents, relay.url, NULL, token);
     relay.limits = limits_new(&(struct limits_conf){.listeners = max_listeners});
     relay.gate = gate_new(relay.limits, NULL);
     const struct bundle_conf bundle = {.base = base,
                                        .http = relay.http,
                                        .client = relay.client,
                                        .state = relay.state,
-                                       .root = relay.url,
-                                       .token = token,
+                                       .parents = relay.parents,
+                                       .id = "0123456789abcdef",
                                        .lead_s = RELAY_S,
                                        .linger_s = relay.linger_s,
                                        .gate = relay.gate,
@@ -266,8 +282,8 @@ static void start_relay_with(const char *token, unsigned max_listeners, double l
     const struct join_conf join = {.base = base,
                                    .client = relay.client,
                                    .bundle = relay.bundle,
-                                   .root = relay.url,
-                                   .token = token,
+                                   .parents = relay.parents,
+                                   .id = "0123456789abcdef",
                                    .name = "here",
                                    .public_url = "http://relay.example",
                                    .max_listeners = max_listeners,
@@ -292,6 +308,7 @@ static void stop_relay(void)
     join_free(relay.join);
     bundle_free(relay.bundle);
     fetch_client_free(relay.client);
+    parents_free(relay.parents);
     http_server_free(relay.http);
     relay_metrics_free(relay.metrics);
     gate_free(relay.gate);
@@ -554,6 +571,32 @@ static void without_linger_it_ends_with_the_last_listener(void **state)
     UNTIL(link_server_count(root.link) == 0);
 }
 
+static void without_a_listener_nothing_is_filled(void **state)
+{
+    (void)state;
+    start_root();
+    start_relay_with(TOKEN, 100, 0.7);
+    UNTIL(!join_trouble(relay.join));
+    struct listener one = listen_to("/stream.mp3");
+    hear(&one, 2000);
+    hang_up(&one);
+    UNTIL(root.pace == 1);
+    /* the relay could hold more by now: RELAY_S ahead, at once only 2 s */
+    uint64_t begun = link_server_bytes(root.link);
+    UNTIL(link_server_count(root.link) == 0);
+    assert_true(link_server_bytes(root.link) - begun < 16000 * 0.7 * 1.1 + 3000);
+    root.pace = 0;
+    one = listen_to("/stream.mp3");
+    hear(&one, 2000);
+    hang_up(&one);
+    UNTIL(root.pace == 1);
+    one = listen_to("/stream.mp3"); /* within the linger: the same link fills again */
+    UNTIL(root.pace == 2);
+    hear(&one, 2000);
+    assert_int_equal(root.links_started, 2);
+    hang_up(&one);
+}
+
 /* The root's further mounts are served as soon as it told them, pulled only while somebody listens there, and
  * gone with its next word; a relay that starts anew knows them before the root answers. */
 static void further_mounts_are_pulled_when_heard(void **state)
@@ -655,6 +698,7 @@ int main(void)
         TEST(nobody_at_the_roots_address),
         TEST(a_full_relay_says_so),
         TEST(without_linger_it_ends_with_the_last_listener),
+        TEST(without_a_listener_nothing_is_filled),
         TEST(further_mounts_are_pulled_when_heard),
         TEST(the_rate_is_learned_from_the_link_too),
         TEST(metrics_and_health_answer),
