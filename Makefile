@@ -38,8 +38,8 @@ WORK_LIBS  := -levent_core -levent_extra -ljansson -linih -lavformat -lavcodec -
 CPPFLAGS += $(COMMON_CFLAGS) $(WORK_CFLAGS)
 
 COMMON_SRC := $(wildcard common/*.c)
-AIR_SRC    := root/wire.c $(wildcard root/track*.c) $(wildcard root/air/*.c)
-WORK_SRC   := root/wire.c $(wildcard root/track*.c) $(foreach d,library audio analysis order mix source,$(wildcard root/$(d)/*.c)) \
+AIR_SRC    := root/wire.c root/sample.c $(wildcard root/track*.c) $(wildcard root/air/*.c)
+WORK_SRC   := root/wire.c root/sample.c $(wildcard root/track*.c) $(foreach d,library audio analysis order mix source,$(wildcard root/$(d)/*.c)) \
               $(filter-out root/work/main.c,$(wildcard root/work/*.c))
 RELAY_SRC  := $(filter-out relay/main.c,$(wildcard relay/*.c))
 LOAD_SRC   := $(filter-out tests/load/main.c,$(wildcard tests/load/*.c))

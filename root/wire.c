@@ -79,6 +79,11 @@ static const struct wire_row rows[] = {
     EVENT(LIVE_READY, R(STUDIO), AIR, KB(1)),
     EVENT(LIVE_STOP, R(AIR), STUDIO, KB(1)),
     EVENT(LIVE_OVER, R(STUDIO), AIR, KB(1)),
+    BINARY(SERIES, R(AIR), STORE, MB(1)),
+    REQUEST(SERIES_GET, R(AIR), STORE, SERIES_IS, 5000),
+    REPLY(SERIES_IS, R(STORE), MB(8), 0),
+    REQUEST(LEDGER_GET, R(AIR), STORE, LEDGER_IS, 5000),
+    REPLY(LEDGER_IS, R(STORE), MB(1), 0),
 };
 
 static const char *const role_names[ROLE_COUNT] = {"air",   "store",  "scan",  "analyse",

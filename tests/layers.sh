@@ -17,6 +17,7 @@ family() {
     case $1 in
     common/*) echo common ;;
     root/track*.[ch]) echo track ;;
+    root/sample.[ch]) echo sample ;;
     root/wire.[ch]) echo wire ;;
     root/main.c) echo air ;;
     root/*/*) d=${1#root/}; echo "${d%%/*}" ;;
@@ -40,12 +41,12 @@ may() {
     mix:root/audio/* | mix:root/track.h | mix:common/mp3.h) return 0 ;;
     order:root/track.h) return 0 ;;
     source:common/fetch.h | source:root/track.h) return 0 ;;
-    library:root/track.h) return 0 ;;
+    library:root/track.h | library:root/sample.h) return 0 ;;
     wire:common/msg.h) return 0 ;;
-    work:root/track.h | work:root/wire.h) return 0 ;;
+    work:root/track.h | work:root/wire.h | work:root/sample.h) return 0 ;;
     work:root/library/* | work:root/audio/* | work:root/analysis/* | work:root/order/* | work:root/mix/* | work:root/source/*) return 0 ;;
     work:common/mount.h | work:common/crc32c.h | work:common/msg.h | work:common/proc.h | work:common/conf.h | work:common/mp3.h) return 0 ;;
-    air:common/* | air:root/track.h | air:root/wire.h) return 0 ;;
+    air:common/* | air:root/track.h | air:root/wire.h | air:root/sample.h) return 0 ;;
     relay:common/*) return 0 ;;
     load:common/mp3.h) return 0 ;;
     esac

@@ -1,5 +1,5 @@
-/* The file is in WAL mode with synchronous NORMAL: a power cut may lose the last moments, never the file. Its
- * user_version counts the migrations below; they run in order, each in a transaction with its number.
+/* Files are in WAL mode: a power cut may lose the last moments (none where synchronous is FULL), never the
+ * file. The user_version counts the migrations; they run in order, each in a transaction with its number.
  *
  * A damaged file is found where it shows: at opening, or when any statement says so (reading all of a large
  * library at each start would cost the station seconds). Then it is set aside and a new one begun: what is in
@@ -14,7 +14,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "common/clock.h"
 #include "common/log.h"
 #include "common/mem.h"
 
@@ -25,59 +24,13 @@
 /* Invariant: count <= STATEMENTS_MAX, sqls[i] is the text statements[i] was prepared from. */
 struct library {
     sqlite3 *db;
+    const struct db_kind *kind;
     char *path; /* NULL in memory */
     int broken;
     size_t count;
     const char *sqls[STATEMENTS_MAX];
     sqlite3_stmt *statements[STATEMENTS_MAX];
 };
-
-static const char *const migrations[] = {
-    /* 1 */
-    "CREATE TABLE tracks("
-    "  id INTEGER PRIMARY KEY AUTOINCREMENT," /* never given twice: the history refers to it */
-    "  path TEXT NOT NULL UNIQUE,"            /* path_to_text */
-    "  root TEXT NOT NULL,"
-    "  size INTEGER NOT NULL,"
-    "  mtime_ns INTEGER NOT NULL,"
-    "  state INTEGER NOT NULL DEFAULT 0,"
-    "  present INTEGER NOT NULL DEFAULT 1,"
-    "  reason TEXT,"
-    "  attempts INTEGER NOT NULL DEFAULT 0,"
-    "  hash TEXT);"
-    "CREATE INDEX tracks_todo ON tracks(present, state, id);"
-    "CREATE INDEX tracks_content ON tracks(hash, id) WHERE hash IS NOT NULL;"
-    "CREATE INDEX tracks_root ON tracks(root, id);"
-    "CREATE TABLE features("
-    "  track INTEGER PRIMARY KEY REFERENCES tracks(id) ON DELETE CASCADE,"
-    "  version INTEGER NOT NULL,"
-    "  tags TEXT NOT NULL,"
-    "  summary TEXT NOT NULL);" /* the features without the long arrays: what ordering reads of every track */
-    "CREATE INDEX features_version ON features(version, track);"
-    "CREATE TABLE wholes("
-    "  track INTEGER PRIMARY KEY REFERENCES tracks(id) ON DELETE CASCADE,"
-    "  features TEXT NOT NULL);"
-    "CREATE TABLE art("
-    "  track INTEGER PRIMARY KEY REFERENCES tracks(id) ON DELETE CASCADE,"
-    "  mime TEXT NOT NULL,"
-    "  bytes BLOB NOT NULL);"
-    "CREATE TABLE plays("
-    "  id INTEGER PRIMARY KEY AUTOINCREMENT,"
-    "  position INTEGER NOT NULL,"
-    "  branch INTEGER NOT NULL,"
-    "  wall_ns INTEGER NOT NULL,"
-    "  track INTEGER NOT NULL," /* the one that plays on from here; may be gone since */
-    "  body TEXT NOT NULL);"
-    "CREATE INDEX plays_wall ON plays(wall_ns);"
-    "CREATE INDEX plays_place ON plays(position, branch);",
-    /* 2 */
-    "ALTER TABLE tracks ADD COLUMN tried INTEGER NOT NULL DEFAULT 0;" /* version of analysis attempts counts
-                                                                       */
-    "CREATE TABLE waves("
-    "  track INTEGER PRIMARY KEY REFERENCES tracks(id) ON DELETE CASCADE,"
-    "  bytes BLOB NOT NULL);",
-};
-#define SCHEMA_VERSION (int)(sizeof migrations / sizeof *migrations)
 
 /* Logs a failure and notes whether it is the file that is damaged. Always -1. */
 static int failed(struct library *l, const char *what)
@@ -219,15 +172,15 @@ static int migrate(struct library *l)
 {
     int64_t version = db_int(l, 0, "PRAGMA user_version", "");
     if (version < 0) return -1;
-    if (version > SCHEMA_VERSION) {
+    if (version > l->kind->version) {
         log_error("library", "the database is of version %d, made by a newer program; %d is known here",
-                  (int)version, SCHEMA_VERSION);
+                  (int)version, l->kind->version);
         l->broken = 1;
         return -1;
     }
-    while (version < SCHEMA_VERSION) {
-        char *step = xasprintf("BEGIN IMMEDIATE; %s PRAGMA user_version = %d; COMMIT", migrations[version],
-                               (int)version + 1);
+    while (version < l->kind->version) {
+        char *step = xasprintf("BEGIN IMMEDIATE; %s PRAGMA user_version = %d; COMMIT",
+                               l->kind->migrations[version], (int)version + 1);
         int result = execute(l, step);
         free(step);
         if (result) return -1;
@@ -252,15 +205,11 @@ static int open_db(struct library *l, const char *path)
     if (sqlite3_open_v2(path, &l->db, flags, NULL) != SQLITE_OK) return failed(l, path);
     sqlite3_extended_result_codes(l->db, 0);
     sqlite3_busy_timeout(l->db, BUSY_MS);
-    if (execute(l, "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = ON;"
-                   "PRAGMA trusted_schema = OFF; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -16384"))
+    if (execute(l, "PRAGMA journal_mode = WAL; PRAGMA foreign_keys = ON;"
+                   "PRAGMA trusted_schema = OFF; PRAGMA temp_store = MEMORY") ||
+        execute(l, l->kind->pragmas))
         return -1;
-    if (migrate(l)) return -1;
-    /* every table is looked at once, so that a torn file shows now */
-    int64_t tracks = db_int(l, 0, "SELECT max(id) FROM tracks", ""),
-            plays = db_int(l, 0, "SELECT max(id) FROM plays", ""),
-            features = db_int(l, 0, "SELECT max(track) FROM features", "");
-    return tracks < 0 || plays < 0 || features < 0 ? -1 : 0;
+    return migrate(l) || l->kind->look(l) ? -1 : 0;
 }
 
 /* Renames the database and its companions to the first free .broken-N. */
@@ -289,30 +238,17 @@ static int set_aside(const char *path, char **cause)
     return cause_set(cause, "%d damaged databases beside %s", ASIDE_MAX, path);
 }
 
-/* Ids of a database that was set aside are still about (in the brain, in planned segments): a new one starts
- * far above them. */
-static int begin_ids(struct library *l)
-{
-    char *aside = xasprintf("%s.broken-1", l->path);
-    int renewed = access(aside, F_OK) == 0;
-    free(aside);
-    int64_t given = renewed ? db_int(l, 0, "SELECT seq FROM sqlite_sequence WHERE name = 'tracks'", "") : 1;
-    if (given) return given < 0 ? -1 : 0;
-    return db_run(l, "INSERT INTO sqlite_sequence(name, seq) VALUES('tracks', ?)", "i",
-                  clock_wall_ns() / CLOCK_NS_PER_S);
-}
-
-int library_open(struct library **out, const char *dir, char **cause)
+int db_open(struct library **out, const char *dir, const struct db_kind *kind, char **cause)
 {
     struct library *l = xcalloc(1, sizeof *l);
-    l->path = dir ? xasprintf("%s/library.db", dir) : NULL;
+    l->kind = kind;
+    l->path = dir ? xasprintf("%s/%s", dir, kind->name) : NULL;
     const char *name = dir ? l->path : ":memory:";
     int result = open_db(l, name);
     if (result && l->broken && dir) {
         close_db(l);
         result = set_aside(l->path, cause) ? -2 : open_db(l, name);
     }
-    if (!result && dir) result = begin_ids(l);
     if (result == -1)
         cause_set(cause, "can't open %s: %s", name, l->db ? sqlite3_errmsg(l->db) : "out of memory");
     if (result) {
@@ -323,6 +259,15 @@ int library_open(struct library **out, const char *dir, char **cause)
     }
     *out = l;
     return 0;
+}
+
+int db_renewed(const struct library *l)
+{
+    if (!l->path) return 0;
+    char *aside = xasprintf("%s.broken-1", l->path);
+    int renewed = access(aside, F_OK) == 0;
+    free(aside);
+    return renewed;
 }
 
 void library_close(struct library *l)

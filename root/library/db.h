@@ -10,6 +10,21 @@
 
 struct library;
 
+/* One database file: what it is called, how it came to what it is, how it is written. */
+struct db_kind {
+    const char *name;              /* in the state directory */
+    const char *const *migrations; /* in order, each in a transaction with its number */
+    int version;                   /* how many */
+    const char *pragmas;           /* beside those of every file */
+    /* looks at every table once, so that a torn file shows now. 0 or -1 */
+    int (*look)(struct library *library);
+};
+
+/* As library_open, for any kind. */
+int db_open(struct library **out, const char *dir, const struct db_kind *kind, char **cause);
+/* 1 when a damaged one was set aside at some time. */
+int db_renewed(const struct library *library);
+
 /* Binds by the letters of types: i int64_t, t const char * (may be NULL), b const void * and size_t. NULL
  * when the database failed. */
 sqlite3_stmt *db_query(struct library *library, const char *sql, const char *types, ...);

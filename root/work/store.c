@@ -138,7 +138,7 @@ int store_unchanged(const struct track_file *file, const struct stat *st)
 
 /* brain, studio, air */
 
-static void reply_error(struct store *s, uint32_t seq, const char *text)
+void store_reply_error(struct store *s, uint32_t seq, const char *text)
 {
     work_send(s->work, WIRE_ERROR, seq, json_pack("{s:s}", "error", text), -1);
 }
@@ -149,7 +149,7 @@ static void on_pool(struct store *s, uint32_t seq, const json_t *body)
     int n = features_pool(s->library, json_int_or(body, "after", 0, 0, INT64_MAX, NULL), POOL_PAGE, tracks);
     if (n < 0) {
         json_decref(tracks);
-        reply_error(s, seq, "the library can't be read");
+        store_reply_error(s, seq, "the library can't be read");
         return;
     }
     work_send(s->work, WIRE_POOL_IS, seq, json_pack("{s:o,s:b}", "tracks", tracks, "last", n < POOL_PAGE),
@@ -162,7 +162,7 @@ static void on_history(struct store *s, uint32_t seq, const json_t *body)
     int limit = (int)json_int_or(body, "limit", 1000, 1, HISTORY_MAX, NULL);
     if (history_latest(s->library, limit, plays) < 0) {
         json_decref(plays);
-        reply_error(s, seq, "the history can't be read");
+        store_reply_error(s, seq, "the history can't be read");
         return;
     }
     work_send(s->work, WIRE_HISTORY_IS, seq, json_pack("{s:o}", "plays", plays), -1);
@@ -203,7 +203,7 @@ static void on_track(struct store *s, uint32_t seq, const json_t *body)
     int fd = -1;
     track_init(&track);
     if (track_and_file(s, store_body_track(body), &track, &fd, &cause)) {
-        reply_error(s, seq, cause);
+        store_reply_error(s, seq, cause);
         free(cause);
         return;
     }
@@ -245,7 +245,7 @@ static void on_art_get(struct store *s, uint32_t seq, const json_t *body)
     uint8_t *bytes;
     size_t len;
     if (art_load(s->library, store_body_track(body), &mime, &bytes, &len) <= 0) {
-        reply_error(s, seq, "no picture");
+        store_reply_error(s, seq, "no picture");
         return;
     }
     size_t head = strlen(mime) + 1;
@@ -263,7 +263,7 @@ static void on_wave_get(struct store *s, uint32_t seq, const json_t *body)
     uint8_t *bytes;
     size_t len;
     if (waves_load(s->library, store_body_track(body), &bytes, &len) <= 0) {
-        reply_error(s, seq, "no waveform");
+        store_reply_error(s, seq, "no waveform");
         return;
     }
     work_send_bytes(s->work, WIRE_WAVE_IS, seq, bytes, len);
@@ -312,6 +312,15 @@ static void handle(struct store *s, const struct work_message *m)
     case WIRE_AIRED:
         on_aired(s, m->body);
         break;
+    case WIRE_SERIES:
+        store_on_series(s, m->bytes, m->len);
+        break;
+    case WIRE_SERIES_GET:
+        store_on_series_get(s, m->seq, m->body);
+        break;
+    case WIRE_LEDGER_GET:
+        store_on_ledger_get(s, m->seq, m->body);
+        break;
     case WIRE_ART_GET:
         on_art_get(s, m->seq, m->body);
         break;
@@ -332,11 +341,14 @@ static void serve(struct store *s)
             int64_t rest_ns = s->progress_ns + PROGRESS_EVERY_NS - clock_boot_ns();
             timeout_ms = rest_ns > 0 ? (int)(rest_ns / 1000000) + 1 : 0;
         }
+        if (s->series_due) timeout_ms = 0;
         int got = work_next(s->work, &message, timeout_ms);
         if (got < 0) return;
         if (got) {
             handle(s, &message);
             work_message_free(&message);
+        } else if (s->series_due) {
+            store_series_work(s);
         }
         progress(s);
         if (library_broken(s->library)) return; /* closing sets it aside; the next store begins anew */
@@ -352,6 +364,7 @@ int work_store(struct work *work)
         free(cause);
         return EX_CANTCREAT;
     }
+    store_series_open(&s);
     history_prune(s.library, clock_wall_ns(), work->history_days);
     tracks_keep_roots(s.library, work->libraries, (unsigned)work->library_count);
     s.jobs = jobs_new(work->seed);
@@ -364,6 +377,7 @@ int work_store(struct work *work)
     }
     int code = library_broken(s.library) ? EX_IOERR : 0;
     library_close(s.library);
+    store_series_close(&s);
     jobs_free(s.jobs);
     for (size_t i = 0; i < work->library_count; i++)
         free(s.walks[i].ids);

@@ -9,6 +9,7 @@
 #include "root/work/work.h"
 
 struct library;
+struct series;
 struct jobs;
 
 /* One walk of scan: which of the tracks it found. */
@@ -23,7 +24,10 @@ struct store {
     struct work *work;
     struct library *library;
     struct jobs *jobs;
-    struct walk *walks; /* by root, as configured */
+    struct walk *walks;    /* by root, as configured */
+    struct series *series; /* NULL: it can't be opened; the music goes on without */
+    int batch_open, series_due;
+    int64_t batch_t;
     int64_t started_ns, progress_ns;
     int progress_due;
     unsigned aired; /* segments that went to the history */
@@ -51,5 +55,16 @@ void store_on_failed(struct store *s, const json_t *body);
 void store_on_job_lost(struct store *s, const json_t *body);
 void store_on_art(struct store *s, const uint8_t *bytes, size_t len);
 void store_on_wave(struct store *s, const uint8_t *bytes, size_t len);
+
+/* store_series.c */
+void store_series_open(struct store *s);
+void store_series_close(struct store *s);
+void store_on_series(struct store *s, const uint8_t *bytes, size_t len);
+void store_on_series_get(struct store *s, uint32_t seq, const json_t *body);
+void store_on_ledger_get(struct store *s, uint32_t seq, const json_t *body);
+/* Some milliseconds of what is to be done when nothing else is. */
+void store_series_work(struct store *s);
+/* WIRE_ERROR */
+void store_reply_error(struct store *s, uint32_t seq, const char *text);
 
 #endif
