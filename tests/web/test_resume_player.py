@@ -13,8 +13,9 @@ DOWN_S = float(os.environ.get("FOREVER_DOWN_S", 2))
 
 # plays at the next click, and notes every 50 ms what time it is for the listener
 PLAY = """
-const [name, url] = arguments;
+const [name, url, origin] = arguments;
 const audio = new Audio(), heard = { audio, notes: [], events: [] };
+if (origin) audio.crossOrigin = origin;
 (window.heard ??= {})[name] = heard;
 for (const kind of ["waiting", "stalled", "ended", "error", "pause", "seeking", "emptied"])
   audio.addEventListener(kind, () => heard.events.push([performance.now() / 1000, kind]));
@@ -27,12 +28,12 @@ setInterval(() => heard.notes.push([performance.now() / 1000, audio.currentTime]
 class Playing:
     """One element of the page, playing where /api/listen says."""
 
-    def __init__(self, browser, name, node):
+    def __init__(self, browser, name, node, origin=None):
         self.browser, self.name, self.node = browser, name, node
         self.there = harness.request(node.url, f"/api/listen?burst={BURST_S:g}").json()
         burst = (self.there["position"] - self.there["from"]) * harness.FRAME_S
         assert burst > BURST_S - 0.1, f"{name}: {burst:.1f} s before the air"
-        browser.run(PLAY, name, self.there["url"])
+        browser.run(PLAY, name, self.there["url"], origin)
 
     def get(self, what):
         return self.browser.run(f"return window.heard[arguments[0]].{what}", self.name)
