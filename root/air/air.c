@@ -14,6 +14,7 @@
 #include "common/mp3.h"
 #include "common/proc.h"
 #include "root/air/ctl.h"
+#include "root/air/fleet.h"
 #include "root/air/geo.h"
 #include "root/air/icecast_poll.h"
 #include "root/air/link_listen.h"
@@ -87,12 +88,6 @@ static void on_polled(void *context, const char *name, const struct icecast_stat
     const struct air *air = context;
     registry_polled(air->registry, name, status->listeners, status->max_listeners, sent_bytes,
                     clock_boot_ns());
-}
-
-static void on_link_closed(void *context, void *peer)
-{
-    (void)context, (void)peer;
-    log_info("relays", "a link ended");
 }
 
 static int on_healthy(void *context, char *text, size_t size)
@@ -245,6 +240,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
     schedule_tick(air->schedule);
     mounts_tick(air->mounts);
     live_tick(air->live);
+    fleet_tick(air->fleet);
     watch_studio(air);
 }
 
@@ -347,7 +343,7 @@ static void make_parts(struct air *air)
                                                            .fill_rate = AIR_LINK_FILL_RATE,
                                                            .budget = &air->link_budget,
                                                            .air = on_air_exact,
-                                                           .closed = on_link_closed,
+                                                           .closed = relays_link_ended,
                                                            .context = air});
     air->registry = registry_new();
     air->icecasts = icecast_poll_new(&(struct icecast_poll_conf){
@@ -398,7 +394,8 @@ static void say_hello(const struct air *air)
     if (air->door)
         log_info("air", "relays link at port %d, whose key is %s", link_listen_port(air),
                  link_listen_pin(air));
-    if (!o->relay_token) log_info("air", "no --relay-token-file: relays are not let in");
+    if (!o->relay_token && !air->door)
+        log_info("air", "no link listener and no --relay-token-file: relays are not let in");
 }
 
 static void free_parts(struct air *air)
@@ -422,6 +419,7 @@ static void free_parts(struct air *air)
     live_free(air->live);
     front_free(air->front);
     schedule_free(air->schedule);
+    fleet_free(air->fleet);
     icecast_poll_free(air->icecasts);
     registry_free(air->registry);
     geo_close(air->geo);
@@ -458,10 +456,15 @@ static int set_up(struct air *air, char **cause)
         return EX_NOINPUT;
     }
     make_parts(air);
+    air->fleet = fleet_open(air, cause);
+    if (!air->fleet) return EX_CONFIG;
     int tls_port;
     if (front_listen(air->front, air->http, &air->port, &tls_port, cause)) return EX_UNAVAILABLE;
     if (link_listen_open(air, cause)) return EX_UNAVAILABLE;
-    if (air->door) relays_routes(air, link_listen_server(air));
+    if (air->door) {
+        relays_routes(air, link_listen_server(air));
+        fleet_routes(air->fleet, link_listen_server(air));
+    }
     air->ctl = ctl_server_new(air, cause);
     if (!air->ctl) return EX_CANTCREAT;
     return 0;

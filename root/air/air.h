@@ -28,6 +28,7 @@ struct event;
 struct ctl_server;
 struct metrics;
 struct live;
+struct fleet;
 struct geo;
 struct icecast_poll;
 
@@ -54,6 +55,7 @@ struct air {
     struct schedule *schedule;
     struct registry *registry;
     struct icecast_poll *icecasts;
+    struct fleet *fleet;
     struct geo *geo; /* NULL: no database */
     struct live *live;
     struct ctl_server *ctl;
@@ -88,6 +90,7 @@ void api_routes(struct air *air);
 
 /* relays.c: the link, reports, and who is let in */
 void relays_routes(struct air *air, struct http_server *http);
+void relays_link_ended(void *context, void *peer); /* a link_server's `closed` */
 enum station_verdict relays_admit(void *context, struct http_request *request, enum station_asking asking,
                                   char *location, size_t size);
 int relays_elsewhere(void *context, int secure, size_t i, char *location, size_t size);

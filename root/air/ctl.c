@@ -21,8 +21,9 @@
 #include "root/air/air.h"
 #include "root/air/link_listen.h"
 #include "root/air/live.h"
+#include "root/air/relay_ctl.h"
 
-#define LINE_MAX_BYTES  1024
+#define LINE_MAX_BYTES  4096
 #define CONNECTIONS_MAX 16
 #define IDLE_S          5
 #define SOCKET_NAME     "ctl.sock"
@@ -82,6 +83,8 @@ static json_t *answer_to(struct air *air, const char *line, size_t len)
                            link_listen_json(air));
     } else if (!strcmp(verb, "skip")) {
         answer = do_skip(air);
+    } else if (!strcmp(verb, "relay")) {
+        answer = relay_ctl_answer(air, ask);
     } else if (!strcmp(verb, "swap")) {
         answer = do_swap(air, json_str_or(ask, "role", "", NULL));
     } else if (!strcmp(verb, "live") && !strcmp(json_str_or(ask, "role", "", NULL), "stop")) {
@@ -92,7 +95,8 @@ static json_t *answer_to(struct air *air, const char *line, size_t len)
         cause_set(&cause, "\"%s\" is no verb", verb);
         answer = failure(cause);
     }
-    if (strcmp(verb, "status") != 0) log_info("ctl", "%s %s", verb, json_str_or(ask, "role", "", NULL));
+    if (strcmp(verb, "status") != 0 && strcmp(verb, "relay") != 0)
+        log_info("ctl", "%s %s", verb, json_str_or(ask, "role", "", NULL));
     json_decref(ask);
     return answer;
 }

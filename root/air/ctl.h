@@ -1,8 +1,8 @@
 /* ctl: talking to the running root over a socket in its state directory (mode 0600).
  *
  * One JSON object a line in, one a line out: {"verb": "status"}, {"verb": "skip"}, {"verb": "reload"},
- * {"verb": "swap", "role": ROLE}; the answer holds "ok", and "error" when it is false. `forever-root ctl` is
- * the client. */
+ * {"verb": "swap", "role": ROLE}, and what relay_ctl.h says; the answer holds "ok", and "error" when it is
+ * false. `forever-root ctl` is the client. */
 #ifndef FOREVER_ROOT_AIR_CTL_H
 #define FOREVER_ROOT_AIR_CTL_H
 

@@ -12,15 +12,17 @@
 #include "common/mem.h"
 #include "root/air/ctl.h"
 #include "root/air/options.h"
+#include "root/air/relay_ctl.h"
 #include "root/wire.h"
 
-#define ANSWER_MAX    (1u << 20)
+#define ANSWER_MAX    (16u << 20) /* ten thousand relays */
 #define ANSWER_WAIT_S 5
 
 struct ask {
     char *state;
     int json;
     const char *verb, *role;
+    json_t *relay; /* what "relay ..." asks */
 };
 
 static const char usage[] = "usage: forever-root ctl [--state DIR] [--json] VERB\n"
@@ -28,7 +30,8 @@ static const char usage[] = "usage: forever-root ctl [--state DIR] [--json] VERB
                             "  skip       something else, within ten seconds\n"
                             "  live stop  the mix comes back over the live source\n"
                             "  reload     certificates are read again, the access log is opened again\n"
-                            "  swap ROLE  replace a worker (store, scan, analyse, brain, studio) unheard\n";
+                            "  swap ROLE  replace a worker (store, scan, analyse, brain, studio) unheard\n"
+                            "  relay ...  the station's relays:\n";
 
 static __attribute__((format(printf, 1, 2))) int complain(const char *format, ...)
 {
@@ -41,9 +44,20 @@ static __attribute__((format(printf, 1, 2))) int complain(const char *format, ..
     return EX_USAGE;
 }
 
+/* The words behind "relay" that are not for every verb. */
+static int read_relay(struct ask *ask, int argc, char **argv)
+{
+    char *cause = NULL;
+    ask->relay = relay_ctl_parse(argc, argv, &cause);
+    int result = ask->relay ? 0 : complain("%s", cause);
+    free(cause);
+    return result;
+}
+
 /* 0, an exit code, or -1: --help was asked for. */
 static int read_arguments(int argc, char **argv, struct ask *ask)
 {
+    int relay = 0; /* words for it, gathered at the beginning of argv */
     for (int i = 1; i < argc; i++) {
         const char *a = argv[i];
         if (!strcmp(a, "--help")) {
@@ -57,6 +71,8 @@ static int read_arguments(int argc, char **argv, struct ask *ask)
             if (++i == argc) return complain("%s needs a folder", a);
             free(ask->state);
             ask->state = xstrdup(argv[i]);
+        } else if (ask->verb && !strcmp(ask->verb, "relay")) {
+            argv[relay++] = argv[i];
         } else if (a[0] == '-') {
             return complain("%s is no option (--state DIR, --json)", a);
         } else if (!ask->verb) {
@@ -67,10 +83,11 @@ static int read_arguments(int argc, char **argv, struct ask *ask)
             return complain("\"%s\" is too much", a);
         }
     }
-    if (!ask->verb) return complain("say what to do: status, skip, live stop, reload or swap ROLE");
+    if (!ask->verb) return complain("say what to do: status, skip, live stop, reload, swap ROLE or relay");
+    if (!strcmp(ask->verb, "relay")) return read_relay(ask, relay, argv);
     if (strcmp(ask->verb, "status") && strcmp(ask->verb, "skip") && strcmp(ask->verb, "reload") &&
         strcmp(ask->verb, "swap") && strcmp(ask->verb, "live"))
-        return complain("\"%s\" is none of status, skip, live, reload, swap", ask->verb);
+        return complain("\"%s\" is none of status, skip, live, reload, swap, relay", ask->verb);
     if (!strcmp(ask->verb, "live") && (!ask->role || strcmp(ask->role, "stop") != 0))
         return complain("live has one thing to say: live stop");
     if (!strcmp(ask->verb, "swap") && (!ask->role || role_parse(ask->role) <= ROLE_AIR))
@@ -85,7 +102,8 @@ static json_t *exchange(int fd, const struct ask *ask, char **cause)
     struct timeval limit = {ANSWER_WAIT_S, 0};
     setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
     setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
-    json_t *body = json_pack("{s:s,s:s*}", "verb", ask->verb, "role", ask->role);
+    json_t *body =
+        ask->relay ? json_incref(ask->relay) : json_pack("{s:s,s:s*}", "verb", ask->verb, "role", ask->role);
     char *text = json_text(body), *line = xasprintf("%s\n", text);
     json_decref(body);
     free(text);
@@ -185,6 +203,8 @@ static int show(const struct ask *ask, const json_t *answer)
     } else if (!ok) {
         fprintf(stderr, "forever-root ctl: %s: %s\n", ask->verb,
                 json_str_or(answer, "error", "it failed", NULL));
+    } else if (ask->relay) {
+        relay_ctl_show(ask->relay, answer);
     } else if (!strcmp(ask->verb, "status")) {
         show_status(answer);
     } else if (!strcmp(ask->verb, "skip")) {
@@ -207,6 +227,7 @@ int ctl_main(int argc, char **argv)
     int code = read_arguments(argc, argv, &ask), fd = -1;
     if (code < 0) {
         fputs(usage, stdout);
+        fputs(relay_ctl_usage, stdout);
         code = 0;
     } else if (!code && ask.verb) {
         fd = ctl_connect(ask.state, &cause);
@@ -220,6 +241,7 @@ int ctl_main(int argc, char **argv)
     }
     if (fd >= 0) close(fd);
     json_decref(answer);
+    json_decref(ask.relay);
     free(cause);
     free(ask.state);
     return code;

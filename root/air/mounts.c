@@ -352,6 +352,11 @@ static void begin(struct mount *m)
         ring_rest(m->ring);
 }
 
+static void on_link_closed(void *context, void *peer)
+{
+    relays_link_ended(((struct mount *)context)->mounts->air, peer);
+}
+
 static void make_parts(struct mount *m)
 {
     struct air *air = m->mounts->air;
@@ -375,6 +380,7 @@ static void make_parts(struct mount *m)
                                                          .budget = &air->link_budget,
                                                          .follows = 1,
                                                          .air = on_air_exact,
+                                                         .closed = on_link_closed,
                                                          .context = m});
     m->station = station_new(air->base, air->http, m->ring, m->fanout,
                              &(struct station_conf){.identity = identity,

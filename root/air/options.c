@@ -323,11 +323,13 @@ const struct conf_table options_table = {
     .section = "root",
     .prefix = "FOREVER",
     .summary = "an endless radio station that mixes a music library by itself",
-    .synopsis = "forever-root ctl [--state DIR] [--json] status | skip | live stop | reload | swap ROLE\n"
-                "forever-root analyse --json FILE...\n"
-                "forever-root render --library DIR [--state DIR] --minutes N --seed S --out FILE "
-                "--timeline FILE.json\n"
-                "forever-root audition A B --out FILE [--stems DIR] [--draw FILE.svg]\n",
+    .synopsis =
+        "forever-root ctl [--state DIR] [--json] status | skip | live stop | reload | swap ROLE\n"
+        "forever-root ctl [--state DIR] [--json] relay list | add NAME | invite NAME | show NAME | ...\n"
+        "forever-root analyse --json FILE...\n"
+        "forever-root render --library DIR [--state DIR] --minutes N --seed S --out FILE "
+        "--timeline FILE.json\n"
+        "forever-root audition A B --out FILE [--stems DIR] [--draw FILE.svg]\n",
     .options = table,
     .count = sizeof table / sizeof *table,
     .finish = finish,

@@ -10,8 +10,10 @@
 #include "common/log.h"
 #include "common/mem.h"
 #include "root/air/air.h"
+#include "root/air/fleet.h"
 #include "root/air/geo.h"
 #include "root/air/icecast_poll.h"
+#include "root/air/link_listen.h"
 #include "root/air/router.h"
 
 #define LINKS_MAX     1024
@@ -29,27 +31,38 @@ static int same_secret(const char *given, const char *secret)
     return !differ;
 }
 
-/* 1 when the request may go on; else it was answered. */
-static int let_in(struct air *air, struct http_request *request)
+/* It came in where relays link, and so over TLS with the station's own key. */
+static int is_door(const struct air *air, const struct http_request *request)
+{
+    return air->door && http_request_server(request) == link_listen_server(air);
+}
+
+/* 1 when the request may go on (*entry: of whom; NULL: whoever has the token of relay-token-file); else it
+ * was answered. A credential counts at the link listener, and over loopback at any. */
+static int let_in(struct air *air, struct http_request *request, const struct roster_entry **entry)
 {
     const char *given = http_header(request, "authorization"), *secret = air->options->relay_token;
+    int near = http_peer_is_loopback(request), door = is_door(air, request), revoked;
+    *entry = NULL;
     if (!given || strncasecmp(given, "Bearer ", 7)) {
         http_add_header(request, "WWW-Authenticate", "Bearer");
         http_reply_error(request, 401, "a bearer token is needed");
         return 0;
     }
-    if (!http_peer_is_loopback(request)) {
+    given += 7;
+    if (!near && !door) {
         http_reply_error(request, 403,
-                         http_is_tls(request)
-                             ? "this root knows no such relay"
-                             : "relays are let in over loopback only, since this is plain HTTP");
-    } else if (!secret) {
-        http_reply_error(request, 403, "this root has no relay-token-file");
-    } else if (!same_secret(given + 7, secret)) {
-        log_warn("relays", "wrong token from %s", http_peer(request));
-        http_reply_error(request, 403, "wrong token");
-    } else {
+                         "relays are let in over loopback, and at the link listener, whose key they know");
+    } else if ((*entry = roster_authenticate(fleet_roster(air->fleet), given, &revoked))) {
         return 1;
+    } else if (revoked) {
+        http_reply_error(request, 403, "this relay's credential was revoked");
+    } else if (near && secret && same_secret(given, secret)) {
+        return 1;
+    } else {
+        fleet_warn(air->fleet, request, "wrong token");
+        http_reply_error(request, 403, "this root knows no such relay%s",
+                         near && !secret ? ", and has no relay-token-file" : "");
     }
     air->reports_refused++;
     return 0;
@@ -60,7 +73,8 @@ static void on_link(void *context, struct http_request *request)
     struct air *air = context;
     struct link_query query;
     const char *why = NULL;
-    if (!let_in(air, request)) return;
+    const struct roster_entry *entry;
+    if (!let_in(air, request, &entry)) return;
     int status = link_query_read(request, &query, &why);
     struct mount *mount = status ? NULL : mounts_find(air->mounts, query.mount);
     if (!status && !mount) {
@@ -88,9 +102,20 @@ static void on_link(void *context, struct http_request *request)
         http_reply_error(request, status, "%s", why);
         return;
     }
-    log_info("relays", "link of %s to %s", mount->spec.name, http_peer(request));
-    query.ask.peer = (void *)(uintptr_t)++air->links_started; /* a tag of its own */
-    if (link_door_give(mount->link, request, &query.ask)) log_warn("relays", "a link could not be set up");
+    log_info("relays", "link of %s to %s%s%s", mount->spec.name, entry ? entry->terms.name : "",
+             entry ? " at " : "", http_peer(request));
+    air->links_started++;
+    query.ask.peer = fleet_link(air->fleet, entry, mount->link);
+    if (!link_door_give(mount->link, request, &query.ask)) return;
+    log_warn("relays", "a link could not be set up");
+    fleet_link_ended(air->fleet, query.ask.peer);
+}
+
+void relays_link_ended(void *context, void *peer)
+{
+    struct air *air = context;
+    log_info("relays", "a link ended");
+    fleet_link_ended(air->fleet, peer);
 }
 
 /* A relay says how fast it wants its link to fill: no faster than what airs when nobody listens there. */
@@ -130,15 +155,29 @@ static json_t *elsewhere_of(const struct air *air, const char *relay)
     return list;
 }
 
+/* The credential says who it is. 0, or -1 with *cause when the report says otherwise. */
+static int check_name(const struct roster_entry *entry, const json_t *report, char **cause)
+{
+    const char *name = json_str_or(report, "name", "", NULL);
+    if (!entry || !strcmp(name, entry->terms.name)) return 0;
+    return cause_set(cause, "this is the credential of %s, but the report is of \"%.64s\"", entry->terms.name,
+                     name);
+}
+
 static void on_report(void *context, struct http_request *request)
 {
     struct air *air = context;
-    if (!let_in(air, request)) return;
+    const struct roster_entry *entry;
+    if (!let_in(air, request, &entry)) return;
     size_t len;
     const void *text = http_body(request, &len);
     char *cause = NULL;
     json_t *report = json_parse(text, len, REPORT_MAX, &cause);
-    int news = report ? registry_report(air->registry, NULL, report, clock_boot_ns(), &cause) : -1;
+    int news = report && !check_name(entry, report, &cause)
+                   ? registry_report(air->registry, entry ? entry->terms.name : NULL, report, clock_boot_ns(),
+                                     &cause)
+                   : -1;
+    if (news > 0 && entry) fleet_reported(air->fleet, entry, report);
     char *public_url = news < 0 ? NULL : xstrdup(json_str_or(report, "public_url", "", NULL));
     json_decref(report);
     if (news < 0) {
@@ -151,6 +190,7 @@ static void on_report(void *context, struct http_request *request)
     json_t *answer = json_pack("{s:b,s:i,s:i,s:o,s:o}", "ok", 1, "interval_s", REGISTRY_INTERVAL_S, "kbps",
                                (int)ring_kbps(air->ring), "mounts", mounts_specs(air->mounts), "elsewhere",
                                elsewhere_of(air, public_url));
+    if (entry) fleet_answer(air->fleet, entry, is_door(air, request), answer);
     char *body = json_text(answer);
     http_reply(request, 200, "application/json", body, strlen(body));
     free(body);

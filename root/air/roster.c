@@ -106,20 +106,7 @@ struct roster *roster_open(const struct roster_conf *conf, char **cause)
     return NULL;
 }
 
-void roster_free(struct roster *roster)
-{
-    if (!roster) return;
-    roster_tick(roster);
-    for (size_t i = 0; i < roster->count; i++)
-        roster_row_free(roster, roster->rows[i]);
-    free(roster->rows);
-    roster_index_free(&roster->names);
-    roster_index_free(&roster->secrets);
-    free(roster->path);
-    free(roster);
-}
-
-void roster_tick(struct roster *roster)
+static void write_waiting(struct roster *roster)
 {
     char *cause = NULL;
     if (!roster->waiting) return;
@@ -129,6 +116,29 @@ void roster_tick(struct roster *roster)
     }
     if (!roster->complained++) log_error("roster", "%s", cause);
     free(cause);
+}
+
+void roster_free(struct roster *roster)
+{
+    if (!roster) return;
+    write_waiting(roster);
+    for (size_t i = 0; i < roster->count; i++)
+        roster_row_free(roster, roster->rows[i]);
+    free(roster->rows);
+    roster_index_free(&roster->names);
+    roster_index_free(&roster->secrets);
+    free(roster->path);
+    free(roster);
+}
+
+void roster_tick(struct roster *roster, int64_t now_s)
+{
+    if (!roster->waiting) {
+        roster->waiting_s = now_s;
+    } else if (now_s - roster->waiting_s >= ROSTER_WAIT_S) {
+        write_waiting(roster);
+        roster->waiting_s = now_s;
+    }
 }
 
 size_t roster_count(const struct roster *roster)
@@ -374,4 +384,9 @@ void roster_set_url(struct roster *roster, const struct roster_entry *entry, con
     free(row->entry.url);
     row->entry.url = url ? xstrdup(url) : NULL;
     roster->waiting = 1;
+}
+
+void roster_attach(const struct roster_entry *entry, void *what)
+{
+    row_of(entry)->entry.attached = what;
 }

@@ -43,6 +43,7 @@ struct roster_entry { /* read only; valid until the next change of the roster */
     int64_t drain_until_s;                  /* drained, and listeners are moved by then; 0: they may finish */
     struct roster_key credential, next;     /* next: valid too, until it is used for the first time */
     struct roster_key token;                /* of the last enrolment */
+    void *attached;                         /* by roster_attach; not kept */
     int64_t token_until_s, token_used_s;    /* used 0: it is open until then */
 };
 
@@ -102,7 +103,11 @@ const char *roster_handover(struct roster *roster, const struct roster_entry *en
 /* Where it was reached; written by and by. NULL: nowhere. */
 void roster_set_url(struct roster *roster, const struct roster_entry *entry, const char *url);
 
-/* Now and then: writes what waits. */
-void roster_tick(struct roster *roster);
+/* Hangs something on the entry, which stays the caller's. */
+void roster_attach(const struct roster_entry *entry, void *what);
+
+#define ROSTER_WAIT_S 10
+/* Now and then: writes what has waited for ROSTER_WAIT_S. */
+void roster_tick(struct roster *roster, int64_t now_s);
 
 #endif

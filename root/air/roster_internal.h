@@ -29,6 +29,7 @@ struct roster {
     size_t count, room;
     struct roster_index names, secrets;
     int waiting, complained; /* something is to be written; that this failed was said */
+    int64_t waiting_s;       /* since when, by roster_tick */
 };
 
 /* A chain's hash of a name, and of a secret's hash, which is as random as can be. */
