@@ -96,6 +96,15 @@ const char *key_camelot(int key)
     return key >= 0 && key < 24 ? key_camelots[key] : NULL;
 }
 
+int key_steps(int a, int b)
+{
+    const char *from = key_camelot(a), *to = key_camelot(b);
+    if (!from || !to) return -1;
+    int hours = abs(atoi(from) - atoi(to));
+    if (hours > 6) hours = 12 - hours;
+    return hours + (a / 12 != b / 12);
+}
+
 int key_parse(const char *name)
 {
     static const int naturals[7] = {9, 11, 0, 2, 4, 5, 7}; /* A..G */

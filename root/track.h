@@ -9,7 +9,7 @@
 #include <stdint.h>
 #include <jansson.h>
 
-#define ANALYSIS_VERSION 2  /* of the algorithm: a higher one re-analyses in the background */
+#define ANALYSIS_VERSION 3  /* of the algorithm: a higher one re-analyses in the background */
 #define TIMBRE_DIMS      26 /* mean and standard deviation of 13 MFCCs */
 
 struct tags {
@@ -109,7 +109,10 @@ int track_from_json(struct track *out, const json_t *object, char **cause);
 
 const char *key_name(int key);    /* "C major" .. "B minor"; NULL for -1 */
 const char *key_camelot(int key); /* "8B"; NULL for -1 */
-int key_parse(const char *name);  /* -1 when none */
+/* Steps on the Camelot wheel: a fifth up or down, or to the relative key, is one. -1 when either is unknown.
+ * Two or more are a clash. */
+int key_steps(int a, int b);
+int key_parse(const char *name); /* -1 when none */
 
 /* A path is bytes, JSON and the database hold text. Bytes that are no UTF-8 are written as the private
  * characters U+10F780..U+10F7FF (and so are the bytes of such characters themselves), so that every path has

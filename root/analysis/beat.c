@@ -21,6 +21,7 @@
 #define LOOSE_S          0.020 /* spread of the attacks about a grid that is none */
 #define UNSTEADY_S       0.015 /* spread from which the tempo may move after all */
 #define EARLY_S          0.05  /* a beat this much before the first sound is its beat */
+#define BEFORE_S         0.02  /* a beat this much before the first sample is on it */
 #define LEAST_INTERVAL_S 0.1
 #define UNTIMED          0.2   /* trust in the frame of a beat without an attack */
 #define OFF_S            0.030 /* from the grid's beats, offbeats and thirds: on none */
@@ -45,16 +46,18 @@ static double clamp(double x)
     return x < 0 ? 0 : x > 1 ? 1 : x;
 }
 
-/* One line for the whole piece. */
+/* One line for the whole piece. A loop's first beat is its first sample; the line may be fitted a little
+ * before. */
 static void from_grid(struct beats *beats, const struct beatgrid *grid, double from_s, double to_s)
 {
     size_t room = 0;
-    double first = ceil((from_s - EARLY_S - grid->first_s) / grid->period_s);
-    double start_s = grid->first_s + fmax(0, first) * grid->period_s;
+    double early_s = fmax(from_s - EARLY_S, -BEFORE_S);
+    double first = ceil((early_s - grid->first_s) / grid->period_s);
+    double start_s = grid->first_s + first * grid->period_s;
     for (size_t k = 0;; k++) {
         double t = start_s + (double)k * grid->period_s;
         if (t >= grid->end_s || t > to_s) break;
-        push(beats, &room, t);
+        push(beats, &room, fmax(0, t));
     }
     beats->bpm = 60 / grid->period_s;
     if (!beats->count) return;

@@ -4,7 +4,7 @@
  * new section) is measured at every beat, standardised over the piece and averaged along each possible bar
  * phase (the fixed trajectories of Vande Veire and De Bie, From raw audio to a seamless mix, 2018). Where the
  * bar has four beats each of its places has weights of its own, for kick and snare take turns; otherwise the
- * first beat is set against all others. */
+ * first beat is set against all others. A piece that begins on a beat most likely begins a bar with it. */
 #include "root/analysis/downbeat.h"
 
 #include <math.h>
@@ -18,6 +18,8 @@
 
 #define LEAST_BEATS 16
 #define MOST        3.0 /* standard deviations */
+#define BEGIN_S     0.1 /* a beat this near to the first sample is what the piece begins with */
+#define BEGIN_LEAD  1.2 /* log odds: and most pieces begin with a bar */
 
 /* Of beat k; the last is as long as the one before. */
 static double length_s(const struct beats *beats, size_t k)
@@ -131,6 +133,7 @@ struct downbeats downbeats_find(const struct beats *beats, const struct clues *c
     downbeats_profile(beats, clues, result.metre, place);
     for (int first = 0; first < result.metre; first++) {
         double score = bar_score(place, result.metre, first);
+        if (first == 0 && beats->time_s[0] <= BEGIN_S) score += BEGIN_LEAD;
         if (score > best) {
             best = score;
             result.first = (size_t)first;

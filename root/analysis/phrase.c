@@ -5,8 +5,8 @@
  * measured at every bar line over reaches of two, four and eight bars, sharpened by what its neighbours have
  * too, and summed along each of the eight possible phases (Vande Veire and De Bie, From raw audio to a
  * seamless mix, 2018, who vote with section boundaries alone). Sums are in standard deviations of what eight
- * phases of as many bars would differ by chance. Most pieces begin with a phrase, which counts as a small
- * lead for the first bar: it decides only where the music does not. */
+ * phases of as many bars would differ by chance. Most pieces begin with a phrase, which counts as a lead for
+ * the first bar: it decides only where the music hardly does. */
 #include "root/analysis/phrase.h"
 
 #include <math.h>
@@ -18,7 +18,8 @@
 #define PHRASE     8
 #define LEAST_BARS (2 * PHRASE)
 #define SHARPEN    0.9 /* share of the neighbours' mean that is taken off */
-#define START_LEAD 0.8 /* deviations in favour of the first bar */
+#define START_LEAD 1.5 /* deviations in favour of the first bar */
+#define START_SURE 0.8 /* of them, what makes anybody surer */
 #define SURE_LEAD  2.0 /* over the runner-up, from where on there is no doubt */
 
 static const size_t reaches[] = {2, 4, 8};
@@ -99,7 +100,9 @@ struct phrases phrases_find(const struct barrows *rows)
     for (int p = 0; p < PHRASE; p++) {
         if (p != found.first8) second = fmax(second, eight[p]);
     }
-    found.confidence = fmin(1, (eight[found.first8] - second) / SURE_LEAD);
+    double lead = eight[found.first8] - second;
+    if (found.first8 == 0) lead = fmax(0, lead - (START_LEAD - START_SURE));
+    found.confidence = fmin(1, lead / SURE_LEAD);
     int later = sixteen[found.first8 + PHRASE] > sixteen[found.first8];
     found.first16 = n < 2 * LEAST_BARS ? -1 : found.first8 + (later ? PHRASE : 0);
     return found;

@@ -33,7 +33,7 @@ struct way {
 struct ways {
     struct way items[KEPT];
     size_t count;
-    struct way fade; /* the cheapest of the fades, which are always possible */
+    struct way best[JOIN_BLEND + 1]; /* the cheapest of each technique; of fades, there always is one */
 };
 
 static double seconds(int64_t samples)
@@ -246,7 +246,7 @@ static void try_way(struct ways *ways, struct join *trial, const struct pair *pa
 {
     if (!lay(trial, pair, way)) return;
     way->cost = trial->cost;
-    if (way->technique == JOIN_FADE && way->cost < ways->fade.cost) ways->fade = *way;
+    if (way->cost < ways->best[way->technique].cost) ways->best[way->technique] = *way;
     offer(ways, way);
 }
 
@@ -368,13 +368,36 @@ static void find(struct ways *ways, struct join *trial, struct pair *pair)
     try_fades(ways, trial, pair);
 }
 
+/* In order of cost; but what the first ways have in common may be what fails, so the last one is of a
+ * technique that none of them is, if there is one. Fades come anyway. */
+static struct way way_of_rank(const struct ways *ways, int rank)
+{
+    struct way way = ways->items[rank];
+    if (rank < JOIN_TRIES - 1) return way;
+    double least = DBL_MAX;
+    for (int technique = JOIN_FADE + 1; technique <= JOIN_BLEND; technique++) {
+        int tried = 0;
+        for (int k = 0; k < rank; k++)
+            tried |= (int)ways->items[k].technique == technique;
+        if (tried || ways->best[technique].cost >= least) continue;
+        way = ways->best[technique];
+        least = way.cost;
+    }
+    return way;
+}
+
 void join_choose(struct join *join, const struct track *a, int64_t a_pos, const struct track *b,
                  const struct join_conf *conf, int rank, int *rank_out)
 {
-    struct pair pair = {
-        .a_pos = a_pos, .step_a = 1, .step_b = 1, .limit = fmin(conf->max_change_pct, JOIN_CHANGE_MAX) / 100};
-    struct ways ways = {
-        .fade = {.technique = JOIN_FADE, .bars = 6, .a_bar = SIZE_MAX, .b_bar = SIZE_MAX, .cost = DBL_MAX}};
+    struct pair pair = {.a_pos = a_pos,
+                        .a_played_s = conf->a_played_s,
+                        .step_a = 1,
+                        .step_b = 1,
+                        .limit = fmin(conf->max_change_pct, JOIN_CHANGE_MAX) / 100};
+    struct ways ways = {.count = 0};
+    for (int i = JOIN_FADE; i <= JOIN_BLEND; i++)
+        ways.best[i] = (struct way){
+            .technique = JOIN_FADE, .bars = 6, .a_bar = SIZE_MAX, .b_bar = SIZE_MAX, .cost = DBL_MAX};
     side_make(&pair.a, a, conf->a_gain_db);
     side_make(&pair.b, b, conf->b_gain_db);
     if (conf->min_play_pct > 0) {
@@ -383,7 +406,7 @@ void join_choose(struct join *join, const struct track *a, int64_t a_pos, const 
     }
     find(&ways, join, &pair);
     int safe = rank >= JOIN_TRIES || (size_t)rank >= ways.count;
-    struct way way = safe ? ways.fade : ways.items[rank];
+    struct way way = safe ? ways.best[JOIN_FADE] : way_of_rank(&ways, rank);
     if (way.technique == JOIN_BLEND)
         fold(&pair);
     else

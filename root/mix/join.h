@@ -53,6 +53,7 @@ struct join_conf {
     double max_change_pct;
     double min_play_pct; /* 0: as side.h says */
     double a_gain_db, b_gain_db;
+    double a_played_s; /* of a, before a_pos */
 };
 
 /* a plays alone from source sample a_pos on. rank 0 is the best way, 1 the next one that differs from it and

@@ -21,6 +21,9 @@
 #define STEP_BAD_LU     4.0
 #define COST_HARMONY    10.0 /* for a consonance of -1 against chance, half of it for 0 */
 #define COST_BASS       4.0  /* likewise for the basses on both sides of the switch */
+#define COST_KEY        26.0 /* of keys that clash, in a blend, */
+#define COST_KEY_SIGMA  8.0  /* less so much for each deviation by which the passages do not */
+#define COST_KEY_SWAP   9.0 /* in a swap, where both are heard for a bar */
 #define COST_VOICES     2.0  /* per beat with two voices */
 #define COST_UNLIKE     6.0  /* for passages that have nothing in common */
 #define GAIN_OUTRO      4.0  /* for leaving at the start of the outro */
@@ -46,8 +49,8 @@ static double over(double value, double free_of_charge)
 static double cost_played(const struct join *join, const struct pair *pair)
 {
     const struct side *a = &pair->a, *b = &pair->b;
-    /* a track counts as played to the middle of its transition */
-    double a_s = seconds((join->a_from + join->a_to) / 2 - pair->a_pos);
+    /* a track counts as played from the middle of one transition to that of the next */
+    double a_s = pair->a_played_s + seconds((join->a_from + join->a_to) / 2 - pair->a_pos);
     double b_s = seconds(b->music.to - (join->b_from + join->b_to) / 2);
     double left_out = fmax(0, seconds(a->music.to - join->a_to));
     double cost = 0;
@@ -212,6 +215,14 @@ static double cost_bass(const struct join *join, const struct pair *pair, size_t
     return count ? COST_BASS * (1 - sum / count) / 2 : 0;
 }
 
+/* Keys that clash: unless these very passages go together better than most transpositions of them. */
+static double cost_key(const struct join *join)
+{
+    if (!(join->consonance_sigma > 0)) return COST_KEY;
+    double sigmas = (join->consonance - join->consonance_mean) / join->consonance_sigma;
+    return fmax(0, COST_KEY - COST_KEY_SIGMA * sigmas);
+}
+
 void join_cost(struct join *join, const struct pair *pair, size_t a_bar, size_t b_bar)
 {
     join->consonance = join->consonance_mean = join->consonance_sigma = NAN;
@@ -219,8 +230,11 @@ void join_cost(struct join *join, const struct pair *pair, size_t a_bar, size_t 
     join->cost =
         base[join->technique] + cost_played(join, pair) + cost_length(join, pair) + cost_loudness(join, pair);
     if (!join->on_phrase && join->technique != JOIN_FADE) join->cost += COST_OFF_PHRASE;
+    int clash = key_steps(pair->a.track->features.key, pair->b.track->features.key) >= 2;
+    if (clash && join->technique == JOIN_SWAP) join->cost += COST_KEY_SWAP;
     if (join->technique != JOIN_BLEND) return;
     join->cost += COST_TEMPO * over(fabs(join->tempo_change_pct), TEMPO_FREE_PCT) +
                   cost_downbeats(join, pair, a_bar, b_bar) + cost_overlap(join, pair, a_bar, b_bar) +
                   cost_bass(join, pair, a_bar, b_bar);
+    if (clash) join->cost += cost_key(join);
 }

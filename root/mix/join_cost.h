@@ -12,6 +12,7 @@
 struct pair {
     struct side a, b;
     int64_t a_pos;
+    double a_played_s;  /* before it */
     int step_a, step_b; /* beats of each per common beat */
     double limit;       /* tempo change, as a share */
 };

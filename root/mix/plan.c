@@ -341,7 +341,8 @@ int plan_transition_tuned(const struct track *from, const struct track *to, cons
     struct join_conf jc = {.max_change_pct = conf->max_tempo_change_pct,
                            .min_play_pct = conf->min_play_pct,
                            .a_gain_db = plan_gain_db(from, conf),
-                           .b_gain_db = plan_gain_db(to, conf)};
+                           .b_gain_db = plan_gain_db(to, conf),
+                           .a_played_s = cursor->played_s};
     struct join *join = xmalloc(sizeof *join);
     int rank;
     join_choose(join, from, pos, to, &jc, tuning->rank, &rank);
@@ -358,6 +359,7 @@ int plan_transition_tuned(const struct track *from, const struct track *to, cons
     set_forecast(segments[1], join);
     cursor->sample = start + (uint64_t)join->length;
     cursor->track_s = seconds_of(join->b_to);
+    cursor->played_s = seconds_of(join->b_to - join->b_from) / 2;
     cursor->ride_db = tuning->ride_db;
     free(join);
     return rank >= JOIN_TRIES;
@@ -470,8 +472,9 @@ json_t *plan_skip(json_t *under, uint64_t at, const struct track *to, const stru
     json_object_set_new(body, "tempo_change_pct", json_real(0));
     json_object_set_new(body, "skip", json_true());
     if (why) json_object_set(body, "why", why);
-    *cursor =
-        (struct plan_cursor){.sample = at + (uint64_t)length, .track_s = seconds_of(music.from + samples)};
+    *cursor = (struct plan_cursor){.sample = at + (uint64_t)length,
+                                   .track_s = seconds_of(music.from + samples),
+                                   .played_s = seconds_of(samples) / 2};
     return body;
 }
 
@@ -482,10 +485,12 @@ int plan_cursor_from(const json_t *segment, struct plan_cursor *out, int64_t *tr
     json_t *voices = json_object_get(json_object_get(segment, "plan"), "voices");
     json_t *voice = json_array_get(voices, json_array_size(voices) - 1);
     json_t *id = json_object_get(voice, "track"), *to = json_object_get(voice, "to");
-    if (!json_is_integer(id) || !json_is_integer(to) || json_integer_value(to) < 0) return -1;
+    json_int_t from = json_int_or(voice, "from", 0, 0, INT64_MAX, NULL);
+    if (!json_is_integer(id) || !json_is_integer(to) || json_integer_value(to) < from) return -1;
     json_t *plan = json_object_get(segment, "plan");
     *out = (struct plan_cursor){.sample = end,
                                 .track_s = seconds_of(json_integer_value(to)),
+                                .played_s = seconds_of(json_integer_value(to) - from) / 2,
                                 .ride_db = json_real_or(plan, "ride_db", 0, NULL)};
     *track = json_integer_value(id);
     return 0;

@@ -25,6 +25,7 @@ struct plan_cursor {
     uint64_t sample;
     double track_s;
     double ride_db;
+    double played_s; /* of the track, before track_s: half of the transition that brought it in */
 };
 
 /* What listening to a transition before it airs may change (rehearse.h). All zero: as first planned. */

@@ -7,8 +7,8 @@
 
 /* Tempo and key: whether two tracks can be beatmatched, and whether one wants to hear both at once. */
 static const double weights[ORDER_TERMS] = {
-    [ORDER_TEMPO] = 0.40,    [ORDER_KEY] = 0.41,    [ORDER_ENERGY] = 0.12,
-    [ORDER_LOUDNESS] = 0.04, [ORDER_TIMBRE] = 0.03,
+    [ORDER_TEMPO] = 0.35,    [ORDER_KEY] = 0.50,    [ORDER_ENERGY] = 0.10,
+    [ORDER_LOUDNESS] = 0.03, [ORDER_TIMBRE] = 0.02,
 };
 
 #define TEMPO_FAR_OCTAVES   0.20 /* 15 % faster or slower: out of any beatmatch's reach */
@@ -72,12 +72,8 @@ double order_key_term(int a, int b)
 {
     /* steps on the wheel: a fifth up or down, or major to relative minor, is one; two are a clash */
     static const double far[] = {0, 0.02, 0.9, 0.95, 1};
-    const char *from = key_camelot(a), *to = key_camelot(b);
-    if (!from || !to) return NAN;
-    int hours = abs(atoi(from) - atoi(to));
-    if (hours > 6) hours = 12 - hours;
-    int steps = hours + (a / 12 != b / 12);
-    return far[steps < 4 ? steps : 4];
+    int steps = key_steps(a, b);
+    return steps < 0 ? NAN : far[steps < 4 ? steps : 4];
 }
 
 static double timbre_term(const struct order_item *a, const struct order_item *b, const double *scale)

@@ -24,8 +24,8 @@ struct pool {
 };
 
 /* From strict to none. A spacing of a share of the pool outranks the artist, down to half of the pool; but
- * the
- * few other tracks do not come again early to part those of an artist who made two thirds of the pool. */
+ * where one artist made more than two thirds of the pool, the few other tracks do not come early, or after
+ * what they do not go with, only to part that artist's. */
 static const struct rule {
     double spacing; /* share of the pool that must have been played since */
     int artist;     /* last tracks that must be of other artists */
@@ -275,7 +275,7 @@ int64_t order_pick(const struct pool *pool, int64_t after, const int64_t *recent
     int prevails = artist_prevails(&c);
     int64_t id = 0;
     for (size_t rule = 0; rule < RULES && !id; rule++) {
-        if (prevails && rules[rule].artist && rules[rule].spacing < rules[0].spacing) continue;
+        if (prevails && rules[rule].artist) continue;
         size_t spacing = spacing_of(pool, &rules[rule]), count = 0, candidates = 0;
         struct ranked best[1 + RUNNERS_UP];
         for (size_t i = 0; i < pool->count; i++) {

@@ -34,6 +34,10 @@ static void check_grid(double bpm, double offset_s, int metre)
     if (h.beats.confidence < TEMPO_TRUSTED) fail_msg("%.3f BPM: confidence %.2f", bpm, h.beats.confidence);
     if (h.beats.region_count != 1) fail_msg("%.3f BPM: %zu regions", bpm, h.beats.region_count);
     check_regions(&h.beats);
+    /* the first one, too, where the line through them all meets it before the first sample */
+    double first_s = fmod(offset_s, 60 / bpm);
+    if (fabs(h.beats.time_s[0] - first_s) > 0.006)
+        fail_msg("%.3f BPM: first beat at %.3f s", bpm, h.beats.time_s[0]);
     /* all of them: one more or less at the ends */
     assert_true(fabs((double)h.beats.count - (LENGTH_S - offset_s) * bpm / 60) <= 1.5);
     beats_free(&h.beats);

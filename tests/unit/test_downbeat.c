@@ -36,10 +36,39 @@ static void test_bars(void **unused)
     check_bars(160, 7, 1.1);
 }
 
+static size_t first_heard(struct sound *s)
+{
+    struct heard h = hear(s);
+    assert_int_equal(h.downbeats.metre, 4);
+    size_t first = h.downbeats.first;
+    beats_free(&h.beats);
+    free(s->pcm);
+    return first;
+}
+
+/* Where bars may as well begin in their middle, as the kicks have it, they begin where the piece does; not
+ * where more than that speaks against it. */
+static void test_begin(void **unused)
+{
+    (void)unused;
+    state = 5;
+    double beat = 60.0 / 124;
+    struct sound s = drums(124, 0, 4, LENGTH_S);
+    for (double t = 2 * beat; t < LENGTH_S; t += 4 * beat)
+        kick(&s, t, 0.4);
+    assert_int_equal(first_heard(&s), 0);
+    s = drums(124, 2 * beat, 4, LENGTH_S);
+    harmony(&s, 4 * beat, 2 * beat);
+    for (int half = 0; half < 4; half++)
+        burst(&s, half * beat / 2, 0.1, 0.015);
+    assert_int_equal(first_heard(&s), 2);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_bars),
+        cmocka_unit_test(test_begin),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -91,6 +91,22 @@ static void ranks_go_from_best_to_the_safe_fade(void **state)
     track_free(&b);
 }
 
+/* What three blends have in common may be what fails. */
+static void the_last_try_is_another_technique(void **state)
+{
+    (void)state;
+    struct track a, b;
+    make_track(&a, 1, 192, 120, 0);
+    make_track(&b, 2, 192, 123, 0);
+    for (int rank = 0; rank < JOIN_TRIES; rank++) {
+        choose(&a, &b, rank);
+        check(&a, &b, 0);
+        assert_int_equal(join.technique, rank < JOIN_TRIES - 1 ? JOIN_BLEND : JOIN_SWAP);
+    }
+    track_free(&a);
+    track_free(&b);
+}
+
 static void technique_by_what_is_known(void **state)
 {
     (void)state;
@@ -149,6 +165,72 @@ static void most_of_a_track_plays(void **state)
     track_free(&b);
 }
 
+/* It counts from the middle of the transition that brought it in. */
+static void what_played_before_counts(void **state)
+{
+    (void)state;
+    struct track a, b;
+    make_track(&a, 1, 200, 126, 0);
+    make_track(&b, 2, 240, 126, 0);
+    struct join_conf played = conf;
+    int64_t pos = (int64_t)(60 * RATE);
+    join_choose(&join, &a, pos, &b, &played, 0, NULL);
+    int64_t without = (join.a_from + join.a_to) / 2;
+    assert_true((double)(without - pos) >= 0.6 * 200 * RATE);
+    /* the music grows loud towards its end, so that all would like to leave early */
+    memset(a.features.loudness_curve + 160, (int)(4 / BAR_LU), a.features.loudness_count - 160);
+    played.a_played_s = 40;
+    join_choose(&join, &a, pos, &b, &played, 0, NULL);
+    int64_t with = (join.a_from + join.a_to) / 2;
+    assert_true(with < without && (double)(with - pos) >= (0.6 * 200 - 40) * RATE);
+    track_free(&a);
+    track_free(&b);
+}
+
+/* Chroma of every bar: a triad on that root. */
+static void give_bars(struct track *t, int key, int root)
+{
+    struct features *f = &t->features;
+    f->key = key;
+    f->bar_count = f->downbeat_count;
+    f->bars = xcalloc(f->bar_count, sizeof *f->bars);
+    for (size_t i = 0; i < f->bar_count; i++) {
+        static const int triad[] = {0, 4, 7};
+        for (int k = 0; k < 3; k++)
+            f->bars[i].chroma[(root + triad[k]) % 12] = f->bars[i].bass_chroma[(root + triad[k]) % 12] = 255;
+        f->bars[i].loudness = f->bars[i].low = f->bars[i].mid = f->bars[i].high = (uint8_t)(16 / BAR_LU);
+    }
+}
+
+static enum join_technique technique_by_keys(double b_bpm, int b_key, int b_root)
+{
+    struct track a, b;
+    make_track(&a, 1, 192, 120, 0);
+    make_track(&b, 2, 192, b_bpm, 0);
+    give_bars(&a, 0, 0);
+    give_bars(&b, b_key, b_root);
+    choose(&a, &b, 0);
+    check(&a, &b, 0);
+    track_free(&a);
+    track_free(&b);
+    return join.technique;
+}
+
+/* C, and what lies beside and opposite to it: what clashes is not heard at once, unless these passages agree.
+ */
+static void keys_that_clash_are_cut(void **state)
+{
+    (void)state;
+    assert_int_equal(technique_by_keys(122, 0, 0), JOIN_BLEND);
+    assert_int_equal(technique_by_keys(122, 7, 7), JOIN_BLEND);
+    assert_int_equal(technique_by_keys(122, 6, 6), JOIN_CUT);
+    assert_int_equal(technique_by_keys(122, 6, 0), JOIN_BLEND);
+    assert_true(join.cost < 20);
+    assert_int_equal(technique_by_keys(122, -1, 6), JOIN_BLEND);
+    assert_int_equal(technique_by_keys(131, 0, 0), JOIN_SWAP);
+    assert_int_equal(technique_by_keys(131, 6, 6), JOIN_CUT);
+}
+
 static void any_two_tracks(void **state)
 {
     (void)state;
@@ -177,9 +259,12 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_blend_on_phrases_is_the_best),
         cmocka_unit_test(ranks_go_from_best_to_the_safe_fade),
+        cmocka_unit_test(the_last_try_is_another_technique),
         cmocka_unit_test(technique_by_what_is_known),
         cmocka_unit_test(a_quiet_beginning_is_entered_later),
         cmocka_unit_test(most_of_a_track_plays),
+        cmocka_unit_test(what_played_before_counts),
+        cmocka_unit_test(keys_that_clash_are_cut),
         cmocka_unit_test(any_two_tracks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -178,6 +178,22 @@ static void prevailing_artist(void **state)
     pool_free(pool);
 }
 
+/* Nor do they come before they go well with anything, only because they are another artist's. */
+static void prevailing_artist_is_not_parted(void **state)
+{
+    (void)state;
+    enum { PLAYS = 15, POOL = 23 };
+    struct pool *pool = pool_new();
+    for (int i = 1; i <= POOL; i++)
+        put(pool, i, 120, i <= 19 ? 3 : 9, 0.5, i <= 19 ? "One" : "Two");
+    int64_t last = 1, played[PLAYS];
+    for (int i = 0; i < PLAYS; i++) {
+        played[i] = last = pick(pool, last, played, (size_t)i, 5);
+        assert_in_range(last, 1, 19);
+    }
+    pool_free(pool);
+}
+
 static void artists(void **state)
 {
     (void)state;
@@ -240,8 +256,13 @@ static void large_pool(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(terms),      cmocka_unit_test(unknown_is_no_match), cmocka_unit_test(spacing),
-        cmocka_unit_test(artists),    cmocka_unit_test(prevailing_artist),   cmocka_unit_test(small_pools),
+        cmocka_unit_test(terms),
+        cmocka_unit_test(unknown_is_no_match),
+        cmocka_unit_test(spacing),
+        cmocka_unit_test(artists),
+        cmocka_unit_test(prevailing_artist),
+        cmocka_unit_test(prevailing_artist_is_not_parted),
+        cmocka_unit_test(small_pools),
         cmocka_unit_test(large_pool),
     };
     return cmocka_run_group_tests_name("order", tests, NULL, NULL);

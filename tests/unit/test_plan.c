@@ -135,7 +135,9 @@ static struct joined join_at(const struct track *a, const struct track *b, struc
     int64_t track;
     assert_int_equal(plan_cursor_from(j.transition, &found, &track), 0);
     assert_int_equal(found.sample, j.after.sample);
-    assert_true(found.track_s == j.after.track_s);
+    assert_true(found.track_s == j.after.track_s && found.played_s == j.after.played_s);
+    assert_true(2 * found.played_s * RATE - (double)(member(in, "to") - member(in, "from")) < 1e-3);
+    if (member(in, "to") > member(in, "from")) assert_true(found.played_s > 0);
     assert_int_equal(track, b->id);
     json_decref(why);
     return j;

@@ -10,6 +10,7 @@ import os
 RATE = 44100
 EXACT = ("loop-grid", "midi-exact", "lmms-exact", "module-rows")  # classes of truth whose times are exact
 NEAR_BEATS = 0.25  # a switch this near to a phrase's beginning is on it
+PHRASE_BARS = 8
 
 
 class Truth:
@@ -49,10 +50,10 @@ def read_beats(path):
     return sorted(beats)
 
 
-def heard_at(voice, source_s):
-    """Second of the segment at which that second of the track sounds; None outside the voice."""
-    x = source_s * RATE - voice["from"]
-    if not -1 <= x <= voice["to"] - voice["from"] + 1:
+def heard_at(voice, source_s, slack_s=0.0):
+    """Second of the segment at which that second of the track sounds; None outside the voice, give or take slack_s."""
+    x, slack = source_s * RATE - voice["from"], slack_s * RATE + 1
+    if not -slack <= x <= voice["to"] - voice["from"] + slack:
         return None
     points = voice.get("map")
     if points:
@@ -101,11 +102,16 @@ def misses(a, b, begin, end):
         slow, fast = b, a
     else:
         slow, fast = a, b
-    # before the first and after the last there is none to meet; a hole in between counts as it is
-    reach = 0.5 * period(fast) if len(fast) > 1 else 0.25
-    errors = [abs(nearest(fast, at)[0] - at) * 1000 for at, _ in slow if fast[0][0] - reach <= at <= fast[-1][0] + reach]
-    downs = [at for at, place in a if place == 1] if any(p == 1 for _, p in b) else []
+    errors = [abs(nearest(fast, at)[0] - at) * 1000 for at, _ in slow if within(fast, at)]
+    downs = [at for at, place in a if place == 1 and within(b, at)] if any(p == 1 for _, p in b) else []
     return errors, sum(nearest(b, at)[1] == 1 for at in downs), len(downs)
+
+
+def within(beats, at):
+    """Before the first beat of a track that sounds and after the last there is none to meet: a beat that lies some ms
+    before the voice begins is not heard, and its partner has none to be compared with. A hole in between counts."""
+    reach = 0.5 * period(beats) if len(beats) > 1 else 0.25
+    return beats[0][0] - reach <= at <= beats[-1][0] + reach
 
 
 def switch_s(transition):
@@ -126,12 +132,21 @@ def overlap(transition):
     return 0, (transition["end_s"] - transition["start_s"])
 
 
-def on_phrase(voice, beats, at_s):
-    """Whether that second of the segment is the beginning of eight bars, counted from the first downbeat."""
+def phrases(beats):
+    """Seconds of the track where eight bars begin, counted from its first downbeat; None where that can't be known: a
+    loop that is no whole number of eights has a shorter phrase somewhere. A loop's end is the beginning of its first
+    phrase, although no beat is listed there."""
     downs = [at for at, place in beats if place == 1]
-    begins = [heard_at(voice, at) for at in downs[::8]]
-    # a voice that begins with the switch may begin a little late
+    if not downs or len(downs) % PHRASE_BARS:
+        return None
+    return downs[::PHRASE_BARS] + [beats[-1][0] + period(beats)]
+
+
+def on_phrase(voice, beats, at_s):
+    """Whether that second of the segment is the beginning of eight bars. A voice that begins or ends with the switch may
+    do so some ms to the other side of the beat that the truth has."""
     reach = NEAR_BEATS * period(beats)
+    begins = [heard_at(voice, at, reach) for at in phrases(beats)]
     return any(at is not None and abs(at - at_s) <= reach for at in begins)
 
 
