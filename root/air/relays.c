@@ -124,7 +124,8 @@ static void on_pace(void *context, struct http_request *request)
     struct air *air = context;
     char id[LINK_ID_MAX];
     double times;
-    if (!let_in(air, request)) return;
+    const struct roster_entry *entry;
+    if (!let_in(air, request, &entry)) return;
     if (link_query_pace(request, id, &times)) {
         http_reply_error(request, 400, "link must be an id of 16 hex digits, and fill 1 or 2");
         return;
