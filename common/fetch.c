@@ -110,6 +110,15 @@ static void tell_field(struct fetch *f, char *line, size_t len)
     f->conf.on_field(f->conf.context, name, value);
 }
 
+/* In place of curl's own: also tells who is connected to. */
+static curl_socket_t open_socket(void *context, curlsocktype purpose, struct curl_sockaddr *address)
+{
+    const struct fetch *f = context;
+    if (purpose == CURLSOCKTYPE_IPCXN && !f->cancelled) f->conf.on_address(f->conf.context, &address->addr);
+    int fd = socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+    return fd < 0 ? CURL_SOCKET_BAD : fd;
+}
+
 /* A whole header line. */
 static size_t on_header(char *line, size_t size, size_t count, void *context)
 {
@@ -377,6 +386,10 @@ static void set_options(struct fetch *f, int local)
     curl_easy_setopt(e, CURLOPT_CONNECTTIMEOUT_MS, (long)(conf->connect_ms ? conf->connect_ms : 5000));
     curl_easy_setopt(e, CURLOPT_TIMEOUT_MS, (long)conf->total_ms);
     if (local) curl_easy_setopt(e, CURLOPT_PROXY, "");
+    if (conf->on_address) {
+        curl_easy_setopt(e, CURLOPT_OPENSOCKETFUNCTION, open_socket);
+        curl_easy_setopt(e, CURLOPT_OPENSOCKETDATA, f);
+    }
     curl_easy_setopt(e, CURLOPT_HEADERFUNCTION, on_header);
     curl_easy_setopt(e, CURLOPT_HEADERDATA, f);
     curl_easy_setopt(e, CURLOPT_WRITEFUNCTION, on_body);
@@ -464,13 +477,6 @@ void fetch_cancel(struct fetch *f)
 const char *fetch_library(void)
 {
     return curl_version_info(CURLVERSION_NOW)->version;
-}
-
-const char *fetch_peer(const struct fetch *f)
-{
-    const char *address = NULL;
-    curl_easy_getinfo(f->easy, CURLINFO_PRIMARY_IP, &address);
-    return address ? address : "";
 }
 
 uint64_t fetch_bytes_in(const struct fetch_client *c)

@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 struct event_base;
+struct sockaddr;
 struct fetch_client;
 struct fetch;
 
@@ -44,6 +45,8 @@ struct fetch_conf {
     size_t max_bytes;         /* of a collected answer; a stream's bytes go to on_bytes instead */
     const char *header;       /* one more line of the request, "Name: value"; NULL none */
     int redirects;            /* followed at most; their answers are not told of */
+    /* Each address that is connected to, whether it answers or not. NULL fine. */
+    void (*on_address)(void *context, const struct sockaddr *address);
     /* Each field of the answer's header, before on_status. NULL fine. */
     void (*on_field)(void *context, const char *name, const char *value);
     /* Status line and headers are in; return 0 to go on, -1 to stop. NULL fine. */
@@ -64,8 +67,6 @@ void fetch_client_free(struct fetch_client *client);
 struct fetch *fetch_start(struct fetch_client *client, const struct fetch_conf *conf, char **cause);
 void fetch_cancel(struct fetch *fetch); /* no callback follows; fine from within one of its callbacks */
 const char *fetch_library(void);        /* version of libcurl at run time */
-/* Numeric address of the one who answers; from within on_field, on_status and on_bytes, else "". Borrowed. */
-const char *fetch_peer(const struct fetch *fetch);
 uint64_t fetch_bytes_in(const struct fetch_client *client);
 uint64_t fetch_bytes_out(const struct fetch_client *client);
 

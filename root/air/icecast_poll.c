@@ -11,18 +11,20 @@
 #include "common/mem.h"
 #include "common/net.h"
 
-#define CONNECT_MS 2000
-#define TOTAL_MS   4000
+#define CONNECT_MS    2000
+#define TOTAL_MS      4000
+#define ADDRESSES_MAX 4
 
 struct server {
     struct icecast_poll *poll;
     char *name, *stream, *status, *mount;
     struct event *timer;
-    struct fetch *fetch;     /* NULL between two */
-    struct net_addr address; /* where it answered last */
-    int64_t answered_ns;     /* 0: not yet */
-    uint64_t listeners;      /* then */
-    int well;                /* as logged: -1 not yet */
+    struct fetch *fetch;                      /* NULL between two */
+    struct net_addr addresses[ADDRESSES_MAX]; /* where it was asked, the last ones */
+    size_t address_count;
+    int64_t answered_ns; /* 0: not yet */
+    uint64_t listeners;  /* then */
+    int well;            /* as logged: -1 not yet */
 };
 
 struct icecast_poll {
@@ -77,13 +79,23 @@ static uint64_t estimate(const struct server *s, const struct icecast_status *st
     return (uint64_t)((double)most * kbps * 125 * gap_s);
 }
 
-static int on_status(void *context, int status)
+static int has_address(const struct server *s, const struct net_addr *address)
+{
+    for (size_t i = 0; i < s->address_count; i++) {
+        if (net_addr_equal(&s->addresses[i], address)) return 1;
+    }
+    return 0;
+}
+
+/* Also of one that does not answer yet: it may fetch the stream before it is asked the next time. */
+static void on_address(void *context, const struct sockaddr *socket_address)
 {
     struct server *s = context;
     struct net_addr address;
-    const char *text = fetch_peer(s->fetch);
-    if (status == 200 && !net_addr_parse(text, strlen(text), &address)) s->address = address;
-    return 0;
+    if (net_addr_of(socket_address, &address) || has_address(s, &address)) return;
+    if (s->address_count == ADDRESSES_MAX)
+        memmove(s->addresses, s->addresses + 1, --s->address_count * sizeof *s->addresses);
+    s->addresses[s->address_count++] = address;
 }
 
 static void on_end(void *context, int status, const char *error, const void *body, size_t len)
@@ -123,7 +135,7 @@ static void on_timer(evutil_socket_t fd, short what, void *context)
                                                 .connect_ms = CONNECT_MS,
                                                 .total_ms = TOTAL_MS,
                                                 .max_bytes = ICECAST_STATUS_MAX,
-                                                .on_status = on_status,
+                                                .on_address = on_address,
                                                 .on_end = on_end,
                                                 .context = s},
                            &cause);
@@ -176,7 +188,7 @@ int icecast_poll_pulls(const struct icecast_poll *p, const struct net_addr *peer
 {
     if (!user_agent || strncasecmp(user_agent, "icecast", 7) != 0) return 0;
     for (size_t i = 0; i < p->count; i++) {
-        if (p->servers[i]->answered_ns && net_addr_equal(&p->servers[i]->address, peer)) return 1;
+        if (has_address(p->servers[i], peer)) return 1;
     }
     return 0;
 }

@@ -37,7 +37,7 @@ int icecast_poll_set(struct icecast_poll *poll, const char *name, const char *st
 void icecast_poll_drop(struct icecast_poll *poll, const char *name);
 
 /* Is this one of them, that fetches the stream to carry it on? It is when it calls itself Icecast and comes
- * from the address where one of them answered. */
+ * from an address at which one of them is asked. */
 int icecast_poll_pulls(const struct icecast_poll *poll, const struct net_addr *peer, const char *user_agent);
 
 #endif

@@ -28,7 +28,7 @@ CONFIG = """<icecast>
 
 
 class Icecast:
-    def __init__(self, folder, origin):
+    def __init__(self, folder, origin, wait=True):
         os.makedirs(folder)
         self.port = harness.free_port()
         self.url = f"http://127.0.0.1:{self.port}"
@@ -42,10 +42,14 @@ class Icecast:
                 mode = os.stat(above).st_mode
                 if not mode & 0o001:
                     os.chmod(above, mode | 0o011)
-        path = os.path.join(folder, "icecast.xml")
-        with open(path, "w") as f:
+        self.path = os.path.join(folder, "icecast.xml")
+        with open(self.path, "w") as f:
             f.write(CONFIG.format(port=self.port, origin=origin, folder=folder, owner=owner))
-        self.process = subprocess.Popen(["icecast2", "-c", path], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+        if wait:
+            self.start()
+
+    def start(self):
+        self.process = subprocess.Popen(["icecast2", "-c", self.path], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                                         stderr=subprocess.DEVNULL)
 
     def source(self, mount):

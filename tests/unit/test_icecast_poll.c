@@ -161,7 +161,7 @@ static void test_poll(void **state)
     assert_int_equal(icecast_poll_set(poll, "rented", "nowhere", &cause), -1);
     free(cause);
     assert_int_equal(icecast_poll_set(poll, "rented", stream, NULL), 0);
-    assert_false(icecast_poll_pulls(poll, &here, "Icecast 2.4.4")); /* it has not answered yet */
+    assert_false(icecast_poll_pulls(poll, &here, "Icecast 2.4.4")); /* it was not asked yet */
     int64_t began = net_now_ms();
     until(&told, 5);
     assert_int_equal(last.listeners, 7);
