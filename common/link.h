@@ -117,6 +117,9 @@ void link_server_command(struct link_server *server, void *peer, json_t *body);
 /* The link of that id (HELLO's) fills at so many times the mount's rate from now on, at most the server's
  * own: 0, or -1 when there is none. */
 int link_server_pace(struct link_server *server, const char *id, double times);
+/* What the station calls itself from now on, as in struct link_server_conf. */
+void link_server_set_texts(struct link_server *server, const char *name, const char *description,
+                           const char *genre, const char *url);
 /* The nodes from the root to this one, the root itself left out: told in each HELLO, and to present links
  * when it has changed. Borrows an array of texts. */
 void link_server_set_path(struct link_server *server, json_t *path);

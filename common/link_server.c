@@ -292,6 +292,15 @@ int link_server_pace(struct link_server *server, const char *id, double times)
     return -1;
 }
 
+void link_server_set_texts(struct link_server *server, const char *name, const char *description,
+                           const char *genre, const char *url)
+{
+    server->conf.name = name;
+    server->conf.description = description;
+    server->conf.genre = genre;
+    server->conf.url = url;
+}
+
 void link_server_set_path(struct link_server *server, json_t *path)
 {
     if (server->path && json_equal(server->path, path)) return;

@@ -58,6 +58,11 @@ static void on_failed(void *context, const char *why)
     conf->failed(conf->context, why);
 }
 
+static void on_lineage(void *context, const json_t *path)
+{
+    node_set_lineage(((struct bundle_mount *)context)->node, path);
+}
+
 static void on_command(void *context, const char *command, double deadline_s, unsigned listeners)
 {
     const struct bundle_conf *conf = &((struct bundle_mount *)context)->bundle->conf;
@@ -103,6 +108,7 @@ static int add(struct bundle *b, const struct mount_spec *spec, char **cause)
                                    .linger_s = conf->linger_s,
                                    .failed = on_failed,
                                    .command = on_command,
+                                   .lineage = on_lineage,
                                    .context = m};
     m->pull = pull_new(&pull);
     b->mounts[b->count++] = m;
@@ -280,6 +286,15 @@ double bundle_offset_s(const struct bundle *b)
 {
     const struct bundle_mount *m = followed(b);
     return m ? pacer_offset_s(node_pacer(m->node)) : 0;
+}
+
+const char *bundle_upstream(const struct bundle *b)
+{
+    const struct bundle_mount *m = followed(b);
+    if (!m) return NULL;
+    const json_t *path = pull_lineage(m->pull);
+    size_t hops = json_array_size(path);
+    return hops > 1 ? json_string_value(json_array_get(path, hops - 2)) : "";
 }
 
 const char *bundle_trouble(const struct bundle *b)

@@ -53,6 +53,9 @@ struct node *bundle_heard(const struct bundle *bundle);
 const struct pull *bundle_following(const struct bundle *bundle);
 /* How far ahead of the root's clock the node of such a link is; 0 without one. */
 double bundle_offset_s(const struct bundle *bundle);
+/* The id of the node that such a link comes from; "" for the root (or one that does not say), NULL without
+ * one. Borrowed. */
+const char *bundle_upstream(const struct bundle *bundle);
 /* What is wrong with a link; NULL when nothing is. */
 const char *bundle_trouble(const struct bundle *bundle);
 /* Of all mounts, those that are gone among them. */

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "common/enrol.h"
 #include "common/json.h"
 #include "common/log.h"
 #include "common/mem.h"
@@ -93,6 +94,29 @@ int join_elsewhere(const struct join *j, int secure, size_t i, char *location, s
     return -1;
 }
 
+/* From whom the root would have us pull: absent: as before; null: from those we were told of. */
+static void read_parent(struct join *j, const json_t *parent)
+{
+    const char *url = json_str_or(parent, "url", NULL, NULL), *pin = json_str_or(parent, "pin", NULL, NULL),
+               *grant = json_str_or(parent, "grant", NULL, NULL);
+    if (json_is_null(parent)) parents_propose(j->conf.parents, NULL, NULL, NULL);
+    if (!url || !pin || !grant || !enrol_link_url_is_sound(url) || !enrol_pin_is_sound(pin) ||
+        strlen(grant) >= LINK_GRANT_TEXT)
+        return;
+    if (parents_propose(j->conf.parents, url, pin, grant))
+        log_info("join", "the root proposes to pull from %s", url);
+}
+
+/* By which we know whom to feed. */
+static void read_link_key(struct join *j, const json_t *link_key)
+{
+    unsigned char key[LINK_GRANT_KEY_BYTES];
+    const char *text = json_str_or(link_key, "key", "", NULL);
+    int64_t now_s = json_int_or(link_key, "now", -1, 0, INT64_MAX, NULL);
+    if (j->conf.feed && now_s >= 0 && !enrol_unhex(text, key, sizeof key))
+        feed_set_key(j->conf.feed, key, now_s);
+}
+
 static double read_answer(struct join *j, const void *body, size_t len)
 {
     json_t *answer = json_parse(body, len, ANSWER_MAX, NULL);
@@ -100,6 +124,8 @@ static double read_answer(struct join *j, const void *body, size_t len)
     struct mount_spec list[MOUNTS_MAX];
     int count = mount_specs_read(json_object_get(answer, "mounts"), list, NULL);
     read_elsewhere(j, json_object_get(answer, "elsewhere"));
+    read_parent(j, json_object_get(answer, "parent"));
+    read_link_key(j, json_object_get(answer, "link_key"));
     const json_t *drain = json_object_get(answer, "drain");
     double drain_s = json_is_object(drain) ? json_real_or(drain, "deadline_s", DRAIN_S, NULL) : -1;
     if (j->conf.ledger) ledger_told(j->conf.ledger, json_object_get(answer, "ledger"));
@@ -205,6 +231,9 @@ struct join *join_new(const struct join_conf *conf)
                                                  .bundle = conf->bundle,
                                                  .uplink_bps = conf->uplink_bps,
                                                  .ledger = conf->ledger,
+                                                 .feed = conf->feed,
+                                                 .link_url = conf->link_url,
+                                                 .link_pin = conf->link_pin,
                                                  .id = conf->id,
                                                  .name = conf->name,
                                                  .public_url = conf->public_url,

@@ -7,6 +7,7 @@
 
 #include "common/fetch.h"
 #include "relay/bundle.h"
+#include "relay/feed.h"
 #include "relay/ledger.h"
 
 struct join;
@@ -18,6 +19,8 @@ struct join_conf {
     uint64_t uplink_bps;                /* as struct report_conf's */
     struct ledger *ledger;              /* told of in the reports, and what the root knows of it */
     struct parents *parents;            /* those it was told of: the first that takes reports gets them */
+    struct feed *feed;                  /* NULL: feeds no others */
+    const char *link_url, *link_pin;    /* as struct report_conf's */
     const char *id, *name, *public_url; /* outlive the join, as parents do; id: this node's */
     unsigned max_listeners;
     int64_t started_ns; /* boot time */

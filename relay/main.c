@@ -11,11 +11,13 @@
 #include "common/clock.h"
 #include "common/fetch.h"
 #include "common/http.h"
+#include "common/link_door.h"
 #include "common/log.h"
 #include "common/mem.h"
 #include "common/proc.h"
 #include "relay/bundle.h"
 #include "relay/drain.h"
+#include "relay/feed.h"
 #include "relay/join.h"
 #include "relay/lineage.h"
 #include "relay/ledger.h"
@@ -35,6 +37,9 @@ struct relay {
     struct parents *parents;
     char id[LINEAGE_ID_MAX];
     struct bundle *bundle;
+    struct feed *feed;
+    struct link_door *door; /* NULL: none */
+    char *link_url;
     struct ledger *ledger;
     struct join *join;
     struct drain *drain;
@@ -141,6 +146,36 @@ static int on_healthy(void *context, char *text, size_t size)
     return 0;
 }
 
+/* By the name that listeners know this relay by. */
+static char *link_url_of(const char *public_url, int port)
+{
+    const char *host = strstr(public_url, "://");
+    host = host ? host + 3 : public_url;
+    size_t n = *host == '[' ? strcspn(host, "]") + 1 : strcspn(host, ":/");
+    return xasprintf("https://%.*s:%d", (int)n, host, port);
+}
+
+static int open_door(struct relay *r, char **cause)
+{
+    const struct relay_options *o = &r->options;
+    char *why = NULL;
+    feed_routes(r->feed, r->http);
+    if (!o->link_listen.count || !strcmp(o->link_listen.items[0], LINK_DOOR_NONE)) return 0;
+    const struct link_door_conf conf = {
+        .base = r->base, .state = o->state, .server_name = "forever-relay/" FOREVER_VERSION};
+    r->door = link_door_new(&conf, cause);
+    if (!r->door) return -1;
+    if (link_door_listen(r->door, &o->link_listen, &why)) {
+        cause_set(cause, "--link-listen: %s", why);
+        free(why);
+        return -1;
+    }
+    feed_routes(r->feed, link_door_server(r->door));
+    r->link_url = link_url_of(r->public_url, link_door_port(r->door));
+    log_info("relay", "relays link at %s, whose key is %s", r->link_url, link_door_pin(r->door));
+    return 0;
+}
+
 static int find_parents(struct relay *r, char **cause)
 {
     const struct relay_options *o = &r->options;
@@ -202,6 +237,10 @@ static int start(struct relay *r, char **cause)
                                        .command = on_command,
                                        .context = r};
     if (bundle_new(&r->bundle, &bundle, cause)) return -1;
+    if (!o->upstream_icecast) {
+        r->feed = feed_new(&(struct feed_conf){.base = r->base, .bundle = r->bundle, .token = o->token});
+        if (open_door(r, cause)) return -1;
+    }
     r->drain = drain_new(&(struct drain_conf){
         .base = r->base, .bundle = r->bundle, .changed = on_drain_changed, .over = on_drained, .context = r});
     r->ledger =
@@ -212,6 +251,9 @@ static int start(struct relay *r, char **cause)
                                    .uplink_bps = (uint64_t)(o->front.uplink_mbps * 1e6),
                                    .ledger = r->ledger,
                                    .parents = r->parents,
+                                   .feed = r->feed,
+                                   .link_url = r->link_url,
+                                   .link_pin = r->door ? link_door_pin(r->door) : NULL,
                                    .id = r->id,
                                    .name = o->name,
                                    .public_url = r->public_url,
@@ -243,6 +285,8 @@ static void stop(struct relay *r)
     join_free(r->join);
     drain_free(r->drain);
     ledger_free(r->ledger); /* while there is something to count */
+    feed_free(r->feed);
+    link_door_free(r->door);
     bundle_free(r->bundle);
     fetch_client_free(r->client);
     parents_free(r->parents);
@@ -253,6 +297,7 @@ static void stop(struct relay *r)
         if (r->signals[i]) event_free(r->signals[i]);
     }
     if (r->base) event_base_free(r->base);
+    free(r->link_url);
     free(r->public_url);
     relay_options_free(&r->options);
 }

@@ -13,13 +13,14 @@
 #include "common/mp3.h"
 #include "common/proc.h"
 
-#define FIRST_KBPS   192 /* until the root has told */
-#define PAST_S       90  /* held behind the air: burst, laggards, resumes */
-#define LEAD_SLACK_S 20  /* the clock of a node that joins may be off */
-#define BURST_S      4
-#define LAG_LIMIT_S  20
-#define START_LEAD_S 0.5
-#define WAIT_MS      8000
+#define FIRST_KBPS     192 /* until the root has told */
+#define PAST_S         90  /* held behind the air: burst, laggards, resumes */
+#define LEAD_SLACK_S   20  /* the clock of a node that joins may be off */
+#define BURST_S        4
+#define LAG_LIMIT_S    20
+#define START_LEAD_S   0.5
+#define WAIT_MS        8000
+#define LINK_FILL_RATE 2
 
 struct node {
     struct node_conf conf;
@@ -31,6 +32,11 @@ struct node {
     struct pacer *pacer;
     struct fanout *fanout;
     struct station *station;
+    struct link_server *links; /* NULL: of foreign frames */
+    unsigned asking;
+    double asking_back_s;
+    json_t *lineage;
+    uint64_t link_bytes_before;
     char *name, *description, *genre, *url; /* of the station, as the root told last; NULL: none */
     enum node_draining draining;
     int linked, moving;
@@ -49,6 +55,11 @@ static uint64_t node_air(void *context)
 {
     struct node *n = context;
     return pacer_air(n->pacer, NULL);
+}
+
+static uint64_t node_on_air(void *context, uint32_t *ns)
+{
+    return pacer_on_air(((struct node *)context)->pacer, ns);
 }
 
 static int64_t node_until(void *context, uint64_t position)
@@ -142,6 +153,9 @@ static void parts_close(struct node *n)
         fanout_counts_add(&n->before, &last);
         if (station_peak(n->station) > n->peak) n->peak = station_peak(n->station);
     }
+    if (n->links) n->link_bytes_before += link_server_bytes(n->links);
+    link_server_free(n->links);
+    n->links = NULL;
     station_free(n->station);
     if (n->fanout) fanout_free(n->fanout, 1);
     if (n->pacer) pacer_free(n->pacer);
@@ -157,6 +171,23 @@ static struct station_identity identity(const struct node *n)
     n = main_of(n);
     return (struct station_identity){
         .name = n->name, .description = n->description, .genre = n->genre, .url = n->url};
+}
+
+static void open_links(struct node *n)
+{
+    const struct station_identity own = identity(n);
+    const struct link_server_conf conf = {.name = own.name,
+                                          .description = own.description,
+                                          .genre = own.genre,
+                                          .url = own.url,
+                                          .mount = n->conf.mount ? n->conf.mount : MOUNT_MAIN,
+                                          .burst_s = BURST_S,
+                                          .fill_rate = LINK_FILL_RATE,
+                                          .follows = 1,
+                                          .air = node_on_air,
+                                          .context = n};
+    n->links = link_server_new(n->conf.base, n->ring, &conf);
+    if (n->lineage) link_server_set_path(n->links, n->lineage);
 }
 
 static int parts_open(struct node *n, char **cause)
@@ -191,6 +222,7 @@ static int parts_open(struct node *n, char **cause)
                                          .air = node_air,
                                          .context = n};
     n->station = station_new(n->conf.base, n->conf.http, n->ring, n->fanout, &station);
+    if (!n->conf.foreign) open_links(n);
     struct node *further;
     LIST_FOREACH(further, &n->further, sibling)
     station_set_main(further->station, n->station);
@@ -238,6 +270,7 @@ void node_free(struct node *n)
     if (!n) return;
     if (n->conf.main) LIST_REMOVE(n, sibling);
     parts_close(n);
+    json_decref(n->lineage);
     free(n->name);
     free(n->description);
     free(n->genre);
@@ -265,6 +298,13 @@ static void replace(char **text, const char *by)
     *text = by ? xstrdup(by) : NULL;
 }
 
+static void tell_identity(struct node *n)
+{
+    const struct station_identity now = identity(n);
+    station_set_identity(n->station, &now);
+    if (n->links) link_server_set_texts(n->links, now.name, now.description, now.genre, now.url);
+}
+
 void node_set_identity(struct node *n, const struct station_identity *to)
 {
     struct node *main = main_of(n), *further;
@@ -272,10 +312,9 @@ void node_set_identity(struct node *n, const struct station_identity *to)
     replace(&main->description, to->description);
     replace(&main->genre, to->genre);
     replace(&main->url, to->url);
-    const struct station_identity now = identity(main);
-    station_set_identity(main->station, &now);
+    tell_identity(main);
     LIST_FOREACH(further, &main->further, sibling)
-    station_set_identity(further->station, &now);
+    tell_identity(further);
 }
 
 void node_set_draining(struct node *n, enum node_draining draining)
@@ -300,8 +339,38 @@ int node_knows_elsewhere(struct node *n, char *location, size_t size)
 
 void node_rest(struct node *n)
 {
-    if (n->conf.mount && !ring_resting(n->ring) && !node_wanted_by(n) && node_behind_s(n) > 0)
+    if (n->conf.mount && !ring_resting(n->ring) && !node_needed_by(n) && node_behind_s(n) > 0)
         ring_rest(n->ring);
+}
+
+struct link_server *node_links(struct node *n)
+{
+    return n->links;
+}
+
+void node_set_asking(struct node *n, unsigned count, double back_s)
+{
+    n->asking = count;
+    n->asking_back_s = count ? back_s : 0;
+}
+
+int node_ask(struct node *n)
+{
+    if (rouse(n)) return -1;
+    n->conf.wanted(n->conf.context);
+    return 0;
+}
+
+void node_set_lineage(struct node *n, const json_t *path)
+{
+    json_decref(n->lineage);
+    n->lineage = json_incref((json_t *)(uintptr_t)path);
+    if (n->links) link_server_set_path(n->links, n->lineage);
+}
+
+const json_t *node_lineage(const struct node *n)
+{
+    return n->lineage;
 }
 
 struct ring *node_ring(struct node *n)
@@ -326,6 +395,7 @@ struct station *node_station(struct node *n)
 
 void node_music(struct node *n)
 {
+    if (n->links) link_server_wake(n->links);
     if (station_waiting(n->station) && node_playable(n)) station_wake(n->station);
 }
 
@@ -336,7 +406,7 @@ unsigned node_waiting(const struct node *n)
 
 double node_waiting_burst_s(const struct node *n)
 {
-    return fmax(station_waiting_burst_s(n->station), n->asking_s);
+    return fmax(fmax(station_waiting_burst_s(n->station), n->asking_s), n->asking_back_s);
 }
 
 unsigned node_listening(const struct node *n)
@@ -347,6 +417,21 @@ unsigned node_listening(const struct node *n)
 unsigned node_wanted_by(const struct node *n)
 {
     return node_listening(n) + station_waiting(n->station);
+}
+
+unsigned node_needed_by(const struct node *n)
+{
+    return node_wanted_by(n) + n->asking + (n->links ? link_server_count(n->links) : 0);
+}
+
+int node_followed(const struct node *n)
+{
+    return node_listening(n) || (n->links && link_server_count(n->links));
+}
+
+uint64_t node_link_bytes(const struct node *n)
+{
+    return n->link_bytes_before + (n->links ? link_server_bytes(n->links) : 0);
 }
 
 void node_counts(const struct node *n, struct fanout_counts *out)

@@ -13,6 +13,7 @@
 #include "common/fanout.h"
 #include "common/gate.h"
 #include "common/http.h"
+#include "common/link.h"
 #include "common/pacer.h"
 #include "common/ring.h"
 #include "common/station.h"
@@ -59,6 +60,16 @@ int node_knows_elsewhere(struct node *node, char *location, size_t size);
 /* Nobody wants a further mount, and what is held has aired: gives its room back. */
 void node_rest(struct node *node);
 
+/* Other relays that get the mount from here. Valid until node_set_kbps. NULL: not of foreign frames. */
+struct link_server *node_links(struct node *node);
+/* So many of them ask for a link and wait, the one that wants most for back_s before the air. */
+void node_set_asking(struct node *node, unsigned count, double back_s);
+/* One asks: music is needed. 0, or -1 when there can't be any (logged). */
+int node_ask(struct node *node);
+/* The way of the programme to here (relay/lineage); borrowed. */
+void node_set_lineage(struct node *node, const json_t *path);
+const json_t *node_lineage(const struct node *node); /* NULL: not known yet */
+
 /* Valid until node_set_kbps. */
 struct ring *node_ring(struct node *node);
 struct pacer *node_pacer(struct node *node);
@@ -69,14 +80,20 @@ struct station *node_station(struct node *node);
 void node_music(struct node *node);
 /* Listeners, and those who wait to become one. */
 unsigned node_wanted_by(const struct node *node);
+/* These, and the relays that are fed or ask to be. */
+unsigned node_needed_by(const struct node *node);
 unsigned node_waiting(const struct node *node);
-/* The longest burst that one of them asks for. */
+/* The longest burst that somebody asks for who waits, a relay too. */
 double node_waiting_burst_s(const struct node *node);
 unsigned node_listening(const struct node *node);
+/* 1 while somebody gets what comes: a listener or a relay. */
+int node_followed(const struct node *node);
 /* Counters since the start of the program. */
 void node_counts(const struct node *node, struct fanout_counts *out);
 /* As they will be when the node has been freed. */
 void node_counts_cut(const struct node *node, struct fanout_counts *out);
+/* To relays, since the start of the program. */
+uint64_t node_link_bytes(const struct node *node);
 uint64_t node_turned_away(const struct node *node);
 uint64_t node_sent_on(const struct node *node); /* to other nodes, for want of room */
 uint64_t node_peak(const struct node *node);

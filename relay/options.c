@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "common/enrol.h"
+#include "common/link_door.h"
 #include "common/mem.h"
 #include "common/proc.h"
 
@@ -60,6 +61,14 @@ static const struct conf_option table[] = {
      .unit = "FILE",
      .help = "file with the secret that this relay presents to the root"},
     FRONT_OPTIONS(struct relay_options, front, ":8001"),
+    {.name = "link-listen",
+     .type = CONF_COMMAS,
+     .offset = AT(link_listen),
+     .unit = "ADDR:PORT",
+     .check = link_door_check_listen,
+     .help = "where other relays may link, over TLS with a key of this relay's own, so that the root can put "
+             "some of them "
+             "under this one as far as its uplink is known to carry them"},
     {.name = "public-url",
      .type = CONF_STRING,
      .offset = AT(public_url),

@@ -6,7 +6,7 @@
 
 struct relay_options {
     /* as given */
-    struct conf_list roots, root_pins;
+    struct conf_list roots, root_pins, link_listen;
     char *upstream_icecast, *token_file, *public_url, *state, *name, *log_level_name;
     double idle_linger_s, lead_s, drain_deadline_s;
     struct front_options front;

@@ -252,7 +252,7 @@ static struct uplink *start_uplink(struct pull *p, const struct parent *parent, 
                                      .node = p->conf.id,
                                      .ring = node_ring(p->conf.node),
                                      .has_from =
-                                         behind_s < (node_listening(p->conf.node) ? CATCH_UP_S : back_s),
+                                         behind_s < (node_followed(p->conf.node) ? CATCH_UP_S : back_s),
                                      .lead_s = p->conf.lead_s,
                                      .back_s = back_s,
                                      .record = on_record,
@@ -306,7 +306,7 @@ static void on_paced(void *context, int status, const char *error, const void *b
     p->pace = NULL;
     if (status == 200 || !p->slowed) return;
     /* one that can't be slowed down would bring more than anybody needs */
-    if (node_wanted_by(p->conf.node))
+    if (node_needed_by(p->conf.node))
         p->slowed = -1;
     else
         go_idle(p);
@@ -316,8 +316,8 @@ static void tell_pace(struct pull *p, int slow)
 {
     const struct parent *parent = parents_find(p->conf.parents, uplink_parent(p->link));
     if (p->conf.icecast || p->pace || slow == p->slowed || !parent || !*uplink_link(p->link)) return;
-    char *url =
-        xasprintf("%s/link/pace?link=%s&fill=%d", parent->url, uplink_link(p->link), slow ? 1 : PACE_FILL);
+    char *url = xasprintf("%s/link/pace?link=%s&fill=%d&node=%s", parent->url, uplink_link(p->link),
+                          slow ? 1 : PACE_FILL, p->conf.id);
     const struct fetch_conf conf = {.url = url,
                                     .bearer = parent->token,
                                     .pin = parent->pin,
@@ -337,7 +337,7 @@ static void on_tick(evutil_socket_t fd, short what, void *context)
     struct pull *p = context;
     (void)fd, (void)what;
     int64_t now = clock_boot_ns();
-    int wanted = node_wanted_by(p->conf.node) > 0;
+    int wanted = node_needed_by(p->conf.node) > 0;
     if (wanted) {
         p->wanted_ns = now;
     } else if (now - p->wanted_ns >= (int64_t)(p->conf.linger_s * (double)CLOCK_NS_PER_S)) {

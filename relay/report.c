@@ -89,6 +89,19 @@ static json_t *versions(void)
                      system.release);
 }
 
+/* Where the programme comes from, and to which relays it goes on. */
+static void put_tree(const struct report *r, json_t *o)
+{
+    const char *upstream = bundle_upstream(r->conf.bundle);
+    if (upstream) json_object_set_new(o, "upstream", json_string(upstream));
+    if (r->conf.link_url)
+        json_object_set_new(o, "link",
+                            json_pack("{s:s,s:s}", "url", r->conf.link_url, "pin", r->conf.link_pin));
+    if (!r->conf.feed) return;
+    put_count(o, "links", feed_links(r->conf.feed));
+    put_count(o, "link_bytes_out", feed_bytes(r->conf.feed));
+}
+
 /* To listeners, since the report before. */
 static double sent_bps(struct report *r, uint64_t bytes)
 {
@@ -131,6 +144,7 @@ json_t *report_make(struct report *r)
     put_count(o, "fd_limit", process.fd_limit);
     put_count(o, "sent_bps", (uint64_t)sent_bps(r, counts.bytes));
     if (r->conf.uplink_bps) put_count(o, "uplink_bps", r->conf.uplink_bps);
+    put_tree(r, o);
     json_object_set_new(o, "lengths", lengths(&counts));
     if (r->seq % VERSIONS_EVERY == 1) json_object_set_new(o, "versions", versions());
     if (r->conf.ledger) json_object_set_new(o, "ledger", ledger_json(r->conf.ledger));

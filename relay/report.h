@@ -8,6 +8,7 @@
 
 #include "common/fetch.h"
 #include "relay/bundle.h"
+#include "relay/feed.h"
 #include "relay/ledger.h"
 
 struct report;
@@ -15,10 +16,12 @@ struct report;
 struct report_conf {
     struct fetch_client *client;
     struct bundle *bundle;
-    uint64_t uplink_bps;           /* that listeners may take together; 0: no limit */
-    struct ledger *ledger;         /* NULL: none is told of */
-    const char *id;                /* of this life of the program: the session */
-    const char *name, *public_url; /* outlive the report */
+    uint64_t uplink_bps;             /* that listeners may take together; 0: no limit */
+    struct ledger *ledger;           /* NULL: none is told of */
+    struct feed *feed;               /* NULL: this relay feeds no others */
+    const char *link_url, *link_pin; /* where others link; NULL: nowhere */
+    const char *id;                  /* of this life of the program: the session */
+    const char *name, *public_url;   /* outlive the report */
     unsigned max_listeners;
     int64_t started_ns; /* boot time */
 };
