@@ -321,7 +321,7 @@ class Relay(Program):
         os.makedirs(self.state, exist_ok=True)
         options.setdefault("drain_deadline", 1)  # whoever still listens when a test ends is of no interest
         self.began = time.monotonic()
-        super().__init__([RELAY] + options_of({"root": root if isinstance(root, str) else root.url,
+        super().__init__([RELAY] + options_of({"root": root if isinstance(root, (str, list)) else root.url,
                                                "token-file": token, "state": self.state,
                                                "listen": f"127.0.0.1:{self.port}", "public-url": self.url,
                                                **options}),

@@ -5,6 +5,7 @@ import socket
 import subprocess
 
 import harness
+from harness import Listener, Recorder
 
 
 def link_of(root):
@@ -45,3 +46,29 @@ def test_relays_come_in_over_tls_with_a_key_that_lasts(start, fresh_state, token
     last.wait_up()
     assert link_of(last)["pin"] == link["pin"], "the key is kept"
     assert link_of(last)["port"] not in (0, last.port + 1)
+
+
+def test_a_relay_feeds_a_relay_and_the_root_takes_over(start):
+    root = start.root(lead=30)
+    middle = start.relay(root, name="middle")
+    last = start.relay([middle.url, root.url], name="last")
+    harness.wait_for(lambda: len(root.stats()["relays"]) == 2, "both have reported: they know the bit rate", 4)
+    heard = Recorder(last.url)
+    first = heard.listener.position
+    harness.wait_for(lambda: len(heard.data) > 5 * 16000, "it is heard two hops from the root", 8)
+    assert root.stats()["links"] == 1, "the root feeds the one in the middle, whom nobody hears"
+    assert harness.established(middle.port, last.process.pid) == 1
+    assert harness.established(root.port, last.process.pid) <= 1, "reports go to the root"
+    harness.wait_for(lambda: {r["name"]: r["listeners"] for r in root.stats()["relays"]} == {"middle": 0, "last": 1},
+                     "relays are no listeners", 5)
+    middle.kill()
+    at_loss = len(heard.data)
+    harness.wait_for(lambda: root.stats()["links"] == 1 and harness.established(root.port, last.process.pid) == 2,
+                     "the root feeds the other one itself", 4)
+    harness.wait_for(lambda: len(heard.data) > at_loss + 2 * 16000, "it plays on", 5)
+    assert not heard.ended
+    frames = harness.split_frames(heard.finish())
+    with Listener(root.url, path=f"/stream.mp3?from={first}") as one:
+        assert one.position == first
+        _, same = one.read_frames(128, len(frames) - 80)
+    assert frames[:len(same)] == same, "no frame is lost or comes twice"
