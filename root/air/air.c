@@ -18,6 +18,7 @@
 #include "root/air/geo.h"
 #include "root/air/icecast_poll.h"
 #include "root/air/link_listen.h"
+#include "root/air/feed.h"
 #include "root/air/live.h"
 #include "root/track.h"
 
@@ -153,7 +154,10 @@ static void on_up(void *context, enum role role, struct switch_end *end)
 {
     struct air *air = context;
     if (role == ROLE_STUDIO) schedule_studio_up(air->schedule);
-    if (role == ROLE_STORE) schedule_store_up(air->schedule);
+    if (role == ROLE_STORE) {
+        schedule_store_up(air->schedule);
+        feed_store_up(air->feed);
+    }
     if (role == ROLE_CODER) mounts_coder_up(air->mounts);
     if (role == ROLE_LIVE) live_up(air->live, end);
 }
@@ -241,6 +245,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
     mounts_tick(air->mounts);
     live_tick(air->live);
     fleet_tick(air->fleet);
+    feed_tick(air->feed);
     watch_studio(air);
 }
 
@@ -269,6 +274,7 @@ void air_stop(struct air *air)
     log_info("air", "stopping");
     http_server_stop(air->http);
     if (air->door) http_server_stop(link_listen_server(air));
+    if (air->workers) feed_flush(air->feed);
     if (air->workers)
         workers_stop(air->workers);
     else
@@ -371,6 +377,8 @@ static void make_parts(struct air *air)
                                                          .context = air});
     air->had_music = air_has_music(air);
     api_routes(air);
+    air->feed = feed_new(air);
+    feed_routes(air->feed);
     relays_routes(air, air->http);
     air->live = live_new(air);
     pages_routes(air->http);
@@ -417,6 +425,7 @@ static void free_parts(struct air *air)
     link_listen_close(air);
     metrics_free(air->metrics);
     live_free(air->live);
+    feed_free(air->feed);
     front_free(air->front);
     schedule_free(air->schedule);
     fleet_free(air->fleet);

@@ -28,6 +28,7 @@ struct event;
 struct ctl_server;
 struct metrics;
 struct live;
+struct feed;
 struct fleet;
 struct geo;
 struct icecast_poll;
@@ -58,6 +59,7 @@ struct air {
     struct fleet *fleet;
     struct geo *geo; /* NULL: no database */
     struct live *live;
+    struct feed *feed;
     struct ctl_server *ctl;
     struct metrics *metrics;
     struct event *tick, *signals[AIR_SIGNALS];

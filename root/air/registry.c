@@ -208,6 +208,7 @@ int registry_polled(struct registry *registry, const char *name, uint64_t listen
 {
     struct relay *r = find(registry, name);
     if (!r) return -1;
+    if (listeners > r->listeners) r->now.accepted += listeners - r->listeners; /* as far as can be seen */
     r->listeners = listeners;
     uint64_t most = r->terms.max_listeners;
     if (max_listeners && (!most || most > max_listeners)) most = max_listeners;
@@ -430,6 +431,15 @@ json_t *registry_json(const struct registry *registry, size_t first, size_t coun
     return list;
 }
 
+/* Whoever was accepted and does not listen has gone, also with a relay that died or fell silent, which could
+ * not count it. A silent one that comes back still has its listeners: then it is less again. */
+static uint64_t closed_of(const struct relay *r, int64_t now_ns)
+{
+    uint64_t accepted = r->before.accepted + r->now.accepted,
+             listening = is_healthy(r, now_ns) ? r->listeners : 0;
+    return accepted > listening ? accepted - listening : 0;
+}
+
 void registry_totals(const struct registry *registry, int64_t now_ns, struct registry_totals *out)
 {
     *out = (struct registry_totals){.known = (unsigned)registry->count};
@@ -438,6 +448,7 @@ void registry_totals(const struct registry *registry, int64_t now_ns, struct reg
         out->bytes_in += r->before.bytes_in + r->now.bytes_in;
         out->bytes_out += r->before.bytes_out + r->now.bytes_out;
         out->accepted += r->before.accepted + r->now.accepted;
+        out->closed += closed_of(r, now_ns);
         if (!is_healthy(r, now_ns)) continue;
         out->healthy++;
         out->listeners += r->listeners;
@@ -462,7 +473,11 @@ static void view(const struct relay *r, int64_t now_ns, struct registry_view *ou
                                   .listeners = healthy ? r->listeners : 0,
                                   .max_listeners = r->max_listeners,
                                   .accepted = r->before.accepted + r->now.accepted,
-                                  .closed = r->before.closed + r->now.closed,
+                                  .closed = closed_of(r, now_ns),
+                                  .cpu_s = r->cpu_s,
+                                  .lead_s = r->lead_s,
+                                  .rss_bytes = r->rss_bytes,
+                                  .pulling = healthy && r->pulling,
                                   .bytes_in = r->before.bytes_in + r->now.bytes_in,
                                   .bytes_out = r->before.bytes_out + r->now.bytes_out,
                                   .session_accepted = r->now.accepted,

@@ -81,9 +81,9 @@ json_t *registry_json(const struct registry *registry, size_t first, size_t coun
 
 struct registry_totals {
     unsigned known, healthy;
-    uint64_t listeners;                     /* at healthy relays */
-    uint64_t bytes_in, bytes_out, accepted; /* of all sessions */
-    uint64_t agents[6];                     /* in order of enum fanout_agent */
+    uint64_t listeners;                             /* at healthy relays */
+    uint64_t bytes_in, bytes_out, accepted, closed; /* of all sessions; accepted - closed = listeners */
+    uint64_t agents[6];                             /* in order of enum fanout_agent */
 };
 void registry_totals(const struct registry *registry, int64_t now_ns, struct registry_totals *out);
 
@@ -96,7 +96,10 @@ struct registry_view { /* for metrics, the ledger and the tables; strings are bo
     uint64_t listeners, max_listeners;                                   /* listeners: 0 while not healthy */
     uint64_t accepted, closed, bytes_in, bytes_out, sessions, redirects; /* of all sessions */
     uint64_t session_accepted, session_closed, session_bytes_in, session_bytes_out;
-    double lag_s, age_s; /* lag NAN when unknown; age INFINITY before the first report */
+    double lag_s, age_s;  /* lag NAN when unknown; age INFINITY before the first report */
+    double cpu_s, lead_s; /* of the session; held ahead of the air */
+    int64_t rss_bytes;
+    int pulling; /* 0 while not healthy */
 };
 /* The i-th relay; -1 past the end. */
 int registry_view(const struct registry *registry, size_t index, int64_t now_ns, struct registry_view *out);

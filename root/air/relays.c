@@ -9,6 +9,7 @@
 #include "common/link_query.h"
 #include "common/log.h"
 #include "common/mem.h"
+#include "root/air/feed.h"
 #include "root/air/air.h"
 #include "root/air/fleet.h"
 #include "root/air/geo.h"
@@ -180,6 +181,8 @@ static void on_report(void *context, struct http_request *request)
                    : -1;
     if (news > 0 && entry) fleet_reported(air->fleet, entry, report);
     char *public_url = news < 0 ? NULL : xstrdup(json_str_or(report, "public_url", "", NULL));
+    const char *name = entry ? entry->terms.name : json_str_or(report, "name", "", NULL);
+    json_t *ledger = news < 0 ? NULL : feed_report(air->feed, name, news ? report : NULL);
     json_decref(report);
     if (news < 0) {
         air->reports_refused++;
@@ -191,6 +194,7 @@ static void on_report(void *context, struct http_request *request)
     json_t *answer = json_pack("{s:b,s:i,s:i,s:o,s:o}", "ok", 1, "interval_s", REGISTRY_INTERVAL_S, "kbps",
                                (int)ring_kbps(air->ring), "mounts", mounts_specs(air->mounts), "elsewhere",
                                elsewhere_of(air, public_url));
+    if (ledger) json_object_set_new(answer, "ledger", ledger);
     if (entry) fleet_answer(air->fleet, entry, is_door(air, request), answer);
     char *body = json_text(answer);
     http_reply(request, 200, "application/json", body, strlen(body));
