@@ -23,6 +23,8 @@
 #define BEGUN         0.17 /* of a rise: a note begins when so much of it has happened */
 #define ROUNDS        12
 #define NARROW_S      0.010
+#define BEGIN_S       0.030 /* a beat this near to the first sample is what the piece begins with, */
+#define BEGIN_LEAD    0.7   /* log odds: as most do */
 
 static const double band_weight[ONSET_BANDS] = {1, 1, 1, 0.5};
 #define HARMONY_WEIGHT 2.0
@@ -376,6 +378,13 @@ static double contrast_of(const struct series *novelty, const struct beatgrid *g
     return beats && all > 0 ? on / (double)beats / all : 1;
 }
 
+/* Whether the piece begins with a beat of that level. */
+static int begins(const struct level *level)
+{
+    double first_s = level->first_s - floor(level->first_s / level->period_s) * level->period_s;
+    return fmin(first_s, level->period_s - first_s) <= BEGIN_S;
+}
+
 /* The likeliest level, and by how much. */
 static struct level choose_level(const struct clues *clues, double period, double *margin)
 {
@@ -385,7 +394,7 @@ static struct level choose_level(const struct clues *clues, double period, doubl
     for (size_t i = 0; i < count; i++) {
         int found = levels[i].period_s == levels[0].period_s;
         if (level_features(clues, &levels[i], found, features)) continue;
-        double score = level_score(features);
+        double score = level_score(features) + (begins(&levels[i]) ? BEGIN_LEAD : 0);
         if (score > best) {
             second = best;
             best = score;

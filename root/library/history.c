@@ -30,14 +30,18 @@ static int64_t played(const json_t *body)
     return n ? json_int_or(json_array_get(tracks, n - 1), "track", 0, 0, INT64_MAX, NULL) : 0;
 }
 
-int history_add(struct library *l, uint64_t position, uint32_t branch, int64_t wall_ns, const json_t *body)
+int history_add(struct library *l, uint64_t position, uint32_t branch, int64_t wall_ns, const json_t *body,
+                const char *maker)
 {
     /* positions begin anew with a new ring: the same place a day later is another one */
     int64_t same = db_int(
         l, 0, "SELECT 1 FROM plays WHERE position = ? AND branch = ? AND wall_ns BETWEEN ? AND ? LIMIT 1",
         "iiii", (int64_t)position, (int64_t)branch, wall_ns - SAME_NS, wall_ns + SAME_NS);
     if (same) return same < 0 ? -1 : 0;
-    char *text = json_text(body);
+    json_t *kept = json_copy((json_t *)body);
+    if (maker) json_object_set_new(kept, "made_by", json_text_lossy(maker));
+    char *text = json_text(kept);
+    json_decref(kept);
     int result = db_run(l, "INSERT INTO plays(position, branch, wall_ns, track, body) VALUES(?, ?, ?, ?, ?)",
                         "iiiit", (int64_t)position, (int64_t)branch, wall_ns, played(body), text);
     free(text);

@@ -8,9 +8,10 @@
 struct library;
 
 /* body: the segment's; its last track is the one played from here on. The same place on the same branch,
- * told again within the hour, is kept once. */
+ * told again within the hour, is kept once. maker: what program made its sound, kept as "made_by"; may be
+ * NULL. */
 int history_add(struct library *library, uint64_t position, uint32_t branch, int64_t wall_ns,
-                const json_t *body);
+                const json_t *body, const char *maker);
 /* Appends {"track","position","wall_s"} of the latest plays, newest first: a row for each time a track
  * began. How many, or -1. */
 int history_latest(struct library *library, int limit, json_t *array);

@@ -17,6 +17,7 @@
 #include "root/library/tracks.h"
 #include "root/source/source.h"
 #include "root/work/examine.h"
+#include "root/work/maker.h"
 #include "root/work/output.h"
 
 #define FRAME     MP3_FRAME_SAMPLES
@@ -291,12 +292,57 @@ static enum again_result render(struct state *s, char **cause)
     return result ? AGAIN_FAILED : AGAIN_DONE;
 }
 
-enum again_result again_render(const struct again *again, char **cause)
+/* Segments of before this was noted have no maker. */
+static char *other_maker(const json_t *segments)
+{
+    char *own = maker_text(), *other = NULL;
+    const json_t *segment;
+    size_t i;
+    json_array_foreach(segments, i, segment)
+    {
+        const char *maker = json_str_or(segment, "made_by", own, NULL);
+        if (!other && strcmp(maker, own)) other = xstrdup(maker);
+    }
+    free(own);
+    return other;
+}
+
+static const char *path_of(const struct state *s, const json_t *entry)
+{
+    int64_t track = json_int_or(entry, "track", 0, 0, INT64_MAX, NULL);
+    const char *hash = json_str_or(entry, "hash", "", NULL);
+    for (size_t i = 0; i < s->file_count; i++) {
+        const struct file *f = &s->files[i];
+        if (f->track == track && !strcmp(f->hash ? f->hash : "", hash)) return f->path;
+    }
+    return NULL;
+}
+
+static void tell_segments(const struct state *s, struct again_told *told)
+{
+    json_t *segment, *entry;
+    size_t i, k;
+    told->segments = json_array();
+    json_array_foreach(s->segments, i, segment)
+    {
+        json_t *copy = json_deep_copy(segment);
+        json_array_foreach(json_object_get(copy, "tracks"), k, entry)
+        {
+            const char *path = path_of(s, entry);
+            if (path) json_object_set_new(entry, "path", json_text_lossy(path));
+        }
+        json_array_append_new(told->segments, copy);
+    }
+    told->maker = other_maker(s->segments);
+}
+
+enum again_result again_render(const struct again *again, struct again_told *told, char **cause)
 {
     struct state s = {.again = again, .segments = json_array()};
     enum again_result result = load(&s, cause);
     if (!result) result = find_files(&s, cause);
     if (!result) result = render(&s, cause);
+    if (!result) tell_segments(&s, told);
     for (size_t i = 0; i < s.file_count; i++) {
         struct file *f = &s.files[i];
         free(f->hash);

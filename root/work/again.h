@@ -9,6 +9,7 @@
 #define FOREVER_ROOT_WORK_AGAIN_H
 #include <stddef.h>
 #include <stdint.h>
+#include <jansson.h>
 
 #include "root/work/render_file.h"
 
@@ -19,6 +20,13 @@ struct again {
     struct render_file file; /* first and frames: what of the air */
 };
 
+/* What is told of it once it is done. */
+struct again_told {
+    json_t *segments; /* that sound in it, in order, their tracks with "path"; owned */
+    char
+        *maker; /* where other programs than this one made some of them: the first such; owned, may be NULL */
+};
+
 enum again_result {
     AGAIN_DONE,
     AGAIN_UNKNOWN, /* the history does not hold all of it */
@@ -26,7 +34,7 @@ enum again_result {
     AGAIN_FILES,   /* a file is missing or has changed: *cause has a line for each */
     AGAIN_FAILED,
 };
-/* *cause when it is not done. */
-enum again_result again_render(const struct again *again, char **cause);
+/* *cause when it is not done. *told is filled when it is. */
+enum again_result again_render(const struct again *again, struct again_told *told, char **cause);
 
 #endif

@@ -52,6 +52,7 @@ struct render {
     int64_t *planned;
     size_t planned_count, planned_room;
     json_t *segments;
+    uint64_t first_sample; /* of the programme, that the result begins with */
 };
 
 #define POSITION_DIGITS 15 /* frames of seven hundred thousand years */
@@ -72,7 +73,8 @@ static const struct conf_option option_rows[] = {
     {"minutes", CONF_REAL, AT(minutes), "10", 0.05, 1440, NULL, "MINUTES", "length of the result", NULL},
     {"seed", CONF_INT, AT(seed), "1", 0, 4294967295.0, NULL, "N", "choice of the order", NULL},
     {"out", CONF_STRING, AT(out), NULL, 0, 0, NULL, "FILE", "result, by its name .wav or .mp3", NULL},
-    {"timeline", CONF_STRING, AT(timeline), NULL, 0, 0, NULL, "FILE", "what plays when, as JSON", NULL},
+    {"timeline", CONF_STRING, AT(timeline), NULL, 0, 0, NULL, "FILE",
+     "what plays when in the result, as JSON", NULL},
     {"from-history", CONF_STRING, AT(from_history), NULL, 0, 0, NULL, "POSITION",
      "renders again what the station of --state aired from this frame on, to the byte where the bit rate is "
      "the "
@@ -91,7 +93,7 @@ static const struct conf_table table = {
         "forever-root render --library DIR [--state DIR] --minutes N --seed S --out FILE.{wav,mp3} "
         "[--timeline FILE.json]\n"
         "forever-root render --from-history POSITION [--minutes N] --state DIR [--library DIR] "
-        "--out FILE.{wav,mp3}\n"
+        "--out FILE.{wav,mp3} [--timeline FILE.json]\n"
         "Exit status: 0; 64 wrong usage; 65 a file that aired is missing or has changed; 66 no music, or\n"
         "not in the history; 69 live input aired, which is not kept; 73 the result can't be written.",
     .options = option_rows,
@@ -227,13 +229,16 @@ static int render_all(struct render *r, const char *path, char **cause)
 
 /* The timeline */
 
-static double segment_s(const json_t *segment, const char *key)
+/* Of the result; what aired before it began is negative. */
+static double segment_s(const struct render *r, const json_t *segment, const char *key)
 {
-    return (double)json_integer_value(json_object_get(segment, key)) / PCM_RATE;
+    return (double)(json_integer_value(json_object_get(segment, key)) - (json_int_t)r->first_sample) /
+           PCM_RATE;
 }
 
 static json_t *path_json(const struct render *r, const json_t *entry)
 {
+    if (json_object_get(entry, "path")) return json_incref(json_object_get(entry, "path"));
     const struct track *track = crate_track(r->crate, json_integer_value(json_object_get(entry, "track")));
     return track ? json_text_lossy(track->path) : json_null();
 }
@@ -243,8 +248,8 @@ static json_t *segment_json(const struct render *r, const json_t *segment, doubl
     json_t *out = json_copy((json_t *)segment), *tracks = json_array(), *entry;
     size_t i;
     json_object_del(out, "plan");
-    json_object_set_new(out, "start_s", json_real(segment_s(segment, "start_sample")));
-    json_object_set_new(out, "end_s", json_real(fmin(end_s, segment_s(segment, "end_sample"))));
+    json_object_set_new(out, "start_s", json_real(segment_s(r, segment, "start_sample")));
+    json_object_set_new(out, "end_s", json_real(fmin(end_s, segment_s(r, segment, "end_sample"))));
     json_array_foreach(json_object_get(segment, "tracks"), i, entry)
     {
         json_t *copy = json_copy(entry);
@@ -261,9 +266,9 @@ static json_t *transition_json(const struct render *r, const json_t *segment)
     json_t *from = json_array_get(tracks, 0), *to = json_array_get(tracks, 1);
     json_t *out =
         json_pack("{s:O, s:f, s:f, s:o, s:o, s:O}", "technique", json_object_get(segment, "technique"),
-                  "start_s", segment_s(segment, "start_sample"), "end_s", segment_s(segment, "end_sample"),
-                  "from", path_json(r, from), "to", path_json(r, to), "tempo_change_pct",
-                  json_object_get(segment, "tempo_change_pct"));
+                  "start_s", segment_s(r, segment, "start_sample"), "end_s",
+                  segment_s(r, segment, "end_sample"), "from", path_json(r, from), "to", path_json(r, to),
+                  "tempo_change_pct", json_object_get(segment, "tempo_change_pct"));
     static const char *const sides[] = {"from_track", "to_track"};
     for (int i = 0; i < 2; i++) {
         json_t *entry = json_array_get(tracks, (size_t)i), *side = json_object();
@@ -283,7 +288,6 @@ static json_t *transition_json(const struct render *r, const json_t *segment)
     return out;
 }
 
-/* Transitions are those that the result holds as a whole. */
 /* Told before the rendering, not after it. */
 static int timeline_check(const char *path, char **cause)
 {
@@ -294,6 +298,15 @@ static int timeline_check(const char *path, char **cause)
     return result;
 }
 
+/* Where a segment ends: one that a skip cut short, where the next begins. */
+static double heard_until_s(const struct render *r, size_t i)
+{
+    double end_s = segment_s(r, json_array_get(r->segments, i), "end_sample");
+    const json_t *next = json_array_get(r->segments, i + 1);
+    return next ? fmin(end_s, segment_s(r, next, "start_sample")) : end_s;
+}
+
+/* Transitions are those that the result holds as a whole. */
 static int write_timeline(const struct render *r, char **cause)
 {
     if (!r->options.timeline) return 0;
@@ -302,15 +315,23 @@ static int write_timeline(const struct render *r, char **cause)
     size_t i;
     json_array_foreach(r->segments, i, segment)
     {
-        if (segment_s(segment, "start_sample") >= end_s) break;
-        json_array_append_new(segments, segment_json(r, segment, end_s));
-        if (!strcmp(json_string_value(json_object_get(segment, "technique")), "play")) continue;
-        if (segment_s(segment, "end_sample") > end_s) continue;
+        double until_s = heard_until_s(r, i);
+        if (segment_s(r, segment, "start_sample") >= end_s) break;
+        if (until_s <= 0) continue;
+        json_array_append_new(segments, segment_json(r, segment, fmin(end_s, until_s)));
+        if (json_array_size(json_object_get(segment, "tracks")) != 2) continue;
+        if (segment_s(r, segment, "start_sample") < 0 || until_s > end_s ||
+            until_s < segment_s(r, segment, "end_sample"))
+            continue;
         json_array_append_new(transitions, transition_json(r, segment));
     }
     json_t *whole =
         json_pack("{s:I, s:f, s:f, s:o, s:o}", "seed", (json_int_t)r->options.seed, "minutes",
                   r->options.minutes, "duration_s", end_s, "segments", segments, "transitions", transitions);
+    if (r->options.from_history) {
+        json_object_del(whole, "seed");
+        json_object_set_new(whole, "position", json_integer((json_int_t)(r->first_sample / FRAME)));
+    }
     char *text = json_text(whole);
     int result = proc_write_file(r->options.timeline, text, strlen(text), TIMELINE_MODE, cause);
     free(text);
@@ -361,9 +382,18 @@ static int run_again(struct render *r)
                                    .context = &progress}};
     char *cause = NULL;
     if (!o->state) return fail(EX_USAGE, "--state: the station's state folder is needed", NULL);
-    if (o->timeline) return fail(EX_USAGE, "--timeline: is not for --from-history", NULL);
-    enum again_result result = again_render(&again, &cause);
-    return result ? fail(codes[result], "", cause) : EX_OK;
+    struct again_told told = {0};
+    enum again_result result = again_render(&again, &told, &cause);
+    if (told.maker)
+        fprintf(
+            stderr,
+            "forever-root render: what aired was made by %s; the sound is the same, its bytes need not be\n",
+            told.maker);
+    free(told.maker);
+    r->segments = told.segments;
+    r->first_sample = again.file.first * FRAME;
+    if (result) return fail(codes[result], "", cause);
+    return write_timeline(r, &cause) ? fail(EX_CANTCREAT, "--timeline: ", cause) : EX_OK;
 }
 
 static int run(struct render *r)

@@ -23,6 +23,7 @@
 #include "root/library/library.h"
 #include "root/library/tracks.h"
 #include "root/library/waves.h"
+#include "root/work/maker.h"
 #include "root/work/store.h"
 #include "root/work/store_jobs.h"
 
@@ -235,7 +236,7 @@ static void on_aired(struct store *s, const json_t *mark)
         return;
     }
     int64_t wall_ns = (int64_t)(wall_s * 1e9);
-    history_add(s->library, (uint64_t)position, (uint32_t)branch, wall_ns, body);
+    history_add(s->library, (uint64_t)position, (uint32_t)branch, wall_ns, body, s->maker);
     if (++s->aired % PRUNE_EVERY == 0) history_prune(s->library, wall_ns, s->work->history_days);
 }
 
@@ -357,11 +358,12 @@ static void serve(struct store *s)
 
 int work_store(struct work *work)
 {
-    struct store s = {.work = work, .started_ns = clock_boot_ns(), .progress_due = 1};
+    struct store s = {.work = work, .started_ns = clock_boot_ns(), .progress_due = 1, .maker = maker_text()};
     char *cause = NULL;
     if (library_open(&s.library, work->state, &cause)) {
         log_error("store", "%s", cause);
         free(cause);
+        free(s.maker);
         return EX_CANTCREAT;
     }
     store_series_open(&s);
@@ -382,5 +384,6 @@ int work_store(struct work *work)
     for (size_t i = 0; i < work->library_count; i++)
         free(s.walks[i].ids);
     free(s.walks);
+    free(s.maker);
     return code;
 }

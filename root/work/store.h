@@ -31,6 +31,7 @@ struct store {
     int64_t started_ns, progress_ns;
     int progress_due;
     unsigned aired; /* segments that went to the history */
+    char *maker;    /* of what airs now */
 };
 
 /* Brings the brain in step after a track changed, and has the progress told. */

@@ -147,9 +147,16 @@ def test_what_aired_is_rendered_again(start, crate, scratch):
     heard = harness.split_frames(data)
     assert first + len(heard) > fade["position"] + 80
     position, count = first + 20, fade["position"] + 80 - first - 20
-    out = f"{scratch}/again.mp3"
-    status, _, err = again(root, position, count * harness.FRAME_S / 60, out)
-    assert status == 0, err
+    out, timeline = f"{scratch}/again.mp3", f"{scratch}/again.json"
+    status, _, err = again(root, position, count * harness.FRAME_S / 60, out, "--timeline", timeline)
+    assert status == 0 and not err, err  # the same program
+    with open(timeline, encoding="utf-8") as f:
+        told = json.load(f)
+    assert told["position"] == position and abs(told["duration_s"] - count * harness.FRAME_S) < 1e-3
+    before, after, *_ = told["segments"]
+    assert before["start_s"] < 0 < before["end_s"] == after["start_s"], "the skip cut it short"
+    assert abs(after["start_s"] / harness.FRAME_S - (fade["position"] - position)) < 2
+    assert os.path.dirname(after["tracks"][-1]["path"]) == folder
     with open(out, "rb") as f:
         info, *made = harness.split_frames(f.read())
     assert b"Info" in info and len(made) == count

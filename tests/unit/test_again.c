@@ -24,6 +24,7 @@
 #include "root/mix/plan.h"
 #include "root/work/again.h"
 #include "root/work/examine.h"
+#include "root/work/maker.h"
 #include "root/work/output.h"
 
 #define FRAME 1152
@@ -68,7 +69,7 @@ static void aired(const char *technique, int64_t start, int64_t end)
         json_object_set_new(body, "plan", json_pack("{s:i,s:[o]}", "version", 1, "voices", voice));
     }
     assert_int_equal(library_open(&l, dir, &cause), 0);
-    assert_int_equal(history_add(l, (uint64_t)(start / FRAME), 0, clock_wall_ns(), body), 0);
+    assert_int_equal(history_add(l, (uint64_t)(start / FRAME), 0, clock_wall_ns(), body, NULL), 0);
     library_close(l);
     json_decref(body);
 }
@@ -79,7 +80,9 @@ static enum again_result again(uint64_t first, uint64_t frames)
     struct again a = {.state = dir, .file = {.path = out, .first = first, .frames = frames, .kbps = 192}};
     free(cause);
     cause = NULL;
-    enum again_result result = again_render(&a, &cause);
+    struct again_told told = {0};
+    enum again_result result = again_render(&a, &told, &cause);
+    assert_true(!told.segments && !told.maker);
     assert_int_equal(access(out, F_OK), -1);
     free(out);
     return result;
@@ -221,10 +224,10 @@ static int open_track(void *context, int64_t number, const char *hash, char **re
     return fd >= 0 ? fd : cause_set(reason, "gone");
 }
 
-/* Started amid a stretched blend, from what the database kept: what one that played from the start gave. */
-static void the_same_bytes(void **state)
+/* Started amid a stretched blend, from what the database kept: what one that played from the start gave.
+ * other: that another program is said to have made some of it. */
+static void check_same_bytes(int other)
 {
-    (void)state;
     struct library *l;
     assert_int_equal(library_open(&l, dir, &cause), 0);
     struct track a = make_track(l, "a.wav", 120, 220), b = make_track(l, "b.wav", 124, 277);
@@ -236,11 +239,13 @@ static void the_same_bytes(void **state)
     segments[2] = plan_alone(&b, &conf, &cursor, 10);
     assert_string_equal(json_string_value(json_object_get(segments[1], "technique")), "blend");
     struct programme *programme = programme_new(open_track, NULL);
+    char *makers[3] = {maker_text(), NULL, other ? "another program" : NULL};
     for (int i = 0; i < 3; i++) {
         uint64_t start = (uint64_t)json_integer_value(json_object_get(segments[i], "start_sample"));
         assert_int_equal(programme_add(programme, segments[i], &cause), 0);
-        assert_int_equal(history_add(l, start / FRAME, 0, clock_wall_ns(), segments[i]), 0);
+        assert_int_equal(history_add(l, start / FRAME, 0, clock_wall_ns(), segments[i], makers[i]), 0);
     }
+    free(makers[0]);
     library_close(l);
     uint64_t start = (uint64_t)json_integer_value(json_object_get(segments[1], "start_sample")) / FRAME;
     uint64_t end = (uint64_t)json_integer_value(json_object_get(segments[1], "end_sample")) / FRAME;
@@ -251,7 +256,15 @@ static void the_same_bytes(void **state)
     assert_int_equal(render_file_write(&file, programme, &bad, &cause), 0);
     struct again again = {.state = dir,
                           .file = {.path = part, .first = first, .frames = count, .kbps = KBPS}};
-    if (again_render(&again, &cause)) fail_msg("%s", cause);
+    struct again_told told = {0};
+    if (again_render(&again, &told, &cause)) fail_msg("%s", cause);
+    if (other) assert_string_equal(told.maker, "another program");
+    if (!other) assert_null(told.maker);
+    json_t *last = json_array_get(told.segments, json_array_size(told.segments) - 1);
+    json_t *entry = json_array_get(json_object_get(last, "tracks"), 0);
+    assert_string_equal(json_string_value(json_object_get(entry, "path")), b.path);
+    json_decref(told.segments);
+    free(told.maker);
     size_t x_len, y_len, info = mp3_frame_bytes(KBPS, 0), skipped = mp3_frame_offset(KBPS, first);
     size_t wanted = mp3_frame_offset(KBPS, first + count) - skipped;
     char *x = proc_read_file(whole, 1 << 24, &x_len, &cause),
@@ -270,10 +283,23 @@ static void the_same_bytes(void **state)
     track_free(&b);
 }
 
+static void the_same_bytes(void **state)
+{
+    (void)state;
+    check_same_bytes(0);
+}
+
+static void another_maker_is_told(void **state)
+{
+    (void)state;
+    check_same_bytes(1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(the_same_bytes, setup, teardown),
+        cmocka_unit_test_setup_teardown(another_maker_is_told, setup, teardown),
         cmocka_unit_test_setup_teardown(no_database, setup, teardown),
         cmocka_unit_test_setup_teardown(what_the_history_lacks, setup, teardown),
         cmocka_unit_test_setup_teardown(live_input, setup, teardown),

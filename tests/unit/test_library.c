@@ -205,7 +205,7 @@ static void add_play(struct library *l, int position, int64_t wall_ns, int out, 
 {
     json_t *body = out ? json_pack("{s:[{s:i},{s:i}]}", "tracks", "track", out, "track", in)
                        : json_pack("{s:[{s:i}]}", "tracks", "track", in);
-    assert_int_equal(history_add(l, (uint64_t)position, 0, wall_ns, body), 0);
+    assert_int_equal(history_add(l, (uint64_t)position, 0, wall_ns, body, NULL), 0);
     json_decref(body);
 }
 
@@ -244,7 +244,7 @@ static void aired(struct library *l, int64_t wall_ns, uint32_t branch, int64_t f
     json_t *body =
         json_pack("{s:s,s:I,s:I,s:{s:[{s:s}]},s:[{s:i}]}", "id", id, "start_sample", (json_int_t)from,
                   "end_sample", (json_int_t)to, "plan", "voices", "hash", "abc", "tracks", "track", 1);
-    assert_int_equal(history_add(l, (uint64_t)(from / 1152), branch, wall_ns, body), 0);
+    assert_int_equal(history_add(l, (uint64_t)(from / 1152), branch, wall_ns, body, NULL), 0);
     json_decref(body);
 }
 
