@@ -13,18 +13,31 @@
 #include <stdint.h>
 #include <jansson.h>
 
+#include "common/mount.h"
+#include "common/ticket.h"
+#include "root/air/router.h"
 #include "root/air/terms.h"
 
 struct registry;
 
-#define REGISTRY_MAX           256
+#define REGISTRY_MAX           ROUTER_RELAYS_MAX
 #define REGISTRY_HEALTHY_S     5
 #define REGISTRY_INTERVAL_S    2
 #define REGISTRY_ICECAST_SLOTS 100 /* what Icecast takes when nobody has set its limit */
 #define REGISTRY_SHOWN         256 /* relays that /api/stats shows */
 
-struct registry *registry_new(void);
+struct registry_conf {
+    struct router_conf router;
+    unsigned char master[TICKET_KEY_BYTES]; /* tickets' keys come of it: random, new at each start */
+};
+struct registry *registry_new(const struct registry_conf *conf);
 void registry_free(struct registry *registry);
+/* The choice's own view (router_view) goes by the slot of a registry_view. */
+struct router *registry_router(struct registry *registry);
+/* The mounts and their rates: what a relay's listeners take is summed up by them. */
+void registry_set_mounts(struct registry *registry, const struct mount_spec *list, size_t count);
+/* At least once a second: wall time, for the billing months. */
+void registry_tick(struct registry *registry, int64_t now_ns, int64_t wall_s);
 
 /* What the operator says */
 
@@ -37,12 +50,12 @@ enum registry_kind {
  * url: where its listeners reach it; NULL: as it reports. 0, or -1 with *cause (no such name, no such
  * address, no room for more). */
 int registry_enrol(struct registry *registry, const struct relay_terms *terms, const char *url,
-                   enum registry_kind kind, char **cause);
+                   enum registry_kind kind, int64_t now_ns, char **cause);
 /* It is forgotten, counters and all. 0, or -1 when it is not known. */
 int registry_unenrol(struct registry *registry, const char *name);
 /* Whether the address is found to lead there: no listener is sent to one that is not (1 until said). 0, or -1
  * when it is not known. */
-int registry_set_reachable(struct registry *registry, const char *name, int reachable);
+int registry_set_reachable(struct registry *registry, const char *name, int reachable, int64_t now_ns);
 
 struct registry_month { /* the billing month that is on, by the ledger */
     uint64_t sent_bytes;
@@ -50,7 +63,8 @@ struct registry_month { /* the billing month that is on, by the ledger */
 };
 /* Told at least once a minute for each relay with an allotment, and when a month begins. 0, or -1 when the
  * relay is not known. */
-int registry_set_ledger(struct registry *registry, const char *name, const struct registry_month *month);
+int registry_set_ledger(struct registry *registry, const char *name, const struct registry_month *month,
+                        int64_t now_ns);
 
 /* What relays say */
 
@@ -64,20 +78,37 @@ int registry_report(struct registry *registry, const char *name, const json_t *r
 int registry_polled(struct registry *registry, const char *name, uint64_t listeners, uint64_t max_listeners,
                     uint64_t sent_bytes, int64_t now_ns);
 
-/* A relay with room for a listener, of the scheme it listens by (secure: https): writes its stream's address
- * and counts the listener as sent there unless probe. 0, or -1 when there is none (or the address does not
- * fit). */
-int registry_route(struct registry *registry, uint64_t random, int probe, int secure, int64_t now_ns,
-                   char *location, size_t size);
-/* 1 when some relay of that scheme has room. */
-int registry_has_room(const struct registry *registry, int secure, int64_t now_ns);
-/* The i-th relay of that scheme with room, the least used first, leaving out the one of that public address
- * (NULL: none): writes its stream's address. 0, or -1 when there are no more. */
-int registry_elsewhere(const struct registry *registry, const char *but_url, int secure, int64_t now_ns,
-                       size_t i, char *location, size_t size);
+/* What a report is answered with for tickets: {"epoch","key","clock","floor"}, a new reference; NULL for a
+ * relay that is not known, or that has never reported. */
+json_t *registry_ticket_json(struct registry *registry, const char *name, int64_t now_ns);
+
+/* Routing */
+
+struct registry_ask {
+    const char *region; /* as geo_region gives it; NULL: unknown */
+    int secure;         /* it listens by https */
+    const char *mount;  /* NULL: the main one */
+    uint64_t random;    /* 64 fresh bits */
+    int probe;          /* only asks: gets no ticket and is not counted */
+    int later;          /* it comes when it likes, within the ticket's life */
+};
+struct registry_choice {
+    int as_is;        /* the location is a stream that is not ours: to be sent there as it stands */
+    int64_t hold_ns;  /* of ROUTER_HOLD */
+    const char *name; /* of the relay; borrowed */
+};
+/* Writes where the listener is sent: the main mount's stream there, with ?ticket=, and counts it as sent. */
+enum router_answer registry_route(struct registry *registry, const struct registry_ask *ask, int64_t now_ns,
+                                  char *location, size_t size, struct registry_choice *out);
+/* Public addresses of up to `max` relays that have room, of the cheapest for somebody who is where the relay
+ * `but` is, which is left out (NULL: none, and nowhere). Borrowed; how many. */
+size_t registry_others(struct registry *registry, const char *but, int secure, uint64_t random,
+                       int64_t now_ns, const char **urls, size_t max);
+
+/* Views */
 
 /* One object for each of `count` relays from the first-th on; a new reference (docs/API.md, "relays"). */
-json_t *registry_json(const struct registry *registry, size_t first, size_t count, int64_t now_ns);
+json_t *registry_json(struct registry *registry, size_t first, size_t count, int64_t now_ns);
 
 struct registry_totals {
     unsigned known, healthy;
@@ -90,11 +121,13 @@ void registry_totals(const struct registry *registry, int64_t now_ns, struct reg
 struct registry_view { /* for metrics, the ledger and the tables; strings are borrowed until the next call
                           that changes something */
     const char *name, *url, *version, *session;
+    uint32_t slot; /* the router's */
     const struct relay_terms *terms;
     enum registry_kind kind;
     int healthy, enrolled, reachable, draining;
     uint64_t listeners, max_listeners;                                   /* listeners: 0 while not healthy */
     uint64_t accepted, closed, bytes_in, bytes_out, sessions, redirects; /* of all sessions */
+    uint64_t redeemed, expired, unwanted; /* tickets of this session: used, too late, of no use */
     uint64_t session_accepted, session_closed, session_bytes_in, session_bytes_out;
     double lag_s, age_s;  /* lag NAN when unknown; age INFINITY before the first report */
     double cpu_s, lead_s; /* of the session; held ahead of the air */

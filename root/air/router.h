@@ -1,22 +1,119 @@
-/* router: which relay a listener is sent to. Pure. */
+/* router: which relay a listener is sent to (docs/ROUTING.md). Pure: no I/O, and all time is the caller's.
+ *
+ * Feasible relays first: heard of, reachable, not draining, of the listener's scheme, with a slot, a join and
+ * traffic left. Of those the one of least cost, in money for a GB: price, what its monthly allotment is worth
+ * at present, distance, and a price of use that rises towards its capacity; among near equals the less used
+ * of two drawn at random. Every choice takes a few operations, however many relays there are.
+ *
+ * Listeners that were sent and not yet reported are counted by their tickets: reported + q * pending, q the
+ * share of tickets that listeners come with. */
 #ifndef FOREVER_ROOT_AIR_ROUTER_H
 #define FOREVER_ROOT_AIR_ROUTER_H
 #include <stddef.h>
 #include <stdint.h>
 
-struct router_relay {
-    uint64_t listeners, max_listeners; /* as last reported */
-    uint64_t sent;                     /* listeners sent there since that report */
-    int able;                          /* healthy and not draining */
+#include "root/air/region.h"
+#include "root/air/terms.h"
+
+#define ROUTER_RELAYS_MAX 16384
+#define ROUTER_NONE_SLOT  UINT32_MAX
+
+struct router;
+
+struct router_conf {
+    int64_t suspect_ns, dead_ns; /* silence after which nobody is sent, and listeners count as lost */
+    double rate_bps;             /* of the main mount */
+    int no_reserve;              /* 1: no slots are kept free for the loss of the largest relay */
 };
+#define ROUTER_SUSPECT_S 5
+#define ROUTER_DEAD_S    10
 
-/* The less used of two drawn at random among the able ones with room (so that a report's age does not make
- * everybody go to the same one); the only one when there is one; -1 when there is none. random: 64 fresh
- * bits. */
-int router_choose(const struct router_relay *relays, size_t count, uint64_t random);
+/* rate_bps must be there; other members that are 0 take their defaults. */
+struct router *router_new(const struct router_conf *conf);
+void router_free(struct router *router);
 
-/* The least used able one with room, the first of equals; -1 when there is none. */
-int router_least_used(const struct router_relay *relays, size_t count);
+/* Relays: each has a slot, a number below ROUTER_RELAYS_MAX. */
+
+/* ROUTER_NONE_SLOT when all are taken. */
+uint32_t router_add(struct router *router, const struct relay_terms *terms, int64_t now_ns);
+void router_remove(struct router *router, uint32_t slot);
+void router_set_terms(struct router *router, uint32_t slot, const struct relay_terms *terms, int64_t now_ns);
+void router_set_reachable(struct router *router, uint32_t slot, int reachable, int64_t now_ns);
+/* What was sent in the billing month that is on, and when it begins and ends (since 1970). */
+void router_set_month(struct router *router, uint32_t slot, uint64_t sent_bytes, int64_t begins_s,
+                      int64_t ends_s, int64_t now_ns);
+
+struct router_report {
+    uint64_t listeners, max_listeners;
+    double load_bps;    /* their rates together; 0: so many times the main mount's */
+    double joins_per_s; /* it takes at most; 0: not said */
+    double uplink_bps;  /* for listeners; 0: not said. The terms go first */
+    uint64_t bytes_out; /* to listeners, ever growing */
+    int draining, secure;
+    int single;         /* it carries the main mount alone */
+    int counts_tickets; /* the rest is there, and of this router's numbers */
+    uint64_t floor, redeemed_from_floor, redeemed;
+};
+void router_heard(struct router *router, uint32_t slot, const struct router_report *report, int64_t now_ns);
+/* Its program started anew: tickets of its earlier life are void, their numbers go on. */
+void router_restarted(struct router *router, uint32_t slot, int64_t now_ns);
+/* The lowest number of a ticket that may still be good: the relay counts what came of those from there on. */
+uint64_t router_floor(struct router *router, uint32_t slot, int64_t now_ns);
+
+/* Now and then, at least every second: wall time for the billing months. */
+void router_tick(struct router *router, int64_t now_ns, int64_t wall_s);
+/* What a listener stays, and how much longer one who is there. Learned by whoever counts them. */
+void router_set_stay(struct router *router, double stay_s, double residual_s);
+
+/* Choosing */
+
+struct router_ask {
+    struct region region;
+    int secure, further; /* further: it wants another mount than the main one */
+    double rate_bps;     /* of the mount; 0: the main one's */
+    uint64_t random;     /* 64 fresh bits */
+    uint32_t but;        /* not this one; ROUTER_NONE_SLOT: none */
+};
+enum router_answer {
+    ROUTER_TO,     /* slot */
+    ROUTER_HOLD,   /* all that could take it have their joins for now: ask again after hold_ns */
+    ROUTER_NOBODY, /* none has room */
+};
+struct router_choice {
+    uint32_t slot;
+    int64_t hold_ns;
+    double cost; /* money for a GB, with distance, without the price of use */
+};
+enum router_answer router_choose(struct router *router, const struct router_ask *ask, int64_t now_ns,
+                                 struct router_choice *out);
+/* A ticket is given out for it: its number. */
+uint64_t router_issue(struct router *router, uint32_t slot, double rate_bps, int64_t now_ns);
+/* Up to `max` relays with room, near in cost, each once; how many. */
+size_t router_several(struct router *router, const struct router_ask *ask, int64_t now_ns, uint32_t *slots,
+                      size_t max);
+
+/* What is known of one. */
+enum router_state { ROUTER_NEW, ROUTER_ALIVE, ROUTER_SUSPECT, ROUTER_DEAD };
+enum router_why { /* what keeps listeners from being sent there */
+                  ROUTER_FEASIBLE,
+                  ROUTER_UNHEARD,
+                  ROUTER_UNREACHABLE,
+                  ROUTER_DRAINING,
+                  ROUTER_FULL_UP,
+                  ROUTER_TRAFFIC,
+                  ROUTER_JOINS,
+                  ROUTER_WHYS
+};
+extern const char *const router_why_names[ROUTER_WHYS];
+struct router_view {
+    enum router_state state;
+    enum router_why why;
+    uint64_t estimate, slots, pending, issued; /* listeners; that it can take; tickets on their way; ever */
+    double redemption, pacing, cost;           /* q; of the allotment, and all in all, money for a GB */
+    uint64_t month_bytes;
+    int spent; /* its allotment ends with those who are there: they have to be moved */
+};
+void router_view(struct router *router, uint32_t slot, int64_t now_ns, struct router_view *out);
 
 enum router_verdict { ROUTER_SERVE, ROUTER_REDIRECT, ROUTER_FULL };
 /* A listener more, when `listening` are served here. stays: its agent does not follow redirects. any_relay:

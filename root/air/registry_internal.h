@@ -1,0 +1,75 @@
+/* registry_internal: what registry.c (who is known), registry_report.c (what they say), registry_route.c and
+ * registry_view.c share. */
+#ifndef FOREVER_ROOT_AIR_REGISTRY_INTERNAL_H
+#define FOREVER_ROOT_AIR_REGISTRY_INTERNAL_H
+#include "common/fanout.h"
+#include "root/air/registry.h"
+
+#define REGISTRY_URL_MAX     512
+#define REGISTRY_VERSION_MAX 32
+#define REGISTRY_SESSION_MAX 32
+
+struct counters {
+    uint64_t bytes_in, bytes_out, accepted, closed;
+};
+
+struct relay_mount {
+    char name[MOUNT_NAME_BYTES];
+    uint32_t listeners;
+    int pulling;
+};
+
+/* What changes with each report. */
+struct relay_values {
+    struct counters now; /* of this session */
+    uint64_t listeners, max_listeners, redeemed, expired, unwanted;
+    uint32_t agents[AGENT_COUNT];
+    double uptime_s, lag_s, lead_s, cpu_s;
+    int64_t position, rss_bytes;
+    uint8_t pulling, draining;
+};
+
+struct relay {
+    struct relay_terms terms; /* the name is there in any case */
+    struct registry_month month;
+    enum registry_kind kind;
+    uint8_t enrolled, unreachable, fixed_url, has_key;
+    uint32_t slot, place; /* of the router; in the list */
+    char *url;
+    char version[REGISTRY_VERSION_MAX], session[REGISTRY_SESSION_MAX];
+    int64_t seq, heard_ns;
+    struct relay_values values;
+    struct counters before; /* of all earlier sessions */
+    uint64_t sessions, redirects;
+    struct relay_mount *mounts; /* as many as it tells */
+    unsigned mount_count;
+    unsigned char key[TICKET_KEY_BYTES];
+    uint32_t epoch;
+};
+
+struct registry {
+    struct registry_conf conf;
+    struct router *router;
+    struct ticket_signer *signer; /* NULL: no tickets */
+    struct relay **list;          /* in no order */
+    size_t count, capacity;
+    struct relay **slots; /* by the router's number */
+    uint32_t *hash;       /* of names: places in the list and 1; 0: none */
+    size_t hash_size;
+    struct mount_spec mounts[MOUNTS_MAX];
+    size_t mount_count;
+    int64_t swept_ns;
+};
+
+struct relay *registry_relay(const struct registry *registry, const char *name);
+/* NULL when there is no room. */
+struct relay *registry_add(struct registry *registry, const char *name, int64_t now_ns);
+void registry_drop(struct registry *registry, struct relay *relay);
+int registry_url_is_sound(const char *url);
+int registry_text_is_sound(const char *text, size_t max);
+void registry_set_url(struct relay *relay, const char *url); /* slashes at its end do not count */
+int registry_is_healthy(const struct relay *relay, int64_t now_ns);
+double registry_age_s(const struct relay *relay, int64_t now_ns);
+int registry_is_secure(const struct relay *relay);
+
+#endif
