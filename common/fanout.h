@@ -144,6 +144,7 @@ struct fanout_place {
     uint64_t received_byte; /* what its system has acknowledged, to a few bytes */
     uint64_t heard_byte;    /* played without a pause since the first byte, at most received_byte */
     double seconds;         /* since it came */
+    int twin;               /* it has a second socket already */
 };
 /* The newest listener of that client id: 1, or 0 when there is none. */
 int fanout_find(const struct fanout *fanout, uint64_t client, struct fanout_place *out);

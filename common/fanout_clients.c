@@ -89,6 +89,7 @@ int fanout_find(const struct fanout *f, uint64_t client, struct fanout_place *ou
         .sent_byte = l->cursor,
         .received_byte = l->cursor > l->first + (uint64_t)queued ? l->cursor - (uint64_t)queued : l->first,
         .seconds = (double)since_ns / CLOCK_NS_PER_S,
+        .twin = l->twin != 0,
     };
     uint64_t frame = mp3_frame_at(f->kbps, l->first) + mp3_ns_to_frame(since_ns > 0 ? since_ns : 0);
     uint64_t heard = mp3_frame_offset(f->kbps, frame);

@@ -55,15 +55,26 @@ int station_hops(const struct http_request *r)
     return hops < 0 ? 0 : hops > STATION_HOPS_MAX ? STATION_HOPS_MAX : hops;
 }
 
-/* To an address without query; fresh memory. */
-static void redirect(struct http_request *r, const char *location, const char *query)
+static void send_away(struct http_request *r, const char *location)
 {
-    char *target = xasprintf("%s?%s", location, query);
-    http_add_header(r, "Location", target);
-    free(target);
+    http_add_header(r, "Location", location);
     http_add_header(r, "Cache-Control", "no-store");
     http_add_header(r, "Access-Control-Expose-Headers", STATION_EXPOSED);
     http_reply(r, 302, NULL, NULL, 0);
+}
+
+/* To an address without query. */
+static void redirect(struct http_request *r, const char *location, const char *query)
+{
+    char *target = xasprintf("%s?%s", location, query);
+    send_away(r, target);
+    free(target);
+}
+
+const char *station_location_ticket(const char *location)
+{
+    const char *ticket = strstr(location, "?ticket=");
+    return ticket ? ticket + strlen("?ticket=") : NULL;
 }
 
 /* To another node, which is told how many have sent it on before. */
@@ -72,9 +83,12 @@ static void send_on(const struct station *s, struct http_request *r, const char 
     char hop[12];
     snprintf(hop, sizeof hop, "%d",
              station_hops(r) < STATION_HOPS_MAX ? station_hops(r) + 1 : STATION_HOPS_MAX);
-    char *query = station_query_set(http_query(r), "hop", hop), *target = station_elsewhere_url(s, location);
+    char *hopped = station_query_set(http_query(r), "hop", hop), *target = station_elsewhere_url(s, location);
+    /* the one it came with is of use at this node alone */
+    char *query = station_query_set(hopped, "ticket", station_location_ticket(location));
     redirect(r, target, query);
     free(target);
+    free(hopped);
     free(query);
 }
 
@@ -171,6 +185,9 @@ static int decide_stream(struct station *s, struct http_request *r)
         return 1;
     case STATION_REDIRECT:
         send_on(s, r, location);
+        return 1;
+    case STATION_AWAY:
+        send_away(r, location);
         return 1;
     case STATION_FULL:
         station_refuse_full(s, r);

@@ -19,8 +19,10 @@ struct station;
 enum station_verdict {
     STATION_SERVE,
     STATION_CARRY, /* a server that carries the mount on: as SERVE, but it takes no seat and is no listener */
-    STATION_REDIRECT, /* 302 to `location` (the main mount's stream, absolute, without query), query kept; not
-                         when station_hops says STATION_HOPS_MAX, and to an address of the request's scheme */
+    STATION_REDIRECT, /* 302 to `location` (the main mount's stream, absolute, with no query but perhaps
+                         ?ticket=), query kept but for the ticket; not when station_hops says
+                         STATION_HOPS_MAX, and to an address of the request's scheme */
+    STATION_AWAY,     /* 302 to `location` as it stands: a server that is not ours; not for STATION_LISTEN */
     STATION_FULL,     /* 503 with Retry-After, or 429 when station_room says that it is the address's doing */
     STATION_WAIT, /* nothing to play yet: the answer is deferred (a relay waking up, a root that has no music
                      yet) and admission is asked again at station_wake, until wait_ms is over: then 503 */
@@ -47,6 +49,8 @@ struct station_conf {
     /* Called for each GET and HEAD of the stream and for /api/listen. location: at least 1024 bytes. */
     enum station_verdict (*admit)(void *context, struct http_request *request, enum station_asking asking,
                                   char *location, size_t size);
+    /* A GET is served from now on: called once, before the socket leaves the request. NULL: nobody asks. */
+    void (*taken)(void *context, struct http_request *request);
     /* Addresses of the stream at other nodes that a player may turn to, of the same scheme: the i-th into
      * location; -1 past the last. NULL: none. */
     int (*elsewhere)(void *context, int secure, size_t i, char *location, size_t size);
@@ -80,6 +84,8 @@ uint64_t station_peak(const struct station *station);
 int station_hops(const struct http_request *request);
 /* 1 when it goes on with what it had before (from= and a Range that is no beginning). */
 int station_resumes(const struct http_request *request);
+/* 1 when it is the second socket of a listener who is here (Safari opens two), which counts as none. */
+int station_is_twin(const struct station *station, const struct http_request *request);
 /* What the limits say to a listener with this request: the reason for a STATION_FULL, or LIMITS_OK. */
 enum limits_verdict station_room(const struct station *station, const struct http_request *request);
 /* True for agents known not to follow a 302. */

@@ -52,6 +52,8 @@ char *station_stream_url(const struct station *station, const struct http_reques
 char *station_stream_url(const struct station *station, const struct http_request *request);
 /* This mount's stream at another node, of the main one's there; fresh memory. */
 char *station_elsewhere_url(const struct station *station, const char *main_stream);
+/* The value of the ticket in such an address, borrowed from it; NULL when there is none. */
+const char *station_location_ticket(const char *location);
 #define STATION_LISTEN_BURST_S 15.0 /* outlasts a node's restart */
 
 /* Answers now when decide says 1, else at a wake that makes it do so, or with 503 when the wait is over. */

@@ -114,6 +114,17 @@ static uint64_t pair_name(const struct http_request *r, const char *agent)
     return name;
 }
 
+int station_is_twin(const struct station *s, const struct http_request *r)
+{
+    const char *agent = http_header(r, "User-Agent");
+    struct station_ask ask;
+    struct fanout_place place;
+    station_request_ask(r, &ask);
+    if (http_method(r) == HTTP_HEAD || !agent || !opens_two(agent) || ask.offset) return 0;
+    if (!ask.client) ask.client = pair_name(r, agent);
+    return fanout_find(s->fanout, ask.client, &place) && place.seconds < TWIN_S && !place.twin;
+}
+
 void station_serve(struct station *s, struct http_request *r, int carrier)
 {
     struct answer a;
@@ -143,6 +154,7 @@ void station_serve(struct station *s, struct http_request *r, int carrier)
             return;
         }
     }
+    if (s->conf.taken) s->conf.taken(s->conf.context, r);
     struct tls_conn *tls = http_take_tls(r);
     int fd = http_detach(r);
     /* with from= the fan-out is told what was asked for, and comes to the same; else the byte that the header

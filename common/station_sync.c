@@ -67,14 +67,16 @@ static void make_client(char id[17])
 }
 
 /* stream: the stream's address at the node that will serve. */
-static json_t *listen_json(const struct station *s, const char *stream, int sent_on, double burst_s)
+static json_t *listen_json(const struct station *s, const char *stream, int sent_on, const char *ticket,
+                           double burst_s)
 {
     char client[17];
     make_client(client);
     uint64_t air = station_air(s), from = start_before_air(s, air, burst_s);
     int node_len = (int)(strrchr(stream, '/') - stream);
     char *query = xasprintf("from=%" PRIu64 "&burst=%g&client=%s", from, burst_s, client);
-    char *url = xasprintf("%s?%s%s", stream, query, sent_on ? "&hop=1" : "");
+    char *url = xasprintf("%s?%s%s%s%s", stream, query, sent_on ? "&hop=1" : "", ticket ? "&ticket=" : "",
+                          ticket ? ticket : "");
     char *sync = xasprintf("%.*s/api/sync?%s", node_len, stream, query);
     char *node = xstrndup(stream, (size_t)node_len);
     json_t *o = json_object();
@@ -112,6 +114,7 @@ static struct station *mount_of(struct station *main, const char *mount)
 static int decide(struct station *s, struct http_request *r)
 {
     char location[LOCATION_MAX] = "", *stream = NULL;
+    const char *ticket = NULL;
     int sent_on = 0;
     switch (s->conf.admit(s->conf.context, r, STATION_LISTEN, location, sizeof location)) {
     case STATION_WAIT:
@@ -122,13 +125,17 @@ static int decide(struct station *s, struct http_request *r)
     case STATION_REDIRECT:
         sent_on = 1;
         stream = station_elsewhere_url(s, location);
+        ticket = station_location_ticket(location);
+        break;
+    case STATION_AWAY:
+        stream = xstrdup(location);
         break;
     case STATION_SERVE:
     case STATION_CARRY:
         stream = station_stream_url(s, r);
         break;
     }
-    reply(r, listen_json(s, stream, sent_on, station_burst_s(r, STATION_LISTEN)));
+    reply(r, listen_json(s, stream, sent_on, ticket, station_burst_s(r, STATION_LISTEN)));
     free(stream);
     return 1;
 }

@@ -88,6 +88,7 @@ static int add(struct bundle *b, const struct mount_spec *spec, char **cause)
                                    .public_url = conf->public_url,
                                    .lead_s = conf->lead_s,
                                    .gate = conf->gate,
+                                   .admission = conf->admission,
                                    .wanted = on_wanted,
                                    .hopeless = on_hopeless,
                                    .elsewhere = on_elsewhere,

@@ -21,7 +21,8 @@ struct bundle_conf {
     struct parents *parents;             /* outlive it too */
     int icecast; /* the one parent is the address of an Icecast server's stream, which is the only mount */
     double lead_s, linger_s;
-    struct gate *gate; /* who may sit, at all mounts together; NULL: whoever comes */
+    struct admission *admission; /* tickets; NULL: nobody gives any out */
+    struct gate *gate;           /* who may sit, at all mounts together; NULL: whoever comes */
     int (*elsewhere)(void *context, int secure, size_t i, char *location, size_t size);
     int (*healthy)(void *context, char *text, size_t size);
     void (*failed)(void *context, const char *why); /* as pull_conf's */

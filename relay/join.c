@@ -6,11 +6,13 @@
 #include <string.h>
 #include <strings.h>
 
+#include "common/clock.h"
 #include "common/enrol.h"
 #include "common/json.h"
 #include "common/log.h"
 #include "common/mem.h"
 #include "common/proc.h"
+#include "relay/admission.h"
 #include "relay/report.h"
 
 #define INTERVAL_S     2.0
@@ -126,6 +128,8 @@ static double read_answer(struct join *j, const void *body, size_t len)
     read_elsewhere(j, json_object_get(answer, "elsewhere"));
     read_parent(j, json_object_get(answer, "parent"));
     read_link_key(j, json_object_get(answer, "link_key"));
+    if (j->conf.admission)
+        admission_answered(j->conf.admission, json_object_get(answer, "ticket"), clock_boot_ns());
     const json_t *drain = json_object_get(answer, "drain");
     double drain_s = json_is_object(drain) ? json_real_or(drain, "deadline_s", DRAIN_S, NULL) : -1;
     if (j->conf.ledger) ledger_told(j->conf.ledger, json_object_get(answer, "ledger"));
@@ -238,6 +242,8 @@ struct join *join_new(const struct join_conf *conf)
                                                  .name = conf->name,
                                                  .public_url = conf->public_url,
                                                  .max_listeners = conf->max_listeners,
+                                                 .joins_per_s = conf->joins_per_s,
+                                                 .admission = conf->admission,
                                                  .started_ns = conf->started_ns});
     j->next = evtimer_new(conf->base, on_next, j);
     after_ms(j, 0);

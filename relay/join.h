@@ -23,7 +23,9 @@ struct join_conf {
     const char *link_url, *link_pin;    /* as struct report_conf's */
     const char *id, *name, *public_url; /* outlive the join, as parents do; id: this node's */
     unsigned max_listeners;
-    int64_t started_ns; /* boot time */
+    double joins_per_s;          /* as struct report_conf's */
+    struct admission *admission; /* NULL: none */
+    int64_t started_ns;          /* boot time */
     /* the root's mounts, when it tells: the main one first */
     void (*mounts)(void *context, const struct mount_spec *list, size_t count);
     /* the root's word on draining with each answer: within so many seconds; negative: no */

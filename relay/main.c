@@ -15,6 +15,7 @@
 #include "common/log.h"
 #include "common/mem.h"
 #include "common/proc.h"
+#include "relay/admission.h"
 #include "relay/bundle.h"
 #include "relay/drain.h"
 #include "relay/feed.h"
@@ -43,6 +44,7 @@ struct relay {
     struct ledger *ledger;
     struct join *join;
     struct drain *drain;
+    struct admission *admission; /* NULL: there is no root */
     struct relay_metrics *metrics;
     int exit_code, stopping;
 };
@@ -220,6 +222,7 @@ static int start(struct relay *r, char **cause)
     if (front_listen(r->front, r->http, &port, &tls_port, cause)) return -1;
     r->public_url = relay_options_public_url(o, port);
     r->client = fetch_client_new(r->base);
+    if (o->root) r->admission = admission_new((unsigned)o->max_listeners);
     const struct bundle_conf bundle = {.base = r->base,
                                        .http = r->http,
                                        .client = r->client,
@@ -231,6 +234,7 @@ static int start(struct relay *r, char **cause)
                                        .lead_s = o->lead_s,
                                        .linger_s = o->idle_linger_s,
                                        .gate = front_gate(r->front),
+                                       .admission = r->admission,
                                        .elsewhere = on_elsewhere,
                                        .healthy = on_healthy,
                                        .failed = on_failed,
@@ -258,6 +262,8 @@ static int start(struct relay *r, char **cause)
                                    .name = o->name,
                                    .public_url = r->public_url,
                                    .max_listeners = (unsigned)o->max_listeners,
+                                   .joins_per_s = o->front.joins_per_s,
+                                   .admission = r->admission,
                                    .started_ns = clock_boot_ns(),
                                    .mounts = on_mounts,
                                    .drain = on_drain,
@@ -288,6 +294,7 @@ static void stop(struct relay *r)
     feed_free(r->feed);
     link_door_free(r->door);
     bundle_free(r->bundle);
+    admission_free(r->admission);
     fetch_client_free(r->client);
     parents_free(r->parents);
     http_server_free(r->http);

@@ -12,6 +12,8 @@
 #include "common/mount.h"
 #include "common/mp3.h"
 #include "common/proc.h"
+#include "common/ticket.h"
+#include "relay/admission.h"
 
 #define FIRST_KBPS     192 /* until the root has told */
 #define PAST_S         90  /* held behind the air: burst, laggards, resumes */
@@ -109,15 +111,40 @@ static int rouse(struct node *n)
     return -1;
 }
 
+static const char *ticket_of(const struct http_request *request, char text[TICKET_TEXT])
+{
+    return http_query_get(request, "ticket", text, TICKET_TEXT);
+}
+
+/* The places that are left are for those who come with a ticket. */
+static int is_kept(struct node *n, const struct http_request *request, const char *ticket)
+{
+    if (!n->conf.admission || !n->conf.gate || station_is_twin(n->station, request)) return 0;
+    unsigned listening = limits_counts(gate_limits(n->conf.gate))->seats;
+    return admission_judge(n->conf.admission, ticket, listening, clock_boot_ns()) == ADMISSION_ELSEWHERE;
+}
+
+static void taken(void *context, struct http_request *request)
+{
+    const struct node *n = context;
+    char text[TICKET_TEXT];
+    if (n->conf.admission)
+        admission_taken(n->conf.admission, ticket_of(request, text), station_resumes(request),
+                        clock_boot_ns());
+}
+
 static enum station_verdict admit(void *context, struct http_request *request, enum station_asking asking,
                                   char *location, size_t size)
 {
     struct node *n = context;
+    char text[TICKET_TEXT];
     enum limits_verdict room = station_room(n->station, request);
+    const char *ticket = ticket_of(request, text);
     int resumes = station_resumes(request), leaves = node_draining(n) || (resumes && main_of(n)->moving);
-    int full = leaves || room != LIMITS_OK;
+    int full = leaves || room != LIMITS_OK, kept = !full && !resumes && is_kept(n, request, ticket);
     /* one hop more: the root takes no notice of a relay that filled up since its report */
-    if (full && !limits_is_personal(room) && (resumes || station_hops(request) < STATION_HOPS_MAX) &&
+    if ((full || kept) && !limits_is_personal(room) &&
+        (resumes || station_hops(request) < STATION_HOPS_MAX) &&
         !station_agent_stays(http_header(request, "User-Agent")) &&
         !elsewhere(n, http_secure(request), 0, location, size)) {
         main_of(n)->sent_on += asking == STATION_GET;
@@ -217,6 +244,7 @@ static int parts_open(struct node *n, char **cause)
                                          .gate = n->conf.gate,
                                          .wait_ms = WAIT_MS,
                                          .admit = admit,
+                                         .taken = taken,
                                          .elsewhere = elsewhere,
                                          .healthy = healthy,
                                          .air = node_air,

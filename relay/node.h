@@ -31,6 +31,7 @@ struct node_conf {
     const char *public_url;
     double lead_s;
     struct gate *gate;              /* who may sit; NULL: whoever comes */
+    struct admission *admission;    /* tickets; NULL: nobody gives any out */
     void (*wanted)(void *context);  /* somebody listens or waits to: music is needed */
     int (*hopeless)(void *context); /* 1: none will come soon, so that nobody need wait for it */
     /* as struct station_conf's: where listeners go that find no place here */

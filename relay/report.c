@@ -11,6 +11,7 @@
 #include "common/json.h"
 #include "common/mem.h"
 #include "common/stats.h"
+#include "relay/admission.h"
 
 #define VERSIONS_EVERY 32 /* reports: they change with a new session only, but any report may get lost */
 
@@ -143,6 +144,8 @@ json_t *report_make(struct report *r)
     put_count(o, "fds", process.fds);
     put_count(o, "fd_limit", process.fd_limit);
     put_count(o, "sent_bps", (uint64_t)sent_bps(r, counts.bytes));
+    if (r->conf.joins_per_s > 0) json_object_set_new(o, "joins_per_s", json_real(r->conf.joins_per_s));
+    if (r->conf.admission) json_object_set_new(o, "tickets", admission_json(r->conf.admission));
     if (r->conf.uplink_bps) put_count(o, "uplink_bps", r->conf.uplink_bps);
     put_tree(r, o);
     json_object_set_new(o, "lengths", lengths(&counts));

@@ -23,7 +23,9 @@ struct report_conf {
     const char *id;                  /* of this life of the program: the session */
     const char *name, *public_url;   /* outlive the report */
     unsigned max_listeners;
-    int64_t started_ns; /* boot time */
+    double joins_per_s;          /* that are taken at most; 0: no limit */
+    struct admission *admission; /* NULL: no tickets */
+    int64_t started_ns;          /* boot time */
 };
 
 struct report *report_new(const struct report_conf *conf);

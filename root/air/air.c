@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sysexits.h>
 
 #include "common/clock.h"
@@ -243,6 +244,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
     air_position(air); /* moves the ring's floor and its anchor on, whoever listens */
     schedule_tick(air->schedule);
     mounts_tick(air->mounts);
+    registry_tick(air->registry, clock_boot_ns(), clock_wall_ns() / CLOCK_NS_PER_S);
     live_tick(air->live);
     fleet_tick(air->fleet);
     feed_tick(air->feed);
@@ -325,6 +327,16 @@ static int open_ring(struct air *air, char **cause)
     return ring_retract(air->ring, ring_branch(air->ring) + 1, ring_head(air->ring), cause);
 }
 
+static struct registry *make_registry(const struct options *o)
+{
+    struct registry_conf conf = {
+        .router = {.rate_bps = (double)o->bitrate * 1000, .no_reserve = !strcmp(o->relay_reserve, "none")}};
+    if (getrandom(conf.master, sizeof conf.master, 0) != sizeof conf.master) abort();
+    struct registry *registry = registry_new(&conf);
+    registry_set_mounts(registry, o->mounts, o->mount_count);
+    return registry;
+}
+
 static void make_parts(struct air *air)
 {
     const struct options *o = air->options;
@@ -351,7 +363,7 @@ static void make_parts(struct air *air)
                                                            .air = on_air_exact,
                                                            .closed = relays_link_ended,
                                                            .context = air});
-    air->registry = registry_new();
+    air->registry = make_registry(o);
     air->icecasts = icecast_poll_new(&(struct icecast_poll_conf){
         .base = air->base, .kbps = (unsigned)o->bitrate, .polled = on_polled, .context = air});
     air->http = front_server(air->front, "forever-root/" FOREVER_VERSION);
@@ -412,6 +424,7 @@ static void free_parts(struct air *air)
     workers_free(air->workers);
     air->workers = NULL;
     if (air->tick) event_free(air->tick);
+    if (air->turn) event_free(air->turn);
     for (size_t i = 0; i < AIR_SIGNALS; i++) {
         if (air->signals[i]) event_free(air->signals[i]);
     }

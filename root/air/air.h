@@ -34,6 +34,7 @@ struct geo;
 struct icecast_poll;
 
 #define AIR_SIGNALS        3
+#define AIR_LINKS_MAX      1024
 #define AIR_BURST_S        4.0
 #define AIR_LAG_LIMIT_S    20.0
 #define AIR_LINK_FILL_RATE 2.0
@@ -63,7 +64,8 @@ struct air {
     struct ctl_server *ctl;
     struct metrics *metrics;
     struct event *tick, *signals[AIR_SIGNALS];
-    json_t *progress; /* of the analysis, as the store told it last; NULL before */
+    struct event *turn; /* of those who wait for a relay; NULL before the first */
+    json_t *progress;   /* of the analysis, as the store told it last; NULL before */
     int64_t progress_logged_ns, started_ns, started_wall_ns;
     uint64_t redirects, refused, reports, reports_refused;
     uint64_t links_started;
@@ -90,9 +92,10 @@ json_t *api_segments(const struct air *air);
 json_t *api_stats(const struct air *air);
 void api_routes(struct air *air);
 
-/* relays.c: the link, reports, and who is let in */
+/* relays.c: the link, reports */
 void relays_routes(struct air *air, struct http_server *http);
 void relays_link_ended(void *context, void *peer); /* a link_server's `closed` */
+/* admit.c: who is served here, and who is sent to a relay */
 enum station_verdict relays_admit(void *context, struct http_request *request, enum station_asking asking,
                                   char *location, size_t size);
 int relays_elsewhere(void *context, int secure, size_t i, char *location, size_t size);

@@ -163,7 +163,7 @@ static void look(struct feed *f, int64_t now_ns)
         if (!book) continue;
         book_count(book, &v, now_s);
         book_month(book, v.terms, now_s, &month);
-        registry_set_ledger(f->air->registry, v.name, &month);
+        registry_set_ledger(f->air->registry, v.name, &month, now_ns);
         int known = look_at(f, book, &v, &sample);
         size_t day_count = serving && books_are_loaded(f->books) ? book_unsaved(book, days) : 0;
         if (known || day_count) sample_batch_node(&batch, v.name, known ? &sample : NULL, days, day_count);
@@ -253,7 +253,7 @@ json_t *feed_report(struct feed *f, const char *name, const json_t *report)
     }
     book_month(book, v.terms, now_s, &month);
     json_t *answer = book_answer(book, v.terms, now_s);
-    registry_set_ledger(f->air->registry, name, &month);
+    registry_set_ledger(f->air->registry, name, &month, clock_boot_ns());
     return answer;
 }
 

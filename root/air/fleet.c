@@ -80,7 +80,7 @@ static void tell_registry(struct fleet *fleet, const struct roster_entry *e)
     char *cause = NULL;
     struct reach_view reach;
     if (registry_enrol(registry, &e->terms, icecast ? e->url : NULL,
-                       icecast ? REGISTRY_ICECAST : REGISTRY_FOREVER, &cause))
+                       icecast ? REGISTRY_ICECAST : REGISTRY_FOREVER, clock_boot_ns(), &cause))
         log_error("relays", "%s", cause);
     free(cause);
     cause = NULL;
@@ -89,7 +89,7 @@ static void tell_registry(struct fleet *fleet, const struct roster_entry *e)
     free(cause);
     if (icecast) return;
     int reached = reach_view(e, &reach) ? e->url != NULL : reach.reached;
-    registry_set_reachable(registry, e->terms.name, reached && !e->revoked_s);
+    registry_set_reachable(registry, e->terms.name, reached && !e->revoked_s, clock_boot_ns());
 }
 
 static void on_changed(void *context, const struct roster_entry *e, int gone)
@@ -109,7 +109,7 @@ static void on_changed(void *context, const struct roster_entry *e, int gone)
 static void on_reached(void *context, const struct roster_entry *e, int reached)
 {
     struct fleet *fleet = context;
-    registry_set_reachable(fleet->air->registry, e->terms.name, reached && !e->revoked_s);
+    registry_set_reachable(fleet->air->registry, e->terms.name, reached && !e->revoked_s, clock_boot_ns());
 }
 
 /* Life */

@@ -112,6 +112,13 @@ static const struct conf_option table[] = {
      .max = 1000000,
      .unit = "N",
      .help = "listeners served here before further ones are sent to relays; 0 sends everybody"},
+    {.name = "relay-reserve",
+     .type = CONF_CHOICE,
+     .offset = AT(relay_reserve),
+     .def = "auto",
+     .choices = "auto|none",
+     .help = "auto: with two relays or more, as many of their places are kept free as the largest one's "
+             "listeners would need"},
     {.name = "max-listeners",
      .type = CONF_INT,
      .offset = AT(max_listeners),

@@ -23,9 +23,9 @@ static int is_letter(char c)
     return c >= 'a' && c <= 'z';
 }
 
-int region_parse(const char *text, struct region *out)
+int region_parse(const char *text, struct relay_region *out)
 {
-    *out = (struct region){0};
+    *out = (struct relay_region){0};
     if (!*text) return 0;
     for (unsigned i = 1; i < REGION_CONTINENTS; i++) {
         if (!strncmp(text, names[i], 2)) out->continent = (uint8_t)i;
@@ -45,7 +45,7 @@ double region_between(unsigned continent, unsigned other)
     return table[continent][other];
 }
 
-double region_distance(struct region a, struct region b)
+double region_distance(struct relay_region a, struct relay_region b)
 {
     return a.country && a.country == b.country ? 0 : table[a.continent][b.continent];
 }

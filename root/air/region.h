@@ -10,15 +10,15 @@
 #define REGION_CONTINENTS 7             /* the unknown one is 0 */
 #define REGION_COUNTRIES  (1 + 26 * 26) /* likewise */
 
-struct region {
+struct relay_region {
     uint8_t continent;
     uint16_t country; /* 0: unknown */
 };
 
 /* "", "eu", "eu-de" in small letters. 0, or -1 (and unknown) when it is something else. */
-int region_parse(const char *text, struct region *out);
+int region_parse(const char *text, struct relay_region *out);
 /* Between two countries of these continents, at least; two of one country are at 0. */
 double region_between(unsigned continent, unsigned other);
-double region_distance(struct region a, struct region b);
+double region_distance(struct relay_region a, struct relay_region b);
 
 #endif

@@ -13,6 +13,14 @@
 #define FORGET_S   86400
 #define SWEEP_NS   INT64_C(60000000000)
 #define HASH_LEAST 64
+/* What a listener stays, before any have gone, and as if so many had; who is there stays longer than who has
+ * come, since some stay for hours. */
+#define STAY_FIRST_S  1800
+#define STAY_FIRST    50
+#define STAY_MEMORY   0.999
+#define STAY_LEAST_S  60
+#define STAY_MOST_S   86400
+#define STAY_RESIDUAL 2
 
 _Static_assert(AGENT_COUNT == sizeof((struct registry_totals *)0)->agents / sizeof(uint64_t),
                "agent families");
@@ -26,6 +34,8 @@ struct registry *registry_new(const struct registry_conf *conf)
     g->signer = ticket_signer_new();
     if (!g->signer) log_warn("registry", "no HMAC-SHA256 here: listeners are sent on without tickets");
     g->slots = xcalloc(ROUTER_RELAYS_MAX, sizeof(struct relay *));
+    g->stays = STAY_FIRST;
+    g->stayed_s = STAY_FIRST * STAY_FIRST_S;
     g->hash_size = HASH_LEAST;
     g->hash = xcalloc(g->hash_size, sizeof *g->hash);
     return g;
@@ -204,9 +214,31 @@ struct relay *registry_add(struct registry *g, const char *name, int64_t now_ns)
     return r;
 }
 
+/* By Little's law: a listener's stay is the time that all have listened over how many have gone. */
+static void learn_stay(struct registry *g, double seconds, int64_t now_ns)
+{
+    uint64_t listeners = 0, closed = 0;
+    for (size_t i = 0; i < g->count; i++) {
+        const struct relay *r = g->list[i];
+        closed += r->before.closed + r->values.now.closed;
+        if (registry_is_healthy(r, now_ns)) listeners += r->values.listeners;
+    }
+    if (closed > g->closed && g->closed) {
+        g->stays = g->stays * STAY_MEMORY + (double)(closed - g->closed);
+        g->stayed_s *= STAY_MEMORY;
+    }
+    g->stayed_s += (double)listeners * seconds;
+    g->closed = closed;
+    double stay_s = g->stayed_s / g->stays;
+    if (stay_s < STAY_LEAST_S) stay_s = STAY_LEAST_S;
+    if (stay_s > STAY_MOST_S) stay_s = STAY_MOST_S;
+    router_set_stay(g->router, stay_s, STAY_RESIDUAL * stay_s);
+}
+
 static void sweep(struct registry *g, int64_t now_ns)
 {
     if (now_ns - g->swept_ns < SWEEP_NS) return;
+    if (g->swept_ns) learn_stay(g, (double)(now_ns - g->swept_ns) / 1e9, now_ns);
     g->swept_ns = now_ns;
     for (size_t i = g->count; i-- > 0;) {
         struct relay *r = g->list[i];
@@ -223,7 +255,7 @@ void registry_tick(struct registry *g, int64_t now_ns, int64_t wall_s)
 int registry_enrol(struct registry *g, const struct relay_terms *terms, const char *url,
                    enum registry_kind kind, int64_t now_ns, char **cause)
 {
-    struct region region;
+    struct relay_region region;
     if (!registry_text_is_sound(terms->name, TERMS_NAME_MAX))
         return cause_set(cause, "a relay's name must be 1 to %d printable bytes", TERMS_NAME_MAX);
     if (url && !registry_url_is_sound(url))

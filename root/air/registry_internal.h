@@ -59,6 +59,8 @@ struct registry {
     struct mount_spec mounts[MOUNTS_MAX];
     size_t mount_count;
     int64_t swept_ns;
+    double stays, stayed_s; /* listeners gone, and how long all have listened, lately */
+    uint64_t closed;
 };
 
 struct relay *registry_relay(const struct registry *registry, const char *name);

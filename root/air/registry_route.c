@@ -33,7 +33,10 @@ static int write_location(struct registry *g, struct relay *r, const struct regi
 enum router_answer registry_route(struct registry *g, const struct registry_ask *ask, int64_t now_ns,
                                   char *location, size_t size, struct registry_choice *out)
 {
-    struct router_ask to = {.secure = ask->secure != 0, .random = ask->random, .but = ROUTER_NONE_SLOT};
+    struct router_ask to = {.secure = ask->secure != 0,
+                            .random = ask->random,
+                            .but = ROUTER_NONE_SLOT,
+                            .further = ask->later != 0};
     struct router_choice choice;
     int at = ask->mount ? mount_spec_find(g->mounts, g->mount_count, ask->mount) : 0;
     *out = (struct registry_choice){0};

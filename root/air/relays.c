@@ -1,8 +1,7 @@
-/* relays: what relays ask of the root (docs/PROTOCOL.md), and who is served here or sent to one. */
+/* relays: what relays ask of the root (docs/PROTOCOL.md): the link, and answers to their reports. */
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/random.h>
 
 #include "common/clock.h"
 #include "common/json.h"
@@ -12,15 +11,10 @@
 #include "root/air/feed.h"
 #include "root/air/air.h"
 #include "root/air/fleet.h"
-#include "root/air/geo.h"
-#include "root/air/icecast_poll.h"
 #include "root/air/link_listen.h"
-#include "root/air/router.h"
 
-#define LINKS_MAX     1024
 #define REPORT_MAX    16384
 #define ELSEWHERE_MAX 3 /* relays told to a relay that may have to send listeners on */
-#define LOCATION_MAX  1024
 
 /* Takes the same time wherever the two differ. */
 static int same_secret(const char *given, const char *secret)
@@ -90,7 +84,7 @@ static void on_link(void *context, struct http_request *request)
         status = 503;
         why = "no music yet";
     }
-    if (!status && mounts_links(air->mounts) >= LINKS_MAX) {
+    if (!status && mounts_links(air->mounts) >= AIR_LINKS_MAX) {
         status = 503;
         why = "too many links";
     }
@@ -140,21 +134,31 @@ static void on_pace(void *context, struct http_request *request)
 }
 
 /* Where a relay that is full sends its listeners on to: others with room, then the root. */
-static json_t *elsewhere_of(const struct air *air, const char *relay)
+static json_t *elsewhere_of(const struct air *air, const char *relay, int secure)
 {
     json_t *list = json_array();
-    char location[LOCATION_MAX];
-    int secure = relay && !strncasecmp(relay, "https:", 6);
-    const char *own = air->options->public_url;
-    for (size_t i = 0; i < ELSEWHERE_MAX; i++) {
-        if (registry_elsewhere(air->registry, relay, secure, clock_boot_ns(), i, location, sizeof location))
-            break;
-        json_array_append_new(list, json_string(location));
-    }
+    const char *urls[ELSEWHERE_MAX], *own = air->options->public_url;
+    int64_t now_ns = clock_boot_ns();
+    size_t n = registry_others(air->registry, relay, secure, (uint64_t)now_ns, now_ns, urls, ELSEWHERE_MAX);
+    for (size_t i = 0; i < n; i++)
+        json_array_append_new(list, json_sprintf("%s/stream.mp3", urls[i]));
     if (own && (!strncasecmp(own, "https:", 6)) == secure &&
         mounts_listening(air->mounts) < (uint64_t)air->options->max_listeners)
         json_array_append_new(list, json_sprintf("%s/stream.mp3", own));
     return list;
+}
+
+static json_t *answer_of(const struct air *air, const char *name)
+{
+    struct registry_view relay;
+    int64_t now_ns = clock_boot_ns();
+    int known = !registry_find(air->registry, name, now_ns, &relay);
+    int secure = known && !strncasecmp(relay.url, "https:", 6);
+    json_t *answer = json_pack("{s:b,s:i,s:i,s:o,s:o}", "ok", 1, "interval_s", REGISTRY_INTERVAL_S, "kbps",
+                               (int)ring_kbps(air->ring), "mounts", mounts_specs(air->mounts), "elsewhere",
+                               elsewhere_of(air, name, secure));
+    json_object_set_new(answer, "ticket", registry_ticket_json(air->registry, name, now_ns));
+    return answer;
 }
 
 /* The credential says who it is. 0, or -1 with *cause when the report says otherwise. */
@@ -180,101 +184,24 @@ static void on_report(void *context, struct http_request *request)
                                      &cause)
                    : -1;
     if (news > 0 && entry) fleet_reported(air->fleet, entry, report);
-    char *public_url = news < 0 ? NULL : xstrdup(json_str_or(report, "public_url", "", NULL));
     const char *name = entry ? entry->terms.name : json_str_or(report, "name", "", NULL);
     json_t *ledger = news < 0 ? NULL : feed_report(air->feed, name, news ? report : NULL);
-    json_decref(report);
     if (news < 0) {
+        json_decref(report);
         air->reports_refused++;
         http_reply_error(request, 400, "%s", cause);
         free(cause);
         return;
     }
     air->reports++;
-    json_t *answer = json_pack("{s:b,s:i,s:i,s:o,s:o}", "ok", 1, "interval_s", REGISTRY_INTERVAL_S, "kbps",
-                               (int)ring_kbps(air->ring), "mounts", mounts_specs(air->mounts), "elsewhere",
-                               elsewhere_of(air, public_url));
+    json_t *answer = answer_of(air, name);
+    json_decref(report);
     if (ledger) json_object_set_new(answer, "ledger", ledger);
     if (entry) fleet_answer(air->fleet, entry, is_door(air, request), answer);
     char *body = json_text(answer);
     http_reply(request, 200, "application/json", body, strlen(body));
     free(body);
     json_decref(answer);
-    free(public_url);
-}
-
-int relays_elsewhere(void *context, int secure, size_t i, char *location, size_t size)
-{
-    const struct air *air = context;
-    return registry_elsewhere(air->registry, NULL, secure, clock_boot_ns(), i, location, size);
-}
-
-enum station_verdict relays_admit(void *context, struct http_request *request, enum station_asking asking,
-                                  char *location, size_t size)
-{
-    struct air *air = context;
-    return relays_admit_to(air, mounts_at(air->mounts, 0), request, asking, location, size);
-}
-
-/* A place is there: and sound? */
-static enum station_verdict serve_from(struct mount *mount, const struct http_request *request,
-                                       enum station_asking asking)
-{
-    if (asking == STATION_HEAD) return STATION_SERVE;
-    if (mount_want(mount, station_burst_s(request, asking))) return STATION_FULL;
-    return mount_playable(mount) ? STATION_SERVE : STATION_WAIT;
-}
-
-/* An Icecast server of the operator's, which carries the mount on. There is room for it, as for a relay's
- * link. */
-static int may_carry(const struct air *air, const struct http_request *request, const char *agent)
-{
-    return mounts_links(air->mounts) < LINKS_MAX &&
-           icecast_poll_pulls(air->icecasts, http_peer_addr(request), agent);
-}
-
-enum station_verdict relays_admit_to(struct air *air, struct mount *mount, struct http_request *request,
-                                     enum station_asking asking, char *location, size_t size)
-{
-    int probe = asking != STATION_GET;
-    const struct options *o = air->options;
-    if (!air_has_music(air)) return STATION_WAIT;
-    /* who was sent here by a relay stays: one hop, and one more from a relay that can't */
-    const char *agent = http_header(request, "user-agent");
-    if (asking == STATION_GET && may_carry(air, request, agent)) {
-        enum station_verdict served = serve_from(mount, request, asking);
-        return served == STATION_SERVE ? STATION_CARRY : served;
-    }
-    int stays = station_agent_stays(agent) || station_hops(request) > 0;
-    int secure = http_secure(request);
-    uint64_t listening = mounts_listening(air->mounts), random = 0;
-    enum limits_verdict room = station_room(mount->station, request);
-    if (limits_is_personal(room)) {
-        air->refused += !probe;
-        return STATION_FULL;
-    }
-    char region[GEO_REGION_MAX];
-    geo_region(air->geo, http_peer_addr(request), region);
-    uint64_t most = room == LIMITS_OK ? listening + 1 : listening;
-    enum router_verdict verdict = router_admit(listening, (uint64_t)o->relay_limit, most, stays,
-                                               registry_has_room(air->registry, secure, clock_boot_ns()));
-    if (verdict == ROUTER_REDIRECT) {
-        if (getrandom(&random, sizeof random, GRND_NONBLOCK) != sizeof random)
-            random = listening * 2654435761u;
-        if (!registry_route(air->registry, random, probe, secure, clock_boot_ns(), location, size)) {
-            air->redirects += !probe;
-            if (!probe) geo_count(air->geo, region);
-            return STATION_REDIRECT;
-        }
-        verdict = listening < most ? ROUTER_SERVE : ROUTER_FULL;
-    }
-    if (verdict == ROUTER_SERVE) {
-        enum station_verdict served = serve_from(mount, request, asking);
-        if (served == STATION_SERVE && !probe) geo_count(air->geo, region);
-        return served;
-    }
-    air->refused += !probe;
-    return STATION_FULL;
 }
 
 void relays_routes(struct air *air, struct http_server *http)

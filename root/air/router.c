@@ -74,7 +74,7 @@ static unsigned bucket_of(double cost)
 }
 
 /* NULL when the country is not known. */
-static struct router_index *country(struct router *r, struct region region, int secure)
+static struct router_index *country(struct router *r, struct relay_region region, int secure)
 {
     struct router_index **index = &r->countries[secure][region.country];
     if (region.country && !*index) *index = xcalloc(1, sizeof **index);
@@ -107,7 +107,7 @@ static void enter(struct router *r, uint32_t slot, unsigned bucket)
 }
 
 /* It is of another region or scheme from now on. */
-static void settle(struct router *r, struct router_relay *relay, struct region region, int secure)
+static void settle(struct router *r, struct router_relay *relay, struct relay_region region, int secure)
 {
     struct router_index *wide = &r->continents[secure][region.continent];
     struct router_index *near = country(r, region, secure);
@@ -307,7 +307,7 @@ void router_remove(struct router *r, uint32_t slot)
 void router_set_terms(struct router *r, uint32_t slot, const struct relay_terms *terms, int64_t now_ns)
 {
     struct router_relay *relay = &r->relays[slot];
-    struct region region;
+    struct relay_region region;
     region_parse(terms->region, &region);
     relay->price = terms->price_per_gb;
     if (!relay->allotment_bytes && terms->allotment_bytes) relay->pacing = 0;

@@ -68,8 +68,8 @@ void router_set_stay(struct router *router, double stay_s, double residual_s);
 /* Choosing */
 
 struct router_ask {
-    struct region region;
-    int secure, further; /* further: it wants another mount than the main one */
+    struct relay_region region;
+    int secure, further; /* further: it wants what only relays of ours have, other mounts */
     double rate_bps;     /* of the mount; 0: the main one's */
     uint64_t random;     /* 64 fresh bits */
     uint32_t but;        /* not this one; ROUTER_NONE_SLOT: none */

@@ -19,7 +19,7 @@ struct router_relay {
     int64_t month_begins_s, month_ends_s;
     double price, uplink_bps, terms_uplink_bps, load_bps, joins_per_s, tokens;
     float q, pacing, cost; /* cost: of the last review, without distance */
-    struct region region;
+    struct relay_region region;
     struct router_index *near, *wide; /* of its country, NULL when that is unknown; of its continent */
     uint32_t listeners, max_listeners, terms_listeners, estimate, slots, traffic_slots, free_counted, owed;
     uint32_t near_place, wide_place, heap_place;

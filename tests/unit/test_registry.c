@@ -36,6 +36,25 @@ static json_t *report(const char *name, const char *session, int64_t seq, int64_
                      "cpu_s", 0.25, "rss_bytes", 5000000);
 }
 
+static struct registry *fresh(void)
+{
+    return registry_new(
+        &(struct registry_conf){.router = {.rate_bps = 128000, .no_reserve = 1}, .master = "m"});
+}
+
+static int route(struct registry *r, uint64_t random, int probe, int secure, char *location, size_t size)
+{
+    struct registry_choice choice;
+    const struct registry_ask ask = {.random = random, .probe = probe, .secure = secure};
+    return registry_route(r, &ask, boot_ns, location, size, &choice) == ROUTER_TO ? 0 : -1;
+}
+
+static int has_room(struct registry *r, int secure)
+{
+    char location[256];
+    return !route(r, 1, 1, secure, location, sizeof location);
+}
+
 static int tell(struct registry *r, json_t *body)
 {
     char *cause = NULL;
@@ -49,7 +68,7 @@ static int tell(struct registry *r, json_t *body)
 static void counters_survive_loss_repetition_and_restarts(void **state)
 {
     (void)state;
-    struct registry *r = registry_new();
+    struct registry *r = fresh();
     struct registry_totals t;
     assert_int_equal(tell(r, report("ams", "one", 1, 3, 100)), 1);
     assert_int_equal(tell(r, report("ams", "one", 1, 9, 900)), 0); /* twice */
@@ -72,51 +91,50 @@ static void counters_survive_loss_repetition_and_restarts(void **state)
 static void health_is_a_fresh_report(void **state)
 {
     (void)state;
-    struct registry *r = registry_new();
+    struct registry *r = fresh();
     struct registry_totals t;
-    char where[128];
+    char where[256];
     tell(r, report("ams", "one", 1, 3, 100));
     boot_ns += 4900000000LL;
     registry_totals(r, boot_ns, &t);
     assert_int_equal(t.healthy, 1);
-    assert_true(registry_has_room(r, 0, boot_ns));
+    assert_true(has_room(r, 0));
     boot_ns += 200000000LL;
     registry_totals(r, boot_ns, &t);
     assert_int_equal(t.healthy, 0);
     assert_int_equal(t.listeners, 0);
-    assert_false(registry_has_room(r, 0, boot_ns));
-    assert_int_equal(registry_route(r, 1, 0, 0, boot_ns, where, sizeof where), -1);
+    assert_false(has_room(r, 0));
+    assert_int_equal(route(r, 1, 0, 0, where, sizeof where), -1);
     json_t *list = registry_json(r, 0, 10, boot_ns);
     assert_false(json_is_true(json_object_get(json_array_get(list, 0), "healthy")));
     json_decref(list);
     tell(r, report("ams", "one", 2, 3, 100));
-    assert_int_equal(registry_route(r, 1, 0, 0, boot_ns, where, sizeof where), 0);
-    assert_string_equal(where, "http://ams.example:8000/stream.mp3");
+    assert_int_equal(route(r, 1, 0, 0, where, sizeof where), 0);
+    assert_ptr_equal(strstr(where, "http://ams.example:8000/stream.mp3?ticket="), where);
     registry_free(r);
 }
 
 static void places_sent_since_the_report_are_taken(void **state)
 {
     (void)state;
-    struct registry *r = registry_new();
-    char where[128];
+    struct registry *r = fresh();
+    char where[256];
     tell(r, report("ams", "one", 1, 8, 100));
     for (int i = 0; i < 5; i++)
-        assert_int_equal(registry_route(r, (uint64_t)i, 1, 0, boot_ns, where, sizeof where),
-                         0); /* probes take no place */
-    assert_int_equal(registry_route(r, 7, 0, 0, boot_ns, where, sizeof where), 0);
-    assert_int_equal(registry_route(r, 8, 0, 0, boot_ns, where, sizeof where), 0);
-    assert_int_equal(registry_route(r, 9, 0, 0, boot_ns, where, sizeof where), -1);
+        assert_int_equal(route(r, (uint64_t)i, 1, 0, where, sizeof where), 0); /* probes take no place */
+    assert_int_equal(route(r, 7, 0, 0, where, sizeof where), 0);
+    assert_int_equal(route(r, 8, 0, 0, where, sizeof where), 0);
+    assert_int_equal(route(r, 9, 0, 0, where, sizeof where), -1);
     tell(r, report("ams", "one", 2, 9, 100)); /* one of the two has left again */
-    assert_int_equal(registry_route(r, 10, 0, 0, boot_ns, where, sizeof where), 0);
-    assert_int_equal(registry_route(r, 11, 0, 0, boot_ns, where, sizeof where), -1);
+    assert_int_equal(route(r, 10, 0, 0, where, sizeof where), 0);
+    assert_int_equal(route(r, 11, 0, 0, where, sizeof where), -1);
     json_t *drains = report("ams", "one", 3, 2, 100);
     json_object_set_new(drains, "draining", json_true());
     tell(r, drains);
-    assert_int_equal(registry_route(r, 12, 0, 0, boot_ns, where, sizeof where), -1);
+    assert_int_equal(route(r, 12, 0, 0, where, sizeof where), -1);
     char small[8];
     tell(r, report("ams", "one", 4, 2, 100));
-    assert_int_equal(registry_route(r, 13, 0, 0, boot_ns, small, sizeof small), -1);
+    assert_int_equal(route(r, 13, 0, 0, small, sizeof small), -1);
     registry_free(r);
 }
 
@@ -131,17 +149,17 @@ static json_t *report_at(const char *name, const char *url, int64_t listeners)
 static void the_scheme_is_kept(void **state)
 {
     (void)state;
-    struct registry *r = registry_new();
-    char where[128];
+    struct registry *r = fresh();
+    char where[256];
     tell(r, report_at("safe", "https://safe.example", 0));
-    assert_false(registry_has_room(r, 0, boot_ns));
-    assert_true(registry_has_room(r, 1, boot_ns));
-    assert_int_equal(registry_route(r, 1, 0, 0, boot_ns, where, sizeof where), -1);
-    assert_int_equal(registry_route(r, 1, 0, 1, boot_ns, where, sizeof where), 0);
-    assert_string_equal(where, "https://safe.example/stream.mp3");
+    assert_false(has_room(r, 0));
+    assert_true(has_room(r, 1));
+    assert_int_equal(route(r, 1, 0, 0, where, sizeof where), -1);
+    assert_int_equal(route(r, 1, 0, 1, where, sizeof where), 0);
+    assert_ptr_equal(strstr(where, "https://safe.example/stream.mp3?ticket="), where);
     tell(r, report_at("plain", "http://plain.example", 0));
     for (uint64_t i = 0; i < 8; i++) {
-        assert_int_equal(registry_route(r, i * 0x123456789abcdULL, 1, 0, boot_ns, where, sizeof where), 0);
+        assert_int_equal(route(r, i * 0x123456789abcdULL, 1, 0, where, sizeof where), 0);
         assert_string_equal(where, "http://plain.example/stream.mp3");
     }
     registry_free(r);
@@ -150,31 +168,26 @@ static void the_scheme_is_kept(void **state)
 static void others_come_by_use_without_the_one_that_asks(void **state)
 {
     (void)state;
-    struct registry *r = registry_new();
-    char where[128], small[8];
+    struct registry *r = fresh();
+    const char *urls[4];
     tell(r, report("ams", "one", 1, 5, 1));
     tell(r, report("fra", "one", 1, 2, 1));
     tell(r, report("osl", "one", 1, 10, 1)); /* full */
     tell(r, report_at("safe", "https://safe.example", 0));
-    assert_int_equal(registry_elsewhere(r, NULL, 0, boot_ns, 0, where, sizeof where), 0);
-    assert_string_equal(where, "http://fra.example:8000/stream.mp3");
-    assert_int_equal(registry_elsewhere(r, NULL, 0, boot_ns, 1, where, sizeof where), 0);
-    assert_string_equal(where, "http://ams.example:8000/stream.mp3");
-    assert_int_equal(registry_elsewhere(r, NULL, 0, boot_ns, 2, where, sizeof where), -1);
-    assert_int_equal(registry_elsewhere(r, "http://fra.example:8000", 0, boot_ns, 0, where, sizeof where), 0);
-    assert_string_equal(where, "http://ams.example:8000/stream.mp3");
-    assert_int_equal(registry_elsewhere(r, "http://fra.example:8000", 0, boot_ns, 1, where, sizeof where),
-                     -1);
-    assert_int_equal(registry_elsewhere(r, NULL, 1, boot_ns, 0, where, sizeof where), 0);
-    assert_string_equal(where, "https://safe.example/stream.mp3");
-    assert_int_equal(registry_elsewhere(r, NULL, 0, boot_ns, 0, small, sizeof small), -1);
+    assert_int_equal(registry_others(r, NULL, 0, 7, boot_ns, urls, 4), 2);
+    assert_string_equal(urls[0], "http://fra.example:8000");
+    assert_string_equal(urls[1], "http://ams.example:8000");
+    assert_int_equal(registry_others(r, "fra", 0, 7, boot_ns, urls, 4), 1);
+    assert_string_equal(urls[0], "http://ams.example:8000");
+    assert_int_equal(registry_others(r, NULL, 1, 7, boot_ns, urls, 4), 1);
+    assert_string_equal(urls[0], "https://safe.example");
     registry_free(r);
 }
 
 static void malformed_reports_change_nothing(void **state)
 {
     (void)state;
-    struct registry *r = registry_new();
+    struct registry *r = fresh();
     struct {
         const char *key;
         json_t *value;
@@ -208,17 +221,18 @@ static void malformed_reports_change_nothing(void **state)
 static void an_enrolled_relay_is_there_before_it_reports(void **state)
 {
     (void)state;
-    struct registry *r = registry_new();
+    struct registry *r = fresh();
     struct registry_view v;
     struct registry_totals t;
-    char where[128], *cause = NULL;
-    const struct relay_terms terms = {.name = "ams", .region = "eu-nl", .allotment_bytes = 5};
-    assert_int_equal(registry_set_reachable(r, "ams", 0), -1);
-    assert_int_equal(registry_enrol(r, &terms, NULL, REGISTRY_FOREVER, &cause), 0);
+    char where[256], *cause = NULL;
+    const struct relay_terms terms = {
+        .name = "ams", .region = "eu-nl", .allotment_bytes = UINT64_C(5000000000000)};
+    assert_int_equal(registry_set_reachable(r, "ams", 0, boot_ns), -1);
+    assert_int_equal(registry_enrol(r, &terms, NULL, REGISTRY_FOREVER, boot_ns, &cause), 0);
     assert_int_equal(registry_find(r, "ams", boot_ns, &v), 0);
-    assert_true(v.enrolled && !v.healthy && v.terms->allotment_bytes == 5 &&
+    assert_true(v.enrolled && !v.healthy && v.terms->allotment_bytes == UINT64_C(5000000000000) &&
                 !strcmp(v.terms->region, "eu-nl"));
-    assert_int_equal(registry_enrol(r, &terms, "gopher://x", REGISTRY_FOREVER, &cause), -1);
+    assert_int_equal(registry_enrol(r, &terms, "gopher://x", REGISTRY_FOREVER, boot_ns, &cause), -1);
     free(cause);
     cause = NULL;
     tell(r, report("other", "one", 1, 3, 100));
@@ -231,10 +245,10 @@ static void an_enrolled_relay_is_there_before_it_reports(void **state)
     registry_totals(r, boot_ns, &t);
     assert_int_equal(t.known, 2);
     assert_int_equal(registry_unenrol(r, "other"), 0);
-    assert_int_equal(registry_set_reachable(r, "ams", 0), 0);
-    assert_int_equal(registry_route(r, 1, 0, 0, boot_ns, where, sizeof where), -1);
-    assert_int_equal(registry_set_reachable(r, "ams", 1), 0);
-    assert_int_equal(registry_route(r, 1, 0, 0, boot_ns, where, sizeof where), 0);
+    assert_int_equal(registry_set_reachable(r, "ams", 0, boot_ns), 0);
+    assert_int_equal(route(r, 1, 0, 0, where, sizeof where), -1);
+    assert_int_equal(registry_set_reachable(r, "ams", 1, boot_ns), 0);
+    assert_int_equal(route(r, 1, 0, 0, where, sizeof where), 0);
     /* silence never makes it go */
     boot_ns += 100000 * CLOCK_NS_PER_S;
     tell(r, report("third", "one", 1, 3, 100));
@@ -244,10 +258,129 @@ static void an_enrolled_relay_is_there_before_it_reports(void **state)
     registry_free(r);
 }
 
+static json_t *ticketed(const char *session, int64_t seq, int64_t listeners, const json_t *told,
+                        int64_t redeemed)
+{
+    json_t *body = report("ams", session, seq, listeners, 1);
+    json_object_set_new(body, "tickets",
+                        json_pack("{s:O,s:O,s:I,s:I,s:I,s:I}", "epoch", json_object_get(told, "epoch"),
+                                  "floor", json_object_get(told, "floor"), "from_floor", (json_int_t)redeemed,
+                                  "redeemed", (json_int_t)redeemed, "expired", (json_int_t)0, "refused",
+                                  (json_int_t)0));
+    return body;
+}
+
+/* What a listener is sent with is good under the key that its relay was told, and counts until it is used. */
+static void tickets_are_of_the_relays_key(void **state)
+{
+    (void)state;
+    struct registry *r = fresh();
+    struct ticket_signer *signer = ticket_signer_new();
+    struct ticket t;
+    struct router_view v;
+    struct registry_view view;
+    unsigned char key[TICKET_KEY_BYTES], later[TICKET_KEY_BYTES];
+    char where[256];
+    assert_null(registry_ticket_json(r, "ams", boot_ns));
+    tell(r, report("ams", "one", 1, 0, 1));
+    json_t *told = registry_ticket_json(r, "ams", boot_ns), *again;
+    assert_int_equal(ticket_key_read(json_string_value(json_object_get(told, "key")), key), 0);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(route(r, 5, 0, 0, where, sizeof where), 0);
+    const char *text = strstr(where, "?ticket=") + 8;
+    assert_int_equal(ticket_read(text, &t), 0);
+    assert_true(ticket_is_true(signer, key, text));
+    assert_int_equal(t.epoch, json_integer_value(json_object_get(told, "epoch")));
+    assert_int_equal(t.sequence, 3);
+    assert_int_equal(t.expires_ds, ticket_clock(boot_ns) + 200);
+    tell(r, ticketed("one", 2, 2, told, 2));
+    registry_find(r, "ams", boot_ns, &view);
+    router_view(registry_router(r), view.slot, boot_ns, &v);
+    assert_int_equal(v.estimate, 3);
+    assert_int_equal(v.pending, 1);
+    assert_int_equal(view.redeemed, 2);
+    /* a new life of the relay's program, another key; what it says of the old one's tickets is no count */
+    tell(r, ticketed("two", 1, 1, told, 1));
+    router_view(registry_router(r), view.slot, boot_ns, &v);
+    assert_int_equal(v.estimate, 1);
+    again = registry_ticket_json(r, "ams", boot_ns);
+    assert_int_equal(ticket_key_read(json_string_value(json_object_get(again, "key")), later), 0);
+    assert_memory_not_equal(key, later, sizeof key);
+    json_decref(told);
+    json_decref(again);
+    ticket_signer_free(signer);
+    registry_free(r);
+}
+
+/* Thousands come and go in any order, and each is found by its name alone. */
+static void names_are_found_among_thousands(void **state)
+{
+    (void)state;
+    struct registry *r = fresh();
+    struct registry_view v;
+    uint64_t seed = 88172645463325252ULL;
+    static unsigned char there[3000];
+    for (int n = 0; n < 12000; n++) {
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
+        unsigned i = (unsigned)(seed % 3000);
+        struct relay_terms terms = {0};
+        snprintf(terms.name, sizeof terms.name, "r%u", i);
+        if (seed >> 40 & 1) {
+            assert_int_equal(registry_enrol(r, &terms, "http://x", REGISTRY_FOREVER, boot_ns, NULL), 0);
+            there[i] = 1;
+        } else {
+            assert_int_equal(registry_unenrol(r, terms.name), there[i] ? 0 : -1);
+            there[i] = 0;
+        }
+    }
+    unsigned count = 0;
+    for (unsigned i = 0; i < 3000; i++) {
+        char name[16];
+        snprintf(name, sizeof name, "r%u", i);
+        assert_int_equal(registry_find(r, name, boot_ns, &v), there[i] ? 0 : -1);
+        if (there[i]) assert_string_equal(v.name, name);
+        count += there[i];
+    }
+    assert_int_equal(registry_view(r, count - 1, boot_ns, &v), 0);
+    assert_int_equal(registry_view(r, count, boot_ns, &v), -1);
+    registry_free(r);
+}
+
+/* A server that is no relay of ours is sent to as it stands, for the main mount alone, and has its word in
+ * the answers to our questions. */
+static void another_server_is_sent_to_as_it_stands(void **state)
+{
+    (void)state;
+    struct registry *r = fresh();
+    const struct relay_terms terms = {.name = "rented", .max_listeners = 2};
+    const struct mount_spec mounts[] = {{.name = "stream", .kbps = 128}, {.name = "low", .kbps = 48}};
+    struct registry_choice choice;
+    char where[256];
+    registry_set_mounts(r, mounts, 2);
+    assert_int_equal(
+        registry_enrol(r, &terms, "http://rented.example/radio", REGISTRY_ICECAST, boot_ns, NULL), 0);
+    const struct registry_ask main = {.random = 3}, low = {.random = 3, .mount = "low"}, later = {.later = 1};
+    assert_int_equal(registry_route(r, &main, boot_ns, where, sizeof where, &choice), ROUTER_NOBODY);
+    assert_int_equal(registry_polled(r, "rented", 0, 0, 0, boot_ns), 0);
+    assert_int_equal(registry_route(r, &low, boot_ns, where, sizeof where, &choice), ROUTER_NOBODY);
+    assert_int_equal(registry_route(r, &later, boot_ns, where, sizeof where, &choice), ROUTER_NOBODY);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(registry_route(r, &main, boot_ns, where, sizeof where, &choice), ROUTER_TO);
+        assert_string_equal(where, "http://rented.example/radio");
+        assert_true(choice.as_is);
+    }
+    assert_int_equal(registry_route(r, &main, boot_ns, where, sizeof where, &choice), ROUTER_NOBODY);
+    assert_int_equal(registry_polled(r, "rented", 1, 0, 500, boot_ns), 0);
+    assert_int_equal(registry_route(r, &main, boot_ns, where, sizeof where, &choice), ROUTER_TO);
+    registry_free(r);
+}
+
 static void it_is_bounded(void **state)
 {
     (void)state;
-    struct registry *r = registry_new();
+    struct registry *r = fresh();
     struct registry_totals t;
     for (int i = 0; i < REGISTRY_MAX + 20; i++) {
         char name[16];
@@ -275,6 +408,9 @@ int main(void)
         cmocka_unit_test_setup(others_come_by_use_without_the_one_that_asks, set_clock),
         cmocka_unit_test_setup(malformed_reports_change_nothing, set_clock),
         cmocka_unit_test_setup(an_enrolled_relay_is_there_before_it_reports, set_clock),
+        cmocka_unit_test_setup(tickets_are_of_the_relays_key, set_clock),
+        cmocka_unit_test_setup(names_are_found_among_thousands, set_clock),
+        cmocka_unit_test_setup(another_server_is_sent_to_as_it_stands, set_clock),
         cmocka_unit_test_setup(it_is_bounded, set_clock),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

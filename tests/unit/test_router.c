@@ -441,7 +441,7 @@ static void several_are_different_ones(void **state)
 static void regions_are_read(void **state)
 {
     (void)state;
-    struct region a, b;
+    struct relay_region a, b;
     assert_int_equal(region_parse("eu-de", &a), 0);
     assert_int_equal(region_parse("eu-fr", &b), 0);
     assert_true(region_distance(a, a) == 0 && region_distance(a, b) > 0);
