@@ -222,7 +222,7 @@ static int start(struct relay *r, char **cause)
     if (front_listen(r->front, r->http, &port, &tls_port, cause)) return -1;
     r->public_url = relay_options_public_url(o, port);
     r->client = fetch_client_new(r->base);
-    if (o->root) r->admission = admission_new((unsigned)o->max_listeners);
+    if (!o->upstream_icecast) r->admission = admission_new((unsigned)o->max_listeners);
     const struct bundle_conf bundle = {.base = r->base,
                                        .http = r->http,
                                        .client = r->client,
