@@ -84,6 +84,15 @@ json_t *registry_json(struct registry *g, size_t first, size_t count, int64_t no
     return list;
 }
 
+/* Whoever was accepted and does not listen has gone, also with a relay that died or fell silent, which could
+ * not count it. A silent one that comes back still has its listeners: then it is less again. */
+static uint64_t closed_of(const struct relay *r, int64_t now_ns)
+{
+    uint64_t accepted = r->before.accepted + r->values.now.accepted,
+             listening = registry_is_healthy(r, now_ns) ? r->values.listeners : 0;
+    return accepted > listening ? accepted - listening : 0;
+}
+
 void registry_totals(const struct registry *g, int64_t now_ns, struct registry_totals *out)
 {
     *out = (struct registry_totals){.known = (unsigned)g->count};
@@ -92,6 +101,7 @@ void registry_totals(const struct registry *g, int64_t now_ns, struct registry_t
         out->bytes_in += r->before.bytes_in + r->values.now.bytes_in;
         out->bytes_out += r->before.bytes_out + r->values.now.bytes_out;
         out->accepted += r->before.accepted + r->values.now.accepted;
+        out->closed += closed_of(r, now_ns);
         if (!registry_is_healthy(r, now_ns)) continue;
         out->healthy++;
         out->listeners += r->values.listeners;
@@ -118,7 +128,7 @@ static void view(const struct relay *r, int64_t now_ns, struct registry_view *ou
                                   .listeners = healthy ? v->listeners : 0,
                                   .max_listeners = v->max_listeners,
                                   .accepted = r->before.accepted + v->now.accepted,
-                                  .closed = r->before.closed + v->now.closed,
+                                  .closed = closed_of(r, now_ns),
                                   .bytes_in = r->before.bytes_in + v->now.bytes_in,
                                   .bytes_out = r->before.bytes_out + v->now.bytes_out,
                                   .sessions = r->sessions,
@@ -131,7 +141,11 @@ static void view(const struct relay *r, int64_t now_ns, struct registry_view *ou
                                   .session_bytes_in = v->now.bytes_in,
                                   .session_bytes_out = v->now.bytes_out,
                                   .lag_s = r->heard_ns ? v->lag_s : NAN,
-                                  .age_s = registry_age_s(r, now_ns)};
+                                  .age_s = registry_age_s(r, now_ns),
+                                  .cpu_s = v->cpu_s,
+                                  .lead_s = v->lead_s,
+                                  .rss_bytes = v->rss_bytes,
+                                  .pulling = healthy && v->pulling};
 }
 
 int registry_view(const struct registry *g, size_t index, int64_t now_ns, struct registry_view *out)

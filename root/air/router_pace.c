@@ -7,9 +7,10 @@
  * station's own traffic goes over a week, learned by the hour. */
 #include <math.h>
 
+#include "common/billing.h"
 #include "root/air/router_internal.h"
 
-#define KEPT_SHARE  0.01 /* of the allotment, for what is not audio: headers, TLS, the link */
+#define KEPT_SHARE  0.01 /* of the allotment: what is seen late */
 #define MOVE_S      90   /* in which present listeners can be moved elsewhere */
 #define DEVIATIONS  4
 #define MINUTE_S    60
@@ -24,7 +25,7 @@
 uint64_t pace_used(const struct router_relay *relay)
 {
     uint64_t since = relay->bytes_out > relay->out_base ? relay->bytes_out - relay->out_base : 0;
-    return relay->month_base + since;
+    return relay->month_base + (uint64_t)((double)since * BILLING_OVERHEAD);
 }
 
 static double left_bytes(const struct router_relay *relay)
@@ -39,7 +40,7 @@ uint32_t pace_slots(const struct router *r, const struct router_relay *relay)
     double stay_s = r->residual_s, left = left_bytes(relay);
     if (relay->month_ends_s > r->wall_s && (double)(relay->month_ends_s - r->wall_s) < stay_s)
         stay_s = (double)(relay->month_ends_s - r->wall_s);
-    double each = router_slot_rate(r, relay) / 8 * stay_s;
+    double each = router_slot_rate(r, relay) / 8 * BILLING_OVERHEAD * stay_s;
     if (left <= 0 || each <= 0) return 0;
     double root = sqrt(DEVIATIONS * DEVIATIONS / 4.0 + left / each) - DEVIATIONS / 2.0;
     double n = root * root;
@@ -50,7 +51,7 @@ int pace_spent(const struct router *r, const struct router_relay *relay)
 {
     if (!relay->allotment_bytes) return 0;
     double left = (double)relay->allotment_bytes * (1 - KEPT_SHARE / 2) - (double)pace_used(relay);
-    return left <= (double)relay->estimate * router_slot_rate(r, relay) / 8 * MOVE_S;
+    return left <= (double)relay->estimate * router_slot_rate(r, relay) / 8 * BILLING_OVERHEAD * MOVE_S;
 }
 
 /* Of an hour since 1970: 1 is the average one. */
@@ -81,7 +82,7 @@ static void pace(struct router *r, struct router_relay *relay, double hours)
     if (left <= 0 || hours <= 0) return;
     double now = weight_at(r, r->wall_s / 3600);
     double target_bps = left * 8 / 3600 * now / hours;
-    double rate_bps = (double)relay->estimate * router_slot_rate(r, relay);
+    double rate_bps = (double)relay->estimate * router_slot_rate(r, relay) * BILLING_OVERHEAD;
     double off = target_bps > 0 ? rate_bps / target_bps - 1 : PACE_UP;
     off = off > PACE_UP ? PACE_UP : off < PACE_DOWN ? PACE_DOWN : off;
     double value = (double)relay->pacing;
