@@ -75,7 +75,7 @@ def test_run_plays_a_folder_and_stops(crate, scratch):
 
 def test_run_says_what_is_wrong(scratch):
     for arguments, environment, status, word in (
-            (["/no/such/folder"], {}, 66, "/no/such/folder"), ([], {"FOREVER_PORT": "99999"}, 64, "65534"),
+            (["/no/such/folder"], {}, 66, "/no/such/folder"), ([], {"FOREVER_PORT": "99999"}, 64, "65533"),
             ([], {"FOREVER_PORT": "x"}, 64, "FOREVER_PORT")):
         done = subprocess.run(["./deploy/run", *arguments], cwd=TOP, env=dict(os.environ, **environment), stdin=subprocess.DEVNULL,
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=20)
