@@ -119,6 +119,13 @@ static void read_link_key(struct join *j, const json_t *link_key)
         feed_set_key(j->conf.feed, key, now_s);
 }
 
+static void read_credential(struct join *j, const char *credential)
+{
+    const struct parent *parent = parents_find(j->conf.parents, j->parent);
+    if (credential && j->conf.credential && parent && parent->pin && enrol_secret_is_sound(credential))
+        j->conf.credential(j->conf.context, credential);
+}
+
 static double read_answer(struct join *j, const void *body, size_t len)
 {
     json_t *answer = json_parse(body, len, ANSWER_MAX, NULL);
@@ -133,6 +140,7 @@ static double read_answer(struct join *j, const void *body, size_t len)
     const json_t *drain = json_object_get(answer, "drain");
     double drain_s = json_is_object(drain) ? json_real_or(drain, "deadline_s", DRAIN_S, NULL) : -1;
     if (j->conf.ledger) ledger_told(j->conf.ledger, json_object_get(answer, "ledger"));
+    read_credential(j, json_str_or(answer, "credential", NULL, NULL));
     json_decref(answer);
     if (j->conf.drain) j->conf.drain(j->conf.context, drain_s);
     if (count > 0) j->conf.mounts(j->conf.context, list, (size_t)count);
@@ -176,7 +184,7 @@ static void on_end(void *context, int status, const char *error, const void *bod
     const char *why = json_str_or(answer, "error", "", NULL);
     char *text;
     if (refused)
-        text = xasprintf("%s refuses this relay's reports (see --token-file): %d %s", j->url, status, why);
+        text = xasprintf("%s refuses this relay's reports: %d %s", j->url, status, why);
     else if (status)
         text = xasprintf("%s does not take the report: %d %s", j->url, status, error ? error : why);
     else
@@ -184,6 +192,7 @@ static void on_end(void *context, int status, const char *error, const void *bod
     json_decref(answer);
     j->counts.failed++;
     set_trouble(j, text, refused || status == 400);
+    if (refused && j->conf.refused) j->conf.refused(j->conf.context);
     if (next_parent(j)) {
         after_ms(j, NEXT_MS);
         return;

@@ -30,6 +30,10 @@ struct join_conf {
     void (*mounts)(void *context, const struct mount_spec *list, size_t count);
     /* the root's word on draining with each answer: within so many seconds; negative: no */
     void (*drain)(void *context, double deadline_s);
+    /* the root has another credential for this relay, told over a pinned way; NULL: nobody minds */
+    void (*credential)(void *context, const char *credential);
+    /* the present one was refused; NULL: nobody minds */
+    void (*refused)(void *context);
     void *context;
 };
 

@@ -1,6 +1,7 @@
 /* forever-relay: pulls a station once, however many listen, and nothing while nobody does. */
 #include <errno.h>
 #include <event2/event.h>
+#include <openssl/crypto.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,7 +18,9 @@
 #include "common/proc.h"
 #include "relay/admission.h"
 #include "relay/bundle.h"
+#include "relay/challenge.h"
 #include "relay/drain.h"
+#include "relay/enrol_command.h"
 #include "relay/feed.h"
 #include "relay/join.h"
 #include "relay/lineage.h"
@@ -45,6 +48,7 @@ struct relay {
     struct join *join;
     struct drain *drain;
     struct admission *admission; /* NULL: there is no root */
+    struct challenge *challenge;
     struct relay_metrics *metrics;
     int exit_code, stopping;
 };
@@ -112,6 +116,44 @@ static void on_command(void *context, const char *command, double deadline_s, un
     if (!strcmp(command, "drain")) drain_begin(r->drain, DRAIN_COMMAND, deadline_s);
     if (!strcmp(command, "undrain")) drain_end(r->drain, DRAIN_COMMAND);
     if (!strcmp(command, "move")) drain_move(r->drain, listeners, deadline_s);
+}
+
+/* The root has another credential for us. The old one counts until this one is used, so it is kept first. */
+static void on_credential(void *context, const char *credential)
+{
+    struct relay *r = context;
+    struct enrolment *e = r->options.enrolled, next;
+    char *cause = NULL;
+    if (!e || !strcmp(e->credential, credential)) return;
+    next = *e;
+    memcpy(next.credential, credential, sizeof next.credential);
+    if (enrolment_store(r->options.state, &next, &cause)) {
+        log_error("relay", "the new credential is not used, since it can't be kept: %s", cause);
+    } else {
+        *e = next;
+        parents_set_token(r->parents, e->credential);
+        log_info("relay", "has a new credential");
+    }
+    OPENSSL_cleanse(&next, sizeof next);
+    free(cause);
+}
+
+/* Perhaps it was enrolled again meanwhile: when the root calls, or refuses the old credential. */
+static void on_enrolled(void *context)
+{
+    struct relay *r = context;
+    struct enrolment *e = r->options.enrolled, now;
+    char *cause = NULL;
+    if (!e) return;
+    if (enrolment_load(r->options.state, &now, &cause) == 1 && !strcmp(now.name, e->name) &&
+        strcmp(now.credential, e->credential) != 0) {
+        memcpy(e->credential, now.credential, sizeof e->credential);
+        parents_set_token(r->parents, e->credential);
+        log_info("relay", "has been enrolled again");
+        join_hurry(r->join);
+    }
+    OPENSSL_cleanse(&now, sizeof now);
+    free(cause);
 }
 
 static int on_elsewhere(void *context, int secure, size_t i, char *location, size_t size)
@@ -182,6 +224,8 @@ static int find_parents(struct relay *r, char **cause)
 {
     const struct relay_options *o = &r->options;
     r->parents = parents_new();
+    for (size_t i = 0; o->enrolled && i < o->enrolled->url_count; i++)
+        parents_add(r->parents, o->enrolled->urls[i], o->enrolled->pin, o->enrolled->credential);
     if (o->upstream_icecast) return parents_add(r->parents, o->upstream_icecast, NULL, NULL);
     for (size_t i = 0; i < o->roots.count; i++) {
         const char *pin = o->root_pins.count ? o->root_pins.items[i] : "-";
@@ -219,6 +263,7 @@ static int start(struct relay *r, char **cause)
     r->front = front_new(r->base, &o->front, (unsigned)o->max_listeners, cause);
     if (!r->front) return -1;
     r->http = front_server(r->front, "forever-relay/" FOREVER_VERSION);
+    r->challenge = challenge_new(r->http, o->state, on_enrolled, r);
     if (front_listen(r->front, r->http, &port, &tls_port, cause)) return -1;
     r->public_url = relay_options_public_url(o, port);
     r->client = fetch_client_new(r->base);
@@ -267,6 +312,8 @@ static int start(struct relay *r, char **cause)
                                    .started_ns = clock_boot_ns(),
                                    .mounts = on_mounts,
                                    .drain = on_drain,
+                                   .credential = on_credential,
+                                   .refused = on_enrolled,
                                    .context = r};
     if (!o->upstream_icecast)
         r->join = join_new(&join);
@@ -297,6 +344,7 @@ static void stop(struct relay *r)
     admission_free(r->admission);
     fetch_client_free(r->client);
     parents_free(r->parents);
+    challenge_free(r->challenge);
     http_server_free(r->http);
     relay_metrics_free(r->metrics);
     front_free(r->front);
@@ -313,6 +361,7 @@ int main(int argc, char **argv)
 {
     struct relay r = {0};
     char *cause = NULL;
+    if (argc > 1 && !strcmp(argv[1], "enrol")) return enrol_command_main(argc - 1, argv + 1);
     switch (relay_options_load(&r.options, argc, argv, &r.exit_code, &cause)) {
     case CONF_DONE:
         return 0;

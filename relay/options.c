@@ -1,5 +1,6 @@
 #include "relay/options.h"
 
+#include <openssl/crypto.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
@@ -169,39 +170,91 @@ static void strip_slashes(char *url)
         url[--n] = '\0';
 }
 
+/* Who enrolled needs neither root nor token: 0, or -1 with *cause. */
+static int read_enrolment(struct relay_options *o, int *exit_code, char **cause)
+{
+    struct enrolment e;
+    if (o->roots.count || o->upstream_icecast) return 0;
+    int found = enrolment_load(o->state, &e, cause);
+    *exit_code = EX_NOINPUT;
+    if (found < 0) return -1;
+    *exit_code = EX_USAGE;
+    if (!found)
+        return cause_set(
+            cause,
+            "no root: enrol first (forever-relay enrol, with the token of \"forever-root ctl relay add\"), "
+            "or give --root URL; %s holds no enrolment",
+            o->state);
+    o->enrolled = xcalloc(1, sizeof e);
+    *o->enrolled = e;
+    OPENSSL_cleanse(&e, sizeof e);
+    free(o->name);
+    o->name = xstrdup(o->enrolled->name);
+    if (!o->public_url && *o->enrolled->public_url) o->public_url = xstrdup(o->enrolled->public_url);
+    return 0;
+}
+
+static int finish_listening(struct relay_options *o, int *exit_code, char **cause)
+{
+    if (front_options_check(&o->front, exit_code, cause)) return -1;
+    *exit_code = EX_USAGE;
+    if (conf_parse_listen(o->front.listen.items[0], o->host, &o->port, cause)) return -1;
+    strip_slashes(o->public_url);
+    if (!o->state) o->state = default_state();
+    return 0;
+}
+
 static int finish(void *dest, int *exit_code, char **cause)
 {
     struct relay_options *o = dest;
     *exit_code = EX_USAGE;
     if (o->roots.count && o->upstream_icecast)
         return cause_set(cause, "--root and --upstream-icecast: a relay has one source");
-    const char *missing = o->upstream_icecast ? NULL
-                          : !o->roots.count   ? "--root URL"
-                          : !o->token_file    ? "--token-file FILE"
-                                              : NULL;
-    if (missing)
-        return cause_set(cause, "%s must be given (also as a line of the file or FOREVER_RELAY_...)",
-                         missing);
-    if (front_options_check(&o->front, exit_code, cause)) return -1;
-    *exit_code = EX_USAGE;
-    if (conf_parse_listen(o->front.listen.items[0], o->host, &o->port, cause)) return -1;
+    if (o->roots.count && !o->token_file)
+        return cause_set(cause,
+                         "--token-file FILE must be given (also as a line of the file or FOREVER_RELAY_...)");
+    if (finish_listening(o, exit_code, cause)) return -1;
     if (o->root_pins.count && o->root_pins.count != o->roots.count)
         return cause_set(cause, "--root-pin: %zu of them for %zu --root; give one for each, or none",
                          o->root_pins.count, o->roots.count);
+    if (read_enrolment(o, exit_code, cause)) return -1;
     *exit_code = EX_NOINPUT;
-    if (o->token_file && read_token(o, cause)) return -1;
-    strip_slashes(o->public_url);
-    if (!o->state) o->state = default_state();
+    if (o->token_file && o->roots.count && read_token(o, cause)) return -1;
     if (!o->name) o->name = host_name();
     log_level_parse(o->log_level_name, &o->level);
     return 0;
 }
+
+static int finish_enrol(void *dest, int *exit_code, char **cause)
+{
+    struct relay_options *o = dest;
+    if (finish_listening(o, exit_code, cause)) return -1;
+    if (!o->public_url)
+        return cause_set(cause,
+                         "--public-url URL must be given: the address by which listeners reach this relay");
+    if (strlen(o->public_url) > ENROLMENT_PUBLIC_URL_MAX)
+        return cause_set(cause, "--public-url must have at most %d bytes", ENROLMENT_PUBLIC_URL_MAX);
+    return 0;
+}
+
+static const struct conf_table enrol_table = {
+    .program = "forever-relay enrol",
+    .section = "relay",
+    .prefix = "FOREVER_RELAY",
+    .summary =
+        "makes this machine a relay of the station whose token (of \"forever-root ctl relay add\") comes on "
+        "standard input, or is in --token-file",
+    .options = table,
+    .count = sizeof table / sizeof *table,
+    .finish = finish_enrol,
+};
 
 const struct conf_table relay_options_table = {
     .program = "forever-relay",
     .section = "relay",
     .prefix = "FOREVER_RELAY",
     .summary = "an edge node that carries a forever station on to any number of listeners",
+    .synopsis = "forever-relay enrol --public-url URL [OPTIONS] < TOKEN\n",
     .options = table,
     .count = sizeof table / sizeof *table,
     .finish = finish,
@@ -212,6 +265,15 @@ enum conf_result relay_options_load(struct relay_options *out, int argc, char **
 {
     *out = (struct relay_options){0};
     enum conf_result result = conf_load(&relay_options_table, out, argc, argv, exit_code, cause);
+    if (result != CONF_RUN) relay_options_free(out);
+    return result;
+}
+
+enum conf_result relay_options_load_enrol(struct relay_options *out, int argc, char **argv, int *exit_code,
+                                          char **cause)
+{
+    *out = (struct relay_options){0};
+    enum conf_result result = conf_load(&enrol_table, out, argc, argv, exit_code, cause);
     if (result != CONF_RUN) relay_options_free(out);
     return result;
 }
@@ -229,6 +291,8 @@ char *relay_options_public_url(const struct relay_options *o, int port)
 void relay_options_free(struct relay_options *o)
 {
     conf_free(&relay_options_table, o);
+    if (o->enrolled) OPENSSL_cleanse(o->enrolled, sizeof *o->enrolled);
+    free(o->enrolled);
     free(o->token);
     *o = (struct relay_options){0};
 }

@@ -3,6 +3,7 @@
 #define FOREVER_RELAY_OPTIONS_H
 #include "common/front.h"
 #include "common/log.h"
+#include "relay/enrolment.h"
 
 struct relay_options {
     /* as given */
@@ -12,6 +13,7 @@ struct relay_options {
     struct front_options front;
     long max_listeners;
     /* worked out */
+    struct enrolment *enrolled; /* when no root was given: what the state directory holds */
     char *token, host[64];
     int port;
     enum log_level level;
@@ -21,6 +23,10 @@ struct relay_options {
  * be told from the port listened on (relay_options_public_url). */
 enum conf_result relay_options_load(struct relay_options *out, int argc, char **argv, int *exit_code,
                                     char **cause);
+/* The same options for `forever-relay enrol`, which needs no root, but a public address; the token file is
+ * not read. */
+enum conf_result relay_options_load_enrol(struct relay_options *out, int argc, char **argv, int *exit_code,
+                                          char **cause);
 void relay_options_free(struct relay_options *options);
 /* Without --public-url: the address listened on, or this host's name. Fresh memory. */
 char *relay_options_public_url(const struct relay_options *options, int port);

@@ -59,7 +59,7 @@ static struct row *row_of(struct enrol_limit *limit, const struct net_addr *from
 unsigned enrol_limit_take(struct enrol_limit *limit, const struct net_addr *from, int64_t now_ns)
 {
     struct row *r = row_of(limit, from, now_ns);
-    if (!limit->begun++) limit->all = (struct bucket){ENROL_LIMIT_IN_ALL, now_ns};
+    if (!limit->begun) limit->all = (struct bucket){ENROL_LIMIT_IN_ALL, now_ns};
     limit->begun = 1;
     fill(&r->bucket, ENROL_LIMIT_PER_ADDRESS, now_ns);
     fill(&limit->all, ENROL_LIMIT_IN_ALL, now_ns);
@@ -68,6 +68,13 @@ unsigned enrol_limit_take(struct enrol_limit *limit, const struct net_addr *from
     r->bucket.left--;
     limit->all.left--;
     return 0;
+}
+
+void enrol_limit_refund(struct enrol_limit *limit, const struct net_addr *from, int64_t now_ns)
+{
+    struct row *r = row_of(limit, from, now_ns);
+    r->bucket.left = fmin(ENROL_LIMIT_PER_ADDRESS, r->bucket.left + 1);
+    limit->all.left = fmin(ENROL_LIMIT_IN_ALL, limit->all.left + 1);
 }
 
 int enrol_limit_log(struct enrol_limit *limit, const struct net_addr *from, int64_t now_ns)

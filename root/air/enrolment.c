@@ -99,6 +99,7 @@ static void on_enrol(void *context, struct http_request *request)
                                                clock_wall_ns() / CLOCK_NS_PER_S, credential, &entry, &cause);
     switch (got) {
     case ROSTER_ENROLLED:
+        enrol_limit_refund(e->limit, http_peer_addr(request), clock_boot_ns());
         log_info("relays", "%s has enrolled, from %s", entry->terms.name, http_peer(request));
         reply(request, json_pack("{s:b,s:s,s:s,s:f}", "ok", 1, "name", entry->terms.name, "credential",
                                  credential, "clock", wall_s()));
@@ -153,6 +154,7 @@ static void on_check(void *context, struct http_request *request)
         refuse(e, request, "this root knows no such credential");
         return;
     }
+    enrol_limit_refund(e->limit, http_peer_addr(request), clock_boot_ns());
     json_t *ask = json_parse(text, len, BODY_MAX, NULL);
     struct wait *w = xcalloc(1, sizeof *w);
     w->enrolment = e;

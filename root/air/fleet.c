@@ -223,8 +223,8 @@ json_t *fleet_json(struct fleet *fleet, const struct roster_entry *e)
             json_finite(reach.known ? (double)(clock_boot_ns() - reach.asked_ns) / 1e9 : NAN));
         json_object_set_new(o, "clock_ahead_s", json_finite(reach.ahead_s));
     } else if (e->kind == ROSTER_FOREVER) {
-        json_object_set_new(o, "reachable", json_boolean(e->url != NULL));
-        json_object_set_new(o, "reach", json_string("not called yet"));
+        json_object_set_new(o, "reachable", json_boolean(e->url && !e->revoked_s));
+        json_object_set_new(o, "reach", json_string(e->revoked_s ? "revoked" : "not called yet"));
     }
     if (!registry_find(fleet->air->registry, t->name, clock_boot_ns(), &seen)) {
         json_object_set_new(o, "healthy", json_boolean(seen.healthy));

@@ -18,7 +18,8 @@
 
 #define EXPIRES_MAX_S  (30 * 86400)
 #define EXPIRES_S      3600
-#define DEADLINE_MAX_S (7 * 86400)
+#define DEADLINE_MAX_S 86400
+#define DEADLINE_S     600
 
 static int64_t now_s(void)
 {
@@ -202,11 +203,11 @@ static int do_set(struct air *air, const json_t *ask, const char *name, json_t *
 
 static int do_drain(struct air *air, const json_t *ask, const char *name, json_t *answer, char **cause)
 {
-    (void)answer;
     int bad = 0;
-    int64_t deadline_s = json_int_or(ask, "deadline_s", 0, 1, DEADLINE_MAX_S, &bad);
-    if (bad) return cause_set(cause, "--deadline must be 1s to 7d");
-    return roster_drain(fleet_roster(air->fleet), name, 1, deadline_s ? now_s() + deadline_s : 0, cause);
+    int64_t deadline_s = json_int_or(ask, "deadline_s", DEADLINE_S, 1, DEADLINE_MAX_S, &bad);
+    if (bad) return cause_set(cause, "--deadline must be 1s to 1d");
+    json_object_set_new(answer, "deadline_s", json_integer(deadline_s));
+    return roster_drain(fleet_roster(air->fleet), name, 1, now_s() + deadline_s, cause);
 }
 
 static int do_undrain(struct air *air, const json_t *ask, const char *name, json_t *answer, char **cause)

@@ -91,7 +91,7 @@ static int set_option(const struct verb *verb, json_t *ask, const char *option, 
     } else if (!strcmp(verb->name, "add") && !strcmp(option, "icecast")) {
         json_object_set_new(ask, "icecast", json_string(text));
     } else if (verb->deadline && !strcmp(option, "deadline")) {
-        if (units_parse_time(text, 1, 7 * 86400, &s, cause)) return -1;
+        if (units_parse_time(text, 1, 86400, &s, cause)) return -1;
         json_object_set_new(ask, "deadline_s", json_integer(s));
     } else {
         return 1;
@@ -255,6 +255,7 @@ static void show_list(const json_t *list)
 void relay_ctl_show(const json_t *ask, const json_t *answer)
 {
     const char *verb = text_of(ask, "do"), *name = text_of(ask, "name");
+    char text[UNITS_TEXT_MAX];
     if (json_object_get(answer, "token"))
         show_command(ask, answer);
     else if (json_object_get(answer, "relays"))
@@ -262,7 +263,8 @@ void relay_ctl_show(const json_t *ask, const json_t *answer)
     else if (json_object_get(answer, "relay"))
         show_one(json_object_get(answer, "relay"));
     else if (!strcmp(verb, "drain"))
-        printf("%s takes no new listeners\n", name);
+        printf("%s takes no new listeners; present ones leave within %s\n", name,
+               units_time_text(whole(answer, "deadline_s"), text));
     else if (!strcmp(verb, "undrain"))
         printf("%s takes listeners again\n", name);
     else if (!strcmp(verb, "rotate"))

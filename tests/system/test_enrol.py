@@ -66,7 +66,7 @@ def test_the_list_is_the_operators(root):
     assert (one["state"], one["allotment_bytes"], one["reset_day"], one["price_per_gb"], one["uplink_bps"], one["region"]) == \
         ("invited", 10**12, 5, 0.01, 10**9, "eu-de")
     assert relay_ctl(root, "set", "fra", "--price", "5/TB", "--allotment", "none")["relay"]["price_per_gb"] == 0.005
-    assert root.ctl("relay", "drain", "fra", "--deadline", "10m").stdout == "fra takes no new listeners\n"
+    assert root.ctl("relay", "drain", "fra", "--deadline", "10m").stdout == "fra takes no new listeners; present ones leave within 10m\n"
     one = relay_ctl(root, "show", "fra")["relay"]
     assert one["drained"] and one["drain_until_s"] and one["allotment_bytes"] == 0 and one["uplink_bps"] == 10**9
     root.ctl("relay", "undrain", "fra")
@@ -102,3 +102,208 @@ def test_strangers_learn_nothing_and_are_slowed_down(root):
     assert ask(root, "/api/relay/check", {}, bearer="A" * 43, address="127.0.0.67").status == 403
     # not at the main port
     assert harness.request(root.url, "/api/relay/enrol", "POST", body=json.dumps(wrong)).status == 404
+
+
+# --- the relay's side -----------------------------------------------------------------------------------
+
+class Enrolled(harness.Program):
+    """A relay of that state directory: no root and no token on its command line."""
+
+    def __init__(self, state, port, **options):
+        self.state, self.port, self.url = state, port, f"http://127.0.0.1:{port}"
+        super().__init__([harness.RELAY] + harness.options_of({"state": state, "listen": f"127.0.0.1:{port}", **options}),
+                         os.path.join(state, "log"))
+
+
+@pytest.fixture
+def place(scratch):
+    """State directories of relays and ports for them, and their programs, which are ended."""
+    import secrets
+
+    class Place:
+        running = []
+
+        def state(self):
+            folder = os.path.join(scratch, "relay-" + secrets.token_hex(4))
+            os.makedirs(folder)
+            return folder
+
+        def relay(self, state, port, **options):
+            self.running.append(Enrolled(state, port, **options))
+            return self.running[-1]
+
+    one = Place()
+    one.running = []
+    yield one
+    for program in one.running:
+        if program.alive():
+            program.kill()
+
+
+def token_of(root, name, *words):
+    return relay_ctl(root, "add", name, *words)["token"]
+
+
+def enrol(token, state, port, public_url=None, listen=None, **options):
+    """forever-relay enrol: exit status and what it says."""
+    done = subprocess.run([harness.RELAY, "enrol"] + harness.options_of(
+        {"state": state, "public-url": public_url or f"http://127.0.0.1:{port}", "listen": listen or f"127.0.0.1:{port}",
+         **options}), input=f"\n {token}\n", stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        timeout=20 * harness.SLOW)
+    return done.returncode, done.stdout
+
+
+def enrolment(state):
+    with open(os.path.join(state, "enrolment.json"), encoding="utf-8") as f:
+        return json.load(f)
+
+
+def reported(root, name):
+    one = relay_ctl(root, "show", name)["relay"]
+    return one if one.get("healthy") else None
+
+
+def nothing_secret(root, *secrets_):
+    """No secret in the command line or environment of a process, in the log, or where anybody can ask."""
+    seen = root.log() + harness.request(root.url, "/api/stats").body.decode() + root.ctl("relay", "list").stdout
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{pid}/cmdline", "rb") as f:
+                seen += f.read().decode(errors="replace")
+        except OSError:
+            pass
+    for secret in secrets_:
+        assert secret not in seen
+
+
+def test_from_add_to_listeners(root, place):
+    state, port = place.state(), harness.free_port()
+    token = token_of(root, "ams")
+    code, said = enrol(token, state, port)
+    assert code == 0 and said == (f"ams is enrolled with https://127.0.0.1:{link_port(root)}, which reaches it at "
+                                  f"http://127.0.0.1:{port}: reached\n"), said
+    assert os.stat(os.path.join(state, "enrolment.json")).st_mode & 0o7777 == 0o600
+    assert os.stat(os.path.join(root.state, "relays.json")).st_mode & 0o7777 == 0o600
+    credential = enrolment(state)["credential"]
+    with open(os.path.join(root.state, "relays.json"), encoding="utf-8") as f:
+        assert credential not in f.read()
+    # once, and then never again
+    other = place.state()
+    code, said = enrol(token, other, port)
+    assert code == 77 and "used already" in said, said
+    assert not os.path.exists(os.path.join(other, "enrolment.json"))
+    relay = place.relay(state, port)
+    one = harness.wait_for(lambda: reported(root, "ams"), "the relay reports", 8)
+    assert one["reachable"] and one["reach"] == "reached" and one["public_url"] == relay.url
+    harness.wait_for(lambda: harness.request(root.url, "/api/listen").json()["url"].startswith(relay.url + "/"),
+                     "listeners are sent there", 20)
+    nothing_secret(root, token, credential)
+    # another credential, while it runs
+    root.ctl("relay", "rotate", "ams")
+    harness.wait_for(lambda: enrolment(state)["credential"] != credential, "the relay has the new one", 6)
+    harness.wait_for(lambda: not relay_ctl(root, "show", "ams")["relay"]["rotating"], "and uses it", 6)
+    assert ask(root, "/api/relay/report", {}, bearer=credential).status == 403
+    rotated = enrolment(state)["credential"]
+    nothing_secret(root, rotated)
+    with harness.Listener(relay.url) as one:
+        assert one.status == 200 and len(one.read(20000)) == 20000
+        # its links end, its reports are refused, its listeners are not cut
+        assert root.ctl("relay", "revoke", "ams").returncode == 0
+        harness.wait_for(lambda: root.stats()["links"] == 0, "the links end", 5)
+        refused = ask(root, "/api/relay/report", {}, bearer=rotated)
+        assert refused.status == 403 and "revoked" in refused.json()["error"]
+        one_ = relay_ctl(root, "show", "ams")["relay"]
+        assert (one_["state"], one_["reachable"]) == ("revoked", False)
+        assert not harness.request(root.url, "/api/listen").json()["url"].startswith(relay.url + "/")
+        assert len(one.read(40000)) == 40000
+    # invited again, it comes back while it runs
+    harness.wait_for(lambda: "refuses this relay's reports: 403 this relay's credential was revoked" in relay.log(),
+                     "it knows", 5)
+    code, said = enrol(relay_ctl(root, "invite", "ams")["token"], state, port)
+    assert code == 0, said
+    harness.wait_for(lambda: relay.log().count("join: reports to") == 2, "it reports again", 5)
+    assert reported(root, "ams")["reachable"]
+    root.ctl("relay", "remove", "ams")
+
+
+def test_tokens_that_are_of_no_use(root, place):
+    state, port = place.state(), harness.free_port()
+    token = token_of(root, "lon", "--expires", "1s")
+    code, said = enrol(token[:-9] + token[-8:], state, port)
+    assert code == 65 and "damaged" in said, said
+    code, said = enrol("", state, port)
+    assert code == 65 and "there is no token" in said, said
+    harness.wait_for(lambda: "expired" in relay_ctl(root, "show", "lon")["relay"]["state"], "it has expired", 3)
+    code, said = enrol(token, state, port)
+    assert code == 77 and "has expired" in said, said
+    assert os.listdir(state) == ["lock"]
+    root.ctl("relay", "remove", "lon")
+
+
+def test_another_key_is_told_nothing(root, place, scratch):
+    """Somebody stands where the root is said to be: he sees a handshake, and no word of what comes after it."""
+    import socket
+    import threading
+    cert, key = os.path.join(scratch, "other.crt"), os.path.join(scratch, "other.key")
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj",
+                    "/CN=x", "-keyout", key, "-out", cert, "-days", "2"], check=True, capture_output=True)
+    context, heard = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), []
+    context.load_cert_chain(cert, key)
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen(4)
+        listening.settimeout(10 * harness.SLOW)
+
+        def serve():
+            connection, _ = listening.accept()
+            try:
+                with context.wrap_socket(connection, server_side=True) as talk:
+                    heard.append(talk.recv(4096))
+            except OSError as error:
+                heard.append(str(error).encode() if not isinstance(error, ssl.SSLError) else b"")
+        thread = threading.Thread(target=serve)
+        thread.start()
+        state = place.state()
+        token = token_of(root, "par", "--link-url", f"https://127.0.0.1:{listening.getsockname()[1]}")
+        code, said = enrol(token, state, harness.free_port())
+        thread.join()
+    assert code == 76 and "has another key than the token says" in said, said
+    assert heard == [b""], heard
+    assert relay_ctl(root, "show", "par")["relay"]["state"] == "invited", "the token is as good as before"
+    root.ctl("relay", "remove", "par")
+
+
+def test_what_is_wrong_with_the_public_address(root, place, scratch):
+    port, nobody = harness.free_port(), harness.free_port()
+    cases = [("name", f"http://no-such-name.invalid:{port}", "the name no-such-name.invalid is not known"),
+             ("port", f"http://127.0.0.1:{nobody}", f"nothing listens at 127.0.0.1 port {nobody} (connection refused)"),
+             ("tls", f"https://127.0.0.1:{port}", f"127.0.0.1 port {port} does not speak TLS"),
+             ("root", root.url, f"127.0.0.1 port {root.port} answers (with 404) but is no forever relay"),
+             ("path", f"http://127.0.0.1:{port}/under/", "is no forever relay")]
+    token = token_of(root, "mad")
+    for i, (what, url, says) in enumerate(cases):
+        if i:
+            token = relay_ctl(root, "invite", "mad")["token"]
+        code, said = enrol(token, place.state(), port, public_url=url)
+        assert code == 1 and "mad is enrolled, but the root does not reach it" in said and says in said, (what, said)
+    # another relay answers there; and a certificate that nobody signed
+    state = place.state()
+    assert enrol(token_of(root, "rom"), state, nobody)[0] == 0
+    place.relay(state, nobody)
+    harness.wait_for(lambda: reported(root, "rom"), "the other relay runs", 8)
+    code, said = enrol(relay_ctl(root, "invite", "mad")["token"], place.state(), port, public_url=f"http://127.0.0.1:{nobody}")
+    assert code == 1 and "another relay answers there: it calls itself rom" in said, said
+    pem = os.path.join(scratch, "self.pem")
+    with open(pem, "w", encoding="utf-8") as out:
+        for part in ("other.crt", "other.key"):
+            with open(os.path.join(scratch, part), encoding="utf-8") as f:
+                out.write(f.read())
+    tls = harness.free_port()
+    code, said = enrol(relay_ctl(root, "invite", "mad")["token"], place.state(), port, public_url=f"https://127.0.0.1:{tls}",
+                       tls_listen=f"127.0.0.1:{tls}", tls_cert=pem)
+    assert code == 1 and "nobody known has signed the certificate" in said, said
+    one = relay_ctl(root, "show", "mad")["relay"]
+    assert not one["reachable"] and "nobody known has signed" in one["reach"]
+    assert "UNREACHABLE nobody known" in root.ctl("relay", "show", "mad").stdout
+    for name in ("mad", "rom"):
+        root.ctl("relay", "remove", name)
