@@ -234,6 +234,13 @@ static int refuse(int fd, const struct fanout_listener_conf *conf, uint8_t *head
 /* Where it begins, and the first flight of what lies between there and the air. */
 static void place(struct fanout *f, struct listener *l, const struct fanout_listener_conf *conf)
 {
+    if (!conf->has_byte && fanout_place_aside(f, l)) {
+        uint64_t flight = l->cursor + FANOUT_FLIGHT_BYTES;
+        l->first = l->asked = l->cursor;
+        l->bursting = l->target > flight;
+        if (l->bursting) l->target = flight;
+        return;
+    }
     uint64_t air = fanout_air(f), start = fanout_start_position(f, conf->has_from, conf->from);
     uint64_t first = mp3_frame_offset(f->kbps, start), due = mp3_frame_offset(f->kbps, air);
     if (conf->has_byte) {

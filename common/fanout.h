@@ -12,6 +12,10 @@
  * it from our side is a reset, never a clean end: too slow, no longer in the ring, the node stops, even a
  * process that dies (SO_LINGER 0 is set from the start).
  *
+ * When the programme is missing for longer than what is held, those who do not count bytes hear the loop
+ * (common/filler) until it is back. A resumable listener waits: what it is sent has to be the stream's bytes,
+ * at this place and no other; a player that wants the loop meanwhile asks for an address without from=.
+ *
  * All sockets sit in one epoll of the fan-out's own (edge-triggered, EPOLLRDHUP), which is one event of the
  * loop. User memory per listener <= 256 bytes. */
 #ifndef FOREVER_COMMON_FANOUT_H
@@ -19,6 +23,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "common/filler.h"
 #include "common/ring.h"
 
 struct event_base;
@@ -58,6 +63,10 @@ struct fanout_conf {
     /* ns until air is `frame` (0 or less: it is); INT64_MAX while the air stands. NULL: guessed from the
      * length of frames, at more wake-ups. */
     int64_t (*until)(void *context, uint64_t frame);
+    /* What is sent to those who do not count bytes when the ring runs dry (borrowed); NULL: nothing. Then
+     * `runs` says whether the air moves. */
+    struct filler *filler;
+    int (*runs)(void *context);
     void *context;
 };
 
@@ -149,6 +158,12 @@ struct fanout_place {
 /* The newest listener of that client id: 1, or 0 when there is none. */
 int fanout_find(const struct fanout *fanout, uint64_t client, struct fanout_place *out);
 const struct fanout_counts *fanout_counts(const struct fanout *fanout);
+/* 1 while the loop is heard instead of the programme, or will be in a moment. */
+int fanout_loops(struct fanout *fanout);
+/* What is told to those who hear it, as a title mark's body (borrowed); NULL while nobody does. */
+const json_t *fanout_loop_title(const struct fanout *fanout);
+/* Somebody comes who should hear the loop now rather than nothing. 1 when there is one. */
+int fanout_loop_now(struct fanout *fanout);
 /* Listeners that count bytes, or those that do not: all of this moment, whatever their state. */
 unsigned fanout_kind_count(const struct fanout *fanout, int resumable);
 /* Ends up to `most` listeners of a kind, so that they go on elsewhere: resumable ones with a reset, the

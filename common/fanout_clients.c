@@ -81,19 +81,22 @@ int fanout_find(const struct fanout *f, uint64_t client, struct fanout_place *ou
     if (index == FANOUT_NONE) return 0;
     const struct listener *l = fanout_slot(f, index);
     int64_t since_ns = clock_boot_ns() - l->opened_ns;
+    uint64_t cursor =
+        l->aside ? mp3_frame_offset(f->kbps, fanout_air(f)) : l->cursor; /* the loop has no place */
+    uint64_t first = l->first < cursor ? l->first : cursor;
     int queued = 0;
     if (ioctl(l->fd, SIOCOUTQ, &queued) || queued < 0) queued = 0;
     *out = (struct fanout_place){
         .asked_byte = l->asked,
-        .first_byte = l->first,
-        .sent_byte = l->cursor,
-        .received_byte = l->cursor > l->first + (uint64_t)queued ? l->cursor - (uint64_t)queued : l->first,
+        .first_byte = first,
+        .sent_byte = cursor,
+        .received_byte = cursor > first + (uint64_t)queued ? cursor - (uint64_t)queued : first,
         .seconds = (double)since_ns / CLOCK_NS_PER_S,
         .twin = l->twin != 0,
     };
-    uint64_t frame = mp3_frame_at(f->kbps, l->first) + mp3_ns_to_frame(since_ns > 0 ? since_ns : 0);
+    uint64_t frame = mp3_frame_at(f->kbps, first) + mp3_ns_to_frame(since_ns > 0 ? since_ns : 0);
     uint64_t heard = mp3_frame_offset(f->kbps, frame);
-    if (heard < l->first) heard = l->first;
+    if (heard < first) heard = first;
     out->heard_byte = heard < out->received_byte ? heard : out->received_byte;
     return 1;
 }

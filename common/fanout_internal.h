@@ -19,7 +19,8 @@
 /* Invariants: cursor <= skip_at; a listener is in the list of its cohort exactly while fd >= 0, and in the
  * table of clients exactly while client != 0; pending is NULL exactly when pending_at == pending_len; blocked
  * means that the kernel said EAGAIN and will raise EPOLLOUT; bursting, that the target is not the air yet;
- * chunk_left > 0 only while chunk_open. Positions are bytes of the endless stream, a lag is in frames. */
+ * chunk_left > 0 only while chunk_open; a resumable listener is never aside. Positions are bytes of the
+ * endless stream, a lag is in frames. */
 struct listener {
     uint64_t cursor;       /* next byte of the stream to send */
     uint64_t target;       /* granted up to here by the last turn */
@@ -44,6 +45,7 @@ struct listener {
     uint32_t excused_lag_frames; /* on top of the limit: it asked to start back there, or was just skipped */
     uint8_t cohort, agent, icy, blocked, skipped, broken, pending_uncounted, resumable, chunked, chunk_open,
         held, bursting, uncounted, carrier;
+    uint8_t aside; /* number of the filler's tape that the cursor is of; 0: of the ring */
 };
 _Static_assert(sizeof(struct listener) <= 224, "with its share of the tables a listener has 256 bytes");
 
@@ -61,7 +63,8 @@ struct fanout {
     uint32_t cohort_count; /* frames of a flight: one cohort's turn per frame */
     uint32_t cohorts[FANOUT_FLIGHT_FRAMES];
     uint32_t cohort_sizes[FANOUT_FLIGHT_FRAMES];
-    uint64_t aired; /* all turns up to this frame are done */
+    uint64_t air;   /* the ring's, of the present turn */
+    uint64_t aired; /* all turns up to this frame are done; while the filler is on, of its tape */
     int epoll;
     struct event *ready, *tick, *burst;
     uint64_t *bursts; /* a queue of handles: listeners whose burst is not yet out */
@@ -95,8 +98,28 @@ static inline uint64_t fanout_handle(const struct fanout *f, uint32_t index)
 uint32_t fanout_of_handle(const struct fanout *fanout, uint64_t handle);
 /* The frame on air, never past what the ring holds. */
 uint64_t fanout_air(const struct fanout *fanout);
+/* The frame of the present turn: that, or the filler's. */
+uint64_t fanout_now(struct fanout *fanout);
 void fanout_end_listener(struct fanout *fanout, uint32_t index, enum fanout_end why, int reset);
 void fanout_send_or_end(struct fanout *fanout, uint32_t index);
+
+/* fanout_aside.c */
+
+/* 1 while those who do not count bytes are led aside. */
+static inline int fanout_is_aside(const struct fanout *f)
+{
+    return f->conf.filler && filler_on(f->conf.filler);
+}
+/* What the listener's cursor is of; NULL when that is no more. */
+struct ring *fanout_ring_of(const struct fanout *fanout, const struct listener *listener);
+/* Takes it from the ring to the tape, or back, when its cursor stands where they part. */
+void fanout_cross(struct fanout *fanout, struct listener *listener);
+/* It is not to be sent to beyond this byte, in its cursor's numbers, before it has crossed. */
+uint64_t fanout_crossing(const struct fanout *fanout, const struct listener *listener);
+/* The byte that a listener may be sent up to in the turn of `frame`. */
+uint64_t fanout_due(const struct fanout *fanout, const struct listener *listener, uint64_t frame);
+/* Its burst position on the tape, when it belongs there. 1 when it was put there. */
+int fanout_place_aside(struct fanout *fanout, struct listener *listener);
 
 /* fanout_twin.c */
 

@@ -29,6 +29,7 @@
 #define SNDBUF_MIN      (64 << 10)
 #define SNDBUF_MAX      (128 << 10)
 #define DEAD_PEER_MS    30000
+#define LOOP_SERIAL     (UINT64_C(1) << 63) /* of no mark */
 
 void fanout_socket_setup(const struct fanout *f, int fd, int resumable)
 {
@@ -51,10 +52,31 @@ void fanout_socket_setup(const struct fanout *f, int fd, int resumable)
 
 void fanout_relocate(struct fanout *f, struct listener *l)
 {
+    l->aside = 0;
+    if (fanout_place_aside(f, l)) return;
     l->cursor = mp3_frame_offset(f->kbps, fanout_start_position(f, 0, 0));
     l->target = mp3_frame_offset(f->kbps, fanout_air(f));
     l->skip_at = FANOUT_NOWHERE;
     l->excused_lag_frames = 0;
+}
+
+/* The same where the loop is heard: said once each time. */
+static size_t loop_metadata(struct fanout *f, const struct listener *l, const uint8_t **block,
+                            uint64_t *serial)
+{
+    static const uint8_t unchanged[1] = {0};
+    const json_t *title = filler_title(f->conf.filler);
+    *block = unchanged;
+    *serial = LOOP_SERIAL | filler_times(f->conf.filler);
+    if (!title || *serial == l->title_serial) return sizeof unchanged;
+    if (f->icy.serial != *serial) {
+        char *text = fanout_icy_text(title);
+        f->icy.len = fanout_icy_block(f->icy.block, text);
+        f->icy.serial = *serial;
+        free(text);
+    }
+    *block = f->icy.block;
+    return f->icy.len;
 }
 
 /* The metadata block at the listener's place in the stream, and the serial of its title. */
@@ -62,6 +84,7 @@ static size_t metadata(struct fanout *f, const struct listener *l, uint64_t at, 
                        uint64_t *serial)
 {
     static const uint8_t unchanged[1] = {0};
+    if (l->aside) return loop_metadata(f, l, block, serial);
     const struct ring_mark *mark = ring_mark_at(f->ring, "title", mp3_frame_at(f->kbps, at));
     *block = unchanged;
     *serial = mark ? mark->serial : l->title_serial;
@@ -97,9 +120,11 @@ static void put(struct flight *flight, enum piece_kind kind, const void *bytes, 
     flight->bytes += len;
 }
 
-static int put_audio(const struct fanout *f, struct flight *flight, uint64_t from, uint64_t to)
+static int put_audio(const struct fanout *f, const struct listener *l, struct flight *flight, uint64_t from,
+                     uint64_t to)
 {
-    const uint8_t *bytes = ring_bytes(f->ring, from, to);
+    const struct ring *ring = fanout_ring_of(f, l);
+    const uint8_t *bytes = ring ? ring_bytes(ring, from, to) : NULL;
     if (!bytes) return -1;
     put(flight, PIECE_AUDIO, bytes, (size_t)(to - from));
     return 0;
@@ -111,7 +136,7 @@ static int load_chunks(const struct fanout *f, const struct listener *l, uint64_
     uint64_t at = l->cursor;
     if (l->chunk_open) {
         uint64_t end = at + l->chunk_left < to ? at + l->chunk_left : to;
-        if (end > at && put_audio(f, flight, at, end)) return -1;
+        if (end > at && put_audio(f, l, flight, at, end)) return -1;
         if (end < at + l->chunk_left) return 0;
         put(flight, PIECE_TAIL, line_end, sizeof line_end);
         at = end;
@@ -120,7 +145,7 @@ static int load_chunks(const struct fanout *f, const struct listener *l, uint64_
     flight->chunk_bytes = (uint32_t)(to - at);
     int len = snprintf(flight->chunk_head, CHUNK_HEAD_MAX, "%x\r\n", flight->chunk_bytes);
     put(flight, PIECE_HEAD, flight->chunk_head, (size_t)len);
-    if (put_audio(f, flight, at, to)) return -1;
+    if (put_audio(f, l, flight, at, to)) return -1;
     put(flight, PIECE_TAIL, line_end, sizeof line_end);
     return 0;
 }
@@ -136,7 +161,7 @@ static int load(struct fanout *f, const struct listener *l, uint64_t to, struct 
     if (l->pending) put(flight, PIECE_PENDING, l->pending + l->pending_at, l->pending_len - l->pending_at);
     if (to - at > SEND_MAX_BYTES) to = at + SEND_MAX_BYTES;
     if (l->chunked) return load_chunks(f, l, to, flight);
-    if (!l->icy) return at < to ? put_audio(f, flight, at, to) : 0;
+    if (!l->icy) return at < to ? put_audio(f, l, flight, at, to) : 0;
     while (at < to && flight->count < PIECES_MAX) {
         if (left == 0) {
             if (told++) break;
@@ -147,7 +172,7 @@ static int load(struct fanout *f, const struct listener *l, uint64_t to, struct 
             continue;
         }
         uint64_t len = to - at < left ? to - at : left;
-        if (put_audio(f, flight, at, at + len)) return -1;
+        if (put_audio(f, l, flight, at, at + len)) return -1;
         at += len;
         left -= (uint32_t)len;
     }
@@ -233,7 +258,9 @@ enum fanout_sent fanout_send(struct fanout *f, struct listener *l)
 {
     for (int round = 0; round < SEND_ROUNDS_MAX; round++) {
         if (l->cursor == l->skip_at) fanout_relocate(f, l);
-        uint64_t to = l->target < l->skip_at ? l->target : l->skip_at;
+        fanout_cross(f, l);
+        uint64_t to = l->target < l->skip_at ? l->target : l->skip_at, crossing = fanout_crossing(f, l);
+        if (to > crossing) to = crossing;
         if (to < l->cursor) to = l->cursor;
         int chunk_end = l->chunk_open && l->chunk_left == 0;
         if (to == l->cursor && !l->pending && !chunk_end && !l->held) {

@@ -11,6 +11,7 @@
 #include <event2/event.h>
 #include <stdlib.h>
 
+#include "common/clock.h"
 #include "common/fanout_internal.h"
 #include "common/mp3.h"
 
@@ -36,7 +37,9 @@ static void arm(struct fanout *f)
     }
     uint64_t frame = next_turn(f);
     int64_t left_us;
-    if (f->conf.until) {
+    if (fanout_is_aside(f)) {
+        left_us = filler_until(f->conf.filler, frame, clock_boot_ns()) / 1000 + SLACK_US;
+    } else if (f->conf.until) {
         int64_t left_ns = f->conf.until(f->conf.context, frame);
         left_us = left_ns == INT64_MAX ? STANDING_US : left_ns / 1000 + SLACK_US;
     } else {
@@ -68,7 +71,7 @@ void fanout_wheel_join(struct fanout *f, uint32_t index)
     if (l->next != FANOUT_NONE) fanout_slot(f, l->next)->previous = index;
     f->cohorts[best] = index;
     f->cohort_sizes[best]++;
-    if (fanout_served(f) == 1) f->aired = fanout_air(f);
+    if (fanout_served(f) == 1) f->aired = fanout_now(f);
     if (f->cohort_sizes[best] == 1) arm(f);
 }
 
@@ -87,7 +90,8 @@ void fanout_wheel_leave(struct fanout *f, uint32_t index)
 static void judge_lag(struct fanout *f, uint32_t index, uint64_t frame)
 {
     struct listener *l = fanout_slot(f, index);
-    uint64_t at = mp3_frame_at(f->kbps, l->cursor), lag = frame > at ? frame - at : 0;
+    uint64_t at = mp3_frame_at(f->kbps, l->cursor), due = mp3_frame_at(f->kbps, fanout_due(f, l, frame));
+    uint64_t lag = due > at ? due - at : 0;
     if (lag <= (uint64_t)f->limit_frames + l->excused_lag_frames) return;
     if (l->skipped || l->resumable) {
         fanout_end_listener(f, index, FANOUT_SLOW, 1);
@@ -95,7 +99,8 @@ static void judge_lag(struct fanout *f, uint32_t index, uint64_t frame)
     }
     l->skipped = 1;
     l->excused_lag_frames = (uint32_t)lag; /* time to let go of the frame under way */
-    if (l->cursor < ring_byte_tail(f->ring)) {
+    const struct ring *ring = fanout_ring_of(f, l);
+    if (!ring || l->cursor < ring_byte_tail(ring)) {
         fanout_relocate(f, l);
     } else {
         uint64_t boundary = mp3_frame_offset(f->kbps, at);
@@ -107,13 +112,14 @@ static void judge_lag(struct fanout *f, uint32_t index, uint64_t frame)
 static void take_turn(struct fanout *f, uint32_t index, uint64_t frame)
 {
     struct listener *l = fanout_slot(f, index);
-    uint64_t to = mp3_frame_offset(f->kbps, frame);
+    uint64_t to = fanout_due(f, l, frame);
     if (l->broken) {
         fanout_end_listener(f, index, FANOUT_CLIENT, 1);
         return;
     }
     /* further on than the air: the ring began anew at an earlier place */
-    if (l->cursor > mp3_frame_offset(f->kbps, frame + f->ahead_frames + MP3_PERIOD_FRAMES)) {
+    if (!l->aside &&
+        l->cursor > mp3_frame_offset(f->kbps, f->air + f->ahead_frames + MP3_PERIOD_FRAMES)) {
         if (l->resumable) {
             fanout_end_listener(f, index, FANOUT_LOST, 1);
             return;
@@ -142,7 +148,7 @@ static void on_tick(evutil_socket_t fd, short what, void *context)
     (void)fd;
     (void)what;
     struct fanout *f = context;
-    uint64_t air = fanout_air(f), from = f->aired + 1;
+    uint64_t air = fanout_now(f), from = f->aired + 1;
     f->counts.turns++;
     /* after a pause of the loop, or a ring that began anew, every cohort has one turn */
     if (air < f->aired || air - f->aired > f->cohort_count)
@@ -164,7 +170,7 @@ static void on_burst(evutil_socket_t fd, short what, void *context)
     (void)fd;
     (void)what;
     struct fanout *f = context;
-    uint64_t air = mp3_frame_offset(f->kbps, fanout_air(f));
+    uint64_t now = fanout_now(f);
     for (int i = 0; i < BURSTS_PER_LOT && f->bursts_count; i++) {
         uint32_t index = fanout_of_handle(f, f->bursts[f->bursts_at]);
         f->bursts_at = (f->bursts_at + 1) % FANOUT_BURSTS_MAX;
@@ -172,7 +178,8 @@ static void on_burst(evutil_socket_t fd, short what, void *context)
         if (index == FANOUT_NONE) continue;
         struct listener *l = fanout_slot(f, index);
         if (!l->bursting) continue;
-        if (air > l->target) l->target = air;
+        uint64_t due = fanout_due(f, l, now);
+        if (due > l->target) l->target = due;
         l->bursting = 0;
         if (!l->blocked && !l->broken) fanout_send_or_end(f, index);
     }

@@ -116,6 +116,27 @@ static int correct(struct station *s, struct http_request *r)
     return 1;
 }
 
+/* The programme is missing and the loop plays. One that goes on with what it had waits: it is not to get other
+ * bytes in their place. */
+static int missing(struct station *s, const struct http_request *r)
+{
+    return station_resumes(r) && fanout_loops(s->fanout);
+}
+
+/* One that begins hears the loop, at the address of those who do not count bytes. 1 when it was answered. */
+static int to_loop(struct station *s, struct http_request *r)
+{
+    struct station_ask ask;
+    station_request_ask(r, &ask);
+    if (!ask.has_from || !fanout_loops(s->fanout)) return 0;
+    char *nearest = station_query_set(http_query(r), "nearest", NULL);
+    char *query = station_query_set(nearest, "from", NULL);
+    redirect(r, http_path(r), query);
+    free(query);
+    free(nearest);
+    return 1;
+}
+
 static void refuse(struct http_request *r, int status, unsigned retry_s, const char *why)
 {
     char text[16];
@@ -178,7 +199,8 @@ static int decide_stream(struct station *s, struct http_request *r)
     enum station_asking asking = http_method(r) == HTTP_HEAD ? STATION_HEAD : STATION_GET;
     switch (s->conf.admit(s->conf.context, r, asking, location, sizeof location)) {
     case STATION_SERVE:
-        if (!correct(s, r)) station_serve(s, r, 0);
+        if (missing(s, r)) return 0;
+        if (!to_loop(s, r) && !correct(s, r)) station_serve(s, r, 0);
         return 1;
     case STATION_CARRY:
         station_serve(s, r, 1);

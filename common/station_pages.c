@@ -186,7 +186,8 @@ static json_t *source_json(const struct station *s, const struct http_request *r
     set_text(source, "server_type", "audio/mpeg");
     set_text(source, "server_url", s->conf.identity.url);
     set_moment(source, "stream_start", s->started_wall_ns);
-    const json_t *title = station_title(s, station_air(s));
+    const json_t *title = station_title(s, station_air(s)), *loop = fanout_loop_title(s->fanout);
+    if (loop) title = loop;
     set_text(source, "artist", json_str_or(title, "artist", NULL, NULL));
     set_text(source, "title", json_str_or(title, "title", json_str_or(title, "text", NULL, NULL), NULL));
     json_object_set_new(source, "dummy", json_null());

@@ -50,6 +50,7 @@ struct answer {
     struct station_ask ask;
     uint64_t byte; /* of the endless stream, the first one sent */
     int icy, chunked;
+    int loops; /* the programme is missing: what comes has no position */
 };
 
 static void write_header(const struct station *s, const struct http_request *r, const struct answer *a,
@@ -66,7 +67,7 @@ static void write_header(const struct station *s, const struct http_request *r, 
         put(h, "Content-Range: bytes %" PRIu64 "-%" PRIu64 "/*\r\n", a->ask.offset, STATION_RANGE_END);
     if (a->chunked) put(h, "Transfer-Encoding: chunked\r\n");
     put(h, "Access-Control-Allow-Origin: *\r\nAccess-Control-Expose-Headers: " STATION_EXPOSED "\r\n");
-    put(h, "X-Forever-Position: %" PRIu64 "\r\n", mp3_frame_at(kbps, a->byte));
+    if (!a->loops) put(h, "X-Forever-Position: %" PRIu64 "\r\n", mp3_frame_at(kbps, a->byte));
     put(h, "icy-br: %u\r\nice-audio-info: ice-samplerate=%d;ice-bitrate=%u;ice-channels=2\r\n", kbps,
         MP3_RATE, kbps);
     put_text(h, "icy-name", s->conf.identity.name);
@@ -133,6 +134,7 @@ void station_serve(struct station *s, struct http_request *r, int carrier)
     a.icy = !a.ask.has_from && metadata && atoi(metadata) > 0;
     a.chunked = a.ask.has_from && http_minor(r) == 1;
     a.byte = station_first_byte(s, &a.ask);
+    a.loops = !a.ask.has_from && fanout_loops(s->fanout);
     struct header h;
     write_header(s, r, &a, &h);
     char agent[256];
@@ -162,7 +164,7 @@ void station_serve(struct station *s, struct http_request *r, int carrier)
     struct fanout_listener_conf listener = {
         .icy = a.icy,
         .user_agent = agent,
-        .has_byte = 1,
+        .has_byte = !a.loops,
         .byte = a.ask.has_from ? station_ask_byte(&a.ask, ring_kbps(s->ring)) : a.byte,
         .resumable = a.ask.has_from,
         .carrier = carrier,

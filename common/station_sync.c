@@ -74,7 +74,10 @@ static json_t *listen_json(const struct station *s, const char *stream, int sent
     make_client(client);
     uint64_t air = station_air(s), from = start_before_air(s, air, burst_s);
     int node_len = (int)(strrchr(stream, '/') - stream);
-    char *query = xasprintf("from=%" PRIu64 "&burst=%g&client=%s", from, burst_s, client);
+    /* while the loop plays there is no place to begin at: whoever hears it asks again now and then */
+    int loops = !sent_on && fanout_loops(s->fanout);
+    char *query = loops ? xasprintf("burst=%g&client=%s", burst_s, client)
+                        : xasprintf("from=%" PRIu64 "&burst=%g&client=%s", from, burst_s, client);
     char *url = xasprintf("%s?%s%s%s%s", stream, query, sent_on ? "&hop=1" : "", ticket ? "&ticket=" : "",
                           ticket ? ticket : "");
     char *sync = xasprintf("%.*s/api/sync?%s", node_len, stream, query);
@@ -85,7 +88,8 @@ static json_t *listen_json(const struct station *s, const char *stream, int sent
     json_object_set_new(o, "url", json_text_lossy(url));
     json_object_set_new(o, "sync", json_text_lossy(sync));
     json_object_set_new(o, "client", json_string(client));
-    set_count(o, "from", from);
+    json_object_set_new(o, "from", loops ? json_null() : json_integer((json_int_t)from));
+    json_object_set_new(o, "loop", json_boolean(loops));
     json_object_set_new(o, "burst_s", json_real(burst_s));
     set_count(o, "position", air);
     set_count(o, "branch", ring_branch(s->ring));

@@ -8,7 +8,7 @@ trap 'rm -f "$bad"' EXIT
 
 # common, in order: a file includes only what stands before it. A module's parts are named for it: http_parse
 # is a part of http and stands where http does.
-COMMON="mem crc32c enrol log clock json ticket billing net proxy mp3 mount msg conf stats proc tls access limits ring pacer http fanout gate station front hls link fetch"
+COMMON="mem crc32c enrol log clock json ticket billing net proxy mp3 mount msg conf stats proc tls access limits ring pacer loop filler http fanout gate station front hls link fetch"
 # what workers may use of common beside their own families (design: wire, msg, proc, conf) and what all may
 BASE="mem log clock json"
 
