@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "common/clock.h"
+#include "common/json.h"
 #include "common/log.h"
 #include "common/mem.h"
 #include "common/mp3.h"
@@ -92,6 +93,19 @@ void filler_set_title(struct filler *f, json_t *title)
 const json_t *filler_title(const struct filler *f)
 {
     return f->title;
+}
+
+json_t *filler_title_of(const char *station)
+{
+    static const char *const said = "the programme is back in a moment";
+    const char *name = station && *station ? station : NULL;
+    char *text = xasprintf("%s%s%s", name ? name : "", name ? ": " : "", said);
+    json_t *title = json_object();
+    json_object_set_new(title, "title", json_string(said));
+    json_object_set_new(title, "artist", json_text_lossy(name ? name : ""));
+    json_object_set_new(title, "text", json_text_lossy(text));
+    free(text);
+    return title;
 }
 
 /* The tape */

@@ -37,6 +37,8 @@ void filler_set_loop(struct filler *filler, struct loop *loop);
 const struct loop *filler_loop(const struct filler *filler);
 /* What is told to those who hear it: an object as a title mark's; taken over. */
 void filler_set_title(struct filler *filler, json_t *title);
+/* Such a title for a station of that name (NULL: nameless): new reference. */
+json_t *filler_title_of(const char *station);
 const json_t *filler_title(const struct filler *filler); /* borrowed; NULL: none was set */
 
 /* At each turn: `air` is the first frame of the ring not yet to be sent, `runs` whether the air moves. The

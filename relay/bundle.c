@@ -40,6 +40,11 @@ static int on_hopeless(void *context)
     return pull_refused(((struct bundle_mount *)context)->pull);
 }
 
+static int on_troubled(void *context)
+{
+    return pull_trouble(((struct bundle_mount *)context)->pull) != NULL;
+}
+
 static int on_elsewhere(void *context, int secure, size_t i, char *location, size_t size)
 {
     const struct bundle_conf *conf = &((struct bundle_mount *)context)->bundle->conf;
@@ -91,6 +96,7 @@ static int add(struct bundle *b, const struct mount_spec *spec, char **cause)
                                    .admission = conf->admission,
                                    .wanted = on_wanted,
                                    .hopeless = on_hopeless,
+                                   .troubled = on_troubled,
                                    .elsewhere = on_elsewhere,
                                    .healthy = on_healthy,
                                    .context = m};

@@ -141,9 +141,13 @@ static double read_answer(struct join *j, const void *body, size_t len)
     double drain_s = json_is_object(drain) ? json_real_or(drain, "deadline_s", DRAIN_S, NULL) : -1;
     if (j->conf.ledger) ledger_told(j->conf.ledger, json_object_get(answer, "ledger"));
     read_credential(j, json_str_or(answer, "credential", NULL, NULL));
+    json_t *told = json_incref(json_object_get(answer, "mounts"));
     json_decref(answer);
     if (j->conf.drain) j->conf.drain(j->conf.context, drain_s);
     if (count > 0) j->conf.mounts(j->conf.context, list, (size_t)count);
+    const struct parent *by = parents_find(j->conf.parents, j->parent);
+    if (count > 0 && by && j->conf.told) j->conf.told(j->conf.context, told, by);
+    json_decref(told);
     if (!(interval_s >= INTERVAL_MIN_S)) return INTERVAL_MIN_S;
     return interval_s > INTERVAL_MAX_S ? INTERVAL_MAX_S : interval_s;
 }

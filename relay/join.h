@@ -4,6 +4,7 @@
 #ifndef FOREVER_RELAY_JOIN_H
 #define FOREVER_RELAY_JOIN_H
 #include <stdint.h>
+#include <jansson.h>
 
 #include "common/fetch.h"
 #include "relay/bundle.h"
@@ -28,6 +29,8 @@ struct join_conf {
     int64_t started_ns;          /* boot time */
     /* the root's mounts, when it tells: the main one first */
     void (*mounts)(void *context, const struct mount_spec *list, size_t count);
+    /* as it told them, with what each says beside its name and rate, and who told */
+    void (*told)(void *context, const json_t *mounts, const struct parent *by);
     /* the root's word on draining with each answer: within so many seconds; negative: no */
     void (*drain)(void *context, double deadline_s);
     /* the root has another credential for this relay, told over a pinned way; NULL: nobody minds */

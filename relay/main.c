@@ -24,6 +24,7 @@
 #include "relay/feed.h"
 #include "relay/join.h"
 #include "relay/lineage.h"
+#include "relay/loops.h"
 #include "relay/ledger.h"
 #include "relay/metrics.h"
 #include "relay/options.h"
@@ -49,6 +50,7 @@ struct relay {
     struct drain *drain;
     struct admission *admission; /* NULL: there is no root */
     struct challenge *challenge;
+    struct loops *loops;
     struct relay_metrics *metrics;
     int exit_code, stopping;
 };
@@ -96,6 +98,12 @@ static void on_drain_changed(void *context)
 static void on_drained(void *context)
 {
     event_base_loopbreak(((struct relay *)context)->base);
+}
+
+static void on_told(void *context, const json_t *mounts, const struct parent *by)
+{
+    struct relay *r = context;
+    loops_told(r->loops, mounts, by->url, by->pin, by->token);
 }
 
 /* What the root says with each answer. */
@@ -286,6 +294,7 @@ static int start(struct relay *r, char **cause)
                                        .command = on_command,
                                        .context = r};
     if (bundle_new(&r->bundle, &bundle, cause)) return -1;
+    r->loops = loops_new(&(struct loops_conf){.base = r->base, .client = r->client, .bundle = r->bundle});
     if (!o->upstream_icecast) {
         r->feed = feed_new(&(struct feed_conf){.base = r->base, .bundle = r->bundle, .token = o->token});
         if (open_door(r, cause)) return -1;
@@ -311,6 +320,7 @@ static int start(struct relay *r, char **cause)
                                    .admission = r->admission,
                                    .started_ns = clock_boot_ns(),
                                    .mounts = on_mounts,
+                                   .told = on_told,
                                    .drain = on_drain,
                                    .credential = on_credential,
                                    .refused = on_enrolled,
@@ -337,6 +347,7 @@ static void stop(struct relay *r)
     if (r->http) http_server_stop(r->http);
     join_free(r->join);
     drain_free(r->drain);
+    loops_free(r->loops);
     ledger_free(r->ledger); /* while there is something to count */
     feed_free(r->feed);
     link_door_free(r->door);

@@ -14,6 +14,7 @@
 #include "common/proc.h"
 #include "common/ticket.h"
 #include "relay/admission.h"
+#include "relay/identity.h"
 
 #define FIRST_KBPS     192 /* until the root has told */
 #define PAST_S         90  /* held behind the air: burst, laggards, resumes */
@@ -39,7 +40,8 @@ struct node {
     double asking_back_s;
     json_t *lineage;
     uint64_t link_bytes_before;
-    char *name, *description, *genre, *url; /* of the station, as the root told last; NULL: none */
+    struct filler *filler;    /* NULL: its frames do not stand for themselves */
+    struct identity identity; /* of the station, as the root told last; the main one's */
     enum node_draining draining;
     int linked, moving;
     struct fanout_counts before; /* of the parts that were closed */
@@ -62,6 +64,11 @@ static uint64_t node_air(void *context)
 static uint64_t node_on_air(void *context, uint32_t *ns)
 {
     return pacer_on_air(((struct node *)context)->pacer, ns);
+}
+
+static int node_runs(void *context)
+{
+    return !pacer_starved(((struct node *)context)->pacer);
 }
 
 static int64_t node_until(void *context, uint64_t position)
@@ -163,6 +170,10 @@ static enum station_verdict admit(void *context, struct http_request *request, e
     n->conf.wanted(n->conf.context);
     n->asking_s = 0;
     if (node_playable(n)) return STATION_SERVE;
+    /* nothing comes, and may not for long: whoever can hear the loop hears that */
+    if (!resumes &&
+        (fanout_loops(n->fanout) || (n->conf.troubled(n->conf.context) && fanout_loop_now(n->fanout))))
+        return STATION_SERVE;
     return n->conf.hopeless(n->conf.context) ? STATION_FULL : STATION_WAIT;
 }
 
@@ -185,19 +196,48 @@ static void parts_close(struct node *n)
     n->links = NULL;
     station_free(n->station);
     if (n->fanout) fanout_free(n->fanout, 1);
+    filler_free(n->filler);
     if (n->pacer) pacer_free(n->pacer);
     if (n->ring) ring_close(n->ring);
     n->station = NULL;
     n->fanout = NULL;
+    n->filler = NULL;
     n->pacer = NULL;
     n->ring = NULL;
 }
 
 static struct station_identity identity(const struct node *n)
 {
-    n = main_of(n);
-    return (struct station_identity){
-        .name = n->name, .description = n->description, .genre = n->genre, .url = n->url};
+    return identity_of(&main_of(n)->identity);
+}
+
+static const char *mount_name(const struct node *n)
+{
+    return n->conf.mount ? n->conf.mount : MOUNT_MAIN;
+}
+
+static void filler_open(struct node *n)
+{
+    if (n->conf.foreign) return;
+    n->filler = filler_new(n->ring);
+    filler_set_title(n->filler, filler_title_of(main_of(n)->identity.name));
+    filler_set_loop(n->filler, loop_load(n->conf.state, mount_name(n), n->kbps, NULL));
+}
+
+void node_set_loop(struct node *n, struct loop *loop)
+{
+    char *cause = NULL;
+    if (loop_save(loop, n->conf.state, mount_name(n), &cause)) log_warn("relay", "%s", cause);
+    free(cause);
+    if (n->filler)
+        filler_set_loop(n->filler, loop);
+    else
+        loop_free(loop);
+}
+
+const struct loop *node_loop(const struct node *n)
+{
+    return n->filler ? filler_loop(n->filler) : NULL;
 }
 
 static void open_links(struct node *n)
@@ -234,8 +274,14 @@ static int parts_open(struct node *n, char **cause)
     if (result) return -1;
     const struct pacer_conf pacer = {.start_lead_s = START_LEAD_S};
     n->pacer = pacer_new(n->ring, &pacer);
-    const struct fanout_conf fanout = {
-        .burst_s = BURST_S, .lag_limit_s = LAG_LIMIT_S, .air = node_air, .until = node_until, .context = n};
+    filler_open(n);
+    const struct fanout_conf fanout = {.burst_s = BURST_S,
+                                       .lag_limit_s = LAG_LIMIT_S,
+                                       .air = node_air,
+                                       .until = node_until,
+                                       .filler = n->filler,
+                                       .runs = node_runs,
+                                       .context = n};
     n->fanout = fanout_new(n->conf.base, n->ring, &fanout);
     const struct station_conf station = {.identity = identity(n),
                                          .public_url = n->conf.public_url,
@@ -284,7 +330,9 @@ int node_new(struct node **out, const struct node_conf *conf, char **cause)
     n->kbps = conf->mount ? conf->kbps : remembered_kbps(conf->state);
     n->told = n->kbps != 0;
     if (!n->told) n->kbps = FIRST_KBPS;
+    if (!conf->mount) identity_load(&n->identity, conf->state);
     if (parts_open(n, cause)) {
+        identity_free(&n->identity);
         free(n);
         return -1;
     }
@@ -299,10 +347,7 @@ void node_free(struct node *n)
     if (n->conf.main) LIST_REMOVE(n, sibling);
     parts_close(n);
     json_decref(n->lineage);
-    free(n->name);
-    free(n->description);
-    free(n->genre);
-    free(n->url);
+    identity_free(&n->identity);
     free(n);
 }
 
@@ -320,26 +365,18 @@ int node_set_kbps(struct node *n, unsigned kbps, char **cause)
     return 0;
 }
 
-static void replace(char **text, const char *by)
-{
-    free(*text);
-    *text = by ? xstrdup(by) : NULL;
-}
-
 static void tell_identity(struct node *n)
 {
     const struct station_identity now = identity(n);
     station_set_identity(n->station, &now);
     if (n->links) link_server_set_texts(n->links, now.name, now.description, now.genre, now.url);
+    if (n->filler) filler_set_title(n->filler, filler_title_of(now.name));
 }
 
 void node_set_identity(struct node *n, const struct station_identity *to)
 {
     struct node *main = main_of(n), *further;
-    replace(&main->name, to->name);
-    replace(&main->description, to->description);
-    replace(&main->genre, to->genre);
-    replace(&main->url, to->url);
+    identity_set(&main->identity, to, main->conf.state);
     tell_identity(main);
     LIST_FOREACH(further, &main->further, sibling)
     tell_identity(further);

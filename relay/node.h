@@ -34,6 +34,7 @@ struct node_conf {
     struct admission *admission;    /* tickets; NULL: nobody gives any out */
     void (*wanted)(void *context);  /* somebody listens or waits to: music is needed */
     int (*hopeless)(void *context); /* 1: none will come soon, so that nobody need wait for it */
+    int (*troubled)(void *context); /* 1: none comes just now */
     /* as struct station_conf's: where listeners go that find no place here */
     int (*elsewhere)(void *context, int secure, size_t i, char *location, size_t size);
     int (*healthy)(void *context, char *text, size_t size);
@@ -45,6 +46,9 @@ int node_new(struct node **out, const struct node_conf *conf, char **cause);
 void node_free(struct node *node); /* listeners are cut with a reset */
 /* Goes over to another bit rate (and remembers it); nothing when it is the present one. */
 int node_set_kbps(struct node *node, unsigned kbps, char **cause);
+/* Takes over what is played when there is no programme, and keeps it on disk. */
+void node_set_loop(struct node *node, struct loop *loop);
+const struct loop *node_loop(const struct node *node);                              /* NULL: none */
 void node_set_identity(struct node *node, const struct station_identity *identity); /* copied */
 enum node_draining {
     NODE_OPEN,

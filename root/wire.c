@@ -66,6 +66,7 @@ static const struct wire_row rows[] = {
     BINARY(ENCODED, R(CODER), AIR, WIRE_ENCODED_HEAD + (size_t)WIRE_FRAMES_MAX * 1045),
     EVENT(FORK, R(STUDIO), AIR, KB(1)),
     EVENT(ALIVE, R(STUDIO), AIR, KB(1)),
+    EVENT(LOOP, R(STUDIO), AIR, KB(1)),
     EVENT(AIRED, R(AIR), STORE, KB(256)),
     REQUEST(ART_GET, R(AIR), STORE, ART_IS, 5000),
     REPLY(ART_IS, R(STORE), MB(4), 1),

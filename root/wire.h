@@ -97,6 +97,7 @@ enum wire_type {
                    where that has come too near, at the first place that may still change; not when branch is
                    an old one */
     WIRE_ALIVE, /* studio -> air: {}: it is busy for longer than usual, and well */
+    WIRE_LOOP,  /* studio -> air: {"mount": index}: its loop (common/loop) in the state directory is new */
     /* air -> store: the segment on air (its mark) with "wall_s": goes to the history */
     WIRE_AIRED = 120,
     WIRE_ART_GET,  /* request air -> store: {"track"} */

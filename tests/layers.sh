@@ -45,7 +45,7 @@ may() {
     wire:common/msg.h) return 0 ;;
     work:root/track.h | work:root/wire.h | work:root/sample.h) return 0 ;;
     work:root/library/* | work:root/audio/* | work:root/analysis/* | work:root/order/* | work:root/mix/* | work:root/source/*) return 0 ;;
-    work:common/mount.h | work:common/crc32c.h | work:common/msg.h | work:common/proc.h | work:common/conf.h | work:common/mp3.h) return 0 ;;
+    work:common/mount.h | work:common/loop.h | work:common/crc32c.h | work:common/msg.h | work:common/proc.h | work:common/conf.h | work:common/mp3.h) return 0 ;;
     air:common/* | air:root/track.h | air:root/wire.h | air:root/sample.h) return 0 ;;
     relay:common/*) return 0 ;;
     load:common/mp3.h) return 0 ;;

@@ -21,6 +21,7 @@
 #include "root/air/link_listen.h"
 #include "root/air/feed.h"
 #include "root/air/live.h"
+#include "root/air/loops.h"
 #include "root/track.h"
 
 #define PAST_S       600.0 /* kept behind the air: what /api/segments shows, and for resumes */
@@ -65,6 +66,11 @@ static uint64_t on_air(void *context)
 static int64_t until_on_air(void *context, uint64_t position)
 {
     return pacer_until(((struct air *)context)->pacer, position);
+}
+
+static int air_runs(void *context)
+{
+    return !pacer_starved(((struct air *)context)->pacer);
 }
 
 static uint64_t on_air_exact(void *context, uint32_t *ns)
@@ -144,6 +150,11 @@ static json_t *configure(void *context, enum role role, unsigned generation)
                   (int)o->bitrate, "lead_s", o->lead, "seed", (json_int_t)o->seed, "target_lufs",
                   o->target_lufs, "log_level", log_level_name(o->level), "generation", (int)generation);
     json_object_set_new(body, "mounts", mounts_specs(air->mounts));
+    if (o->fallback) {
+        char *fallback = path_to_text(o->fallback);
+        json_object_set_new(body, "fallback", json_string(fallback));
+        free(fallback);
+    }
     json_object_set_new(body, "max_tempo_change_pct", json_real(o->max_tempo_change));
     json_object_set_new(body, "min_play_pct", json_real(o->min_play));
     json_object_set_new(body, "history_days", json_integer(o->history_days));
@@ -209,6 +220,9 @@ static int on_event(void *context, struct switch_end *end, const struct wire_row
         return schedule_mark(air->schedule, body, cause);
     case WIRE_FORK:
         return schedule_fork(air->schedule, body, cause);
+    case WIRE_LOOP:
+        loops_renew(air->mounts, air->options->state, body);
+        return 0;
     case WIRE_ALIVE: /* that it was heard is all there is to it */
         return 0;
     case WIRE_PROGRESS:
@@ -347,6 +361,8 @@ static void make_parts(struct air *air)
                                                    .lag_limit_s = AIR_LAG_LIMIT_S,
                                                    .air = on_air,
                                                    .until = until_on_air,
+                                                   .filler = mounts_at(air->mounts, 0)->filler,
+                                                   .runs = air_runs,
                                                    .context = air});
     const struct station_identity identity = {
         .name = o->name, .description = o->description, .genre = o->genre, .url = o->public_url};

@@ -11,6 +11,7 @@
 #include "common/mem.h"
 #include "common/mp3.h"
 #include "root/air/air.h"
+#include "root/air/loops.h"
 
 #define PAST_S     600.0 /* of a mount that is on always, as the main one: HLS and resumes reach back so far */
 #define NEAR_S     60.0  /* of one that sleeps: a relay's link that was cut, a resume */
@@ -284,6 +285,11 @@ static uint64_t on_air(void *context)
     return air;
 }
 
+static int runs(void *context)
+{
+    return !pacer_starved(((struct mount *)context)->mounts->air->pacer);
+}
+
 /* A frame that is due and has not been encoded yet is looked for again in a while. */
 static int64_t until_on_air(void *context, uint64_t position)
 {
@@ -338,6 +344,8 @@ int mounts_open(struct mounts **out, struct air *air, char **cause)
         if (i && open_one(m, air->options, cause)) return -1;
     }
     mounts->list[0].ring = air->ring;
+    for (size_t i = 0; i < mounts->count; i++)
+        loops_open(&mounts->list[i], air->options->state, air->options->name);
     mounts->list[0].awake = 1;
     return 0;
 }
@@ -368,6 +376,8 @@ static void make_parts(struct mount *m)
                                                  .lag_limit_s = AIR_LAG_LIMIT_S,
                                                  .air = on_air,
                                                  .until = until_on_air,
+                                                 .filler = m->filler,
+                                                 .runs = runs,
                                                  .context = m});
     m->link = link_server_new(air->base, m->ring,
                               &(struct link_server_conf){.name = identity.name,
@@ -419,8 +429,9 @@ void mounts_stop(struct mounts *mounts)
 
 void mounts_free(struct mounts *mounts)
 {
-    for (size_t i = 1; mounts && i < mounts->count; i++) {
-        if (mounts->list[i].ring) ring_close(mounts->list[i].ring);
+    for (size_t i = 0; mounts && i < mounts->count; i++) {
+        filler_free(mounts->list[i].filler);
+        if (i && mounts->list[i].ring) ring_close(mounts->list[i].ring);
     }
     free(mounts);
 }

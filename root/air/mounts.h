@@ -14,6 +14,7 @@
 #include <jansson.h>
 
 #include "common/fanout.h"
+#include "common/filler.h"
 #include "common/link.h"
 #include "common/mount.h"
 #include "common/ring.h"
@@ -27,6 +28,7 @@ struct mount {
     struct mount_spec spec;
     /* the main one's are air's own */
     struct ring *ring;
+    struct filler *filler; /* of each mount, the main one among them */
     struct fanout *fanout;
     struct link_server *link;
     struct station *station;

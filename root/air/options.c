@@ -104,6 +104,13 @@ static const struct conf_option table[] = {
      .max = 900,
      .unit = "SECONDS",
      .help = "how far the programme is made ahead of the air"},
+    {.name = "fallback",
+     .type = CONF_STRING,
+     .offset = AT(fallback),
+     .unit = "FILE",
+     .help = "music (2 to 120 s) that goes round at all nodes when there is no programme for longer than the "
+             "lead; "
+             "left out, it is cut from a track that was played"},
     {.name = "relay-limit",
      .type = CONF_INT,
      .offset = AT(relay_limit),
@@ -310,6 +317,9 @@ static int finish(void *dest, int *exit_code, char **cause)
         if (check_folder(o->library.items[i], cause)) return -1;
         make_absolute(&o->library.items[i]);
     }
+    if (o->fallback && access(o->fallback, R_OK))
+        return cause_set(cause, "--fallback: %s: %s", o->fallback, strerror(errno));
+    if (o->fallback) make_absolute(&o->fallback);
     if (o->public_url) {
         size_t n = strlen(o->public_url);
         while (n && o->public_url[n - 1] == '/')

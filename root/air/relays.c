@@ -12,6 +12,7 @@
 #include "root/air/air.h"
 #include "root/air/fleet.h"
 #include "root/air/link_listen.h"
+#include "root/air/loops.h"
 
 #define REPORT_MAX    16384
 #define ELSEWHERE_MAX 3 /* relays told to a relay that may have to send listeners on */
@@ -133,6 +134,13 @@ static void on_pace(void *context, struct http_request *request)
     http_reply_error(request, 404, "no such link");
 }
 
+static void on_loop(void *context, struct http_request *request)
+{
+    struct air *air = context;
+    const struct roster_entry *entry;
+    if (let_in(air, request, &entry)) loops_reply(air->mounts, request);
+}
+
 /* Where a relay that is full sends its listeners on to: others with room, then the root. */
 static json_t *elsewhere_of(const struct air *air, const char *relay, int secure)
 {
@@ -198,6 +206,7 @@ static void on_report(void *context, struct http_request *request)
     json_decref(report);
     if (ledger) json_object_set_new(answer, "ledger", ledger);
     if (entry) fleet_answer(air->fleet, entry, is_door(air, request), answer);
+    loops_tell(air->mounts, json_object_get(answer, "mounts"));
     char *body = json_text(answer);
     http_reply(request, 200, "application/json", body, strlen(body));
     free(body);
@@ -209,6 +218,8 @@ void relays_routes(struct air *air, struct http_server *http)
     static const struct http_route routes[] = {
         {HTTP_GET | HTTP_RESERVED, "/link", on_link, 0, "the programme for a relay (docs/PROTOCOL.md)"},
         {HTTP_POST | HTTP_RESERVED, "/link/pace", on_pace, 0, "how fast a link fills (docs/PROTOCOL.md)"},
+        {HTTP_GET | HTTP_RESERVED, "/link/loop", on_loop, 0,
+         "what a relay plays when there is no programme (docs/PROTOCOL.md)"},
         {HTTP_POST | HTTP_RESERVED, "/api/relay/report", on_report, 0,
          "how a relay fares (docs/PROTOCOL.md)"},
     };

@@ -90,6 +90,11 @@ struct programme *show_programme(struct show *s)
     return s->programme;
 }
 
+int64_t show_track(const struct show *s)
+{
+    return s->current;
+}
+
 /* Segments */
 
 static uint64_t sample_of(const json_t *segment, const char *key)

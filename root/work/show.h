@@ -32,6 +32,8 @@ int show_grow(struct show *show, int64_t until_ns);
  * ends, on (new reference); and a segment that goes on there: 0, or -1 when it is refused (logged). */
 json_t *show_under(const struct show *show, uint64_t *at);
 int show_add(struct show *show, json_t *segment);
+/* The track that plays at the programme's end; 0 when there is none. */
+int64_t show_track(const struct show *show);
 /* The next mark to send: {"position","kind","body"}, new reference; NULL when all are out. */
 json_t *show_mark(struct show *show);
 /* Where a fork has to be so that all that is left of the old programme can be played, given that nothing from

@@ -19,6 +19,7 @@
 #include "common/mp3.h"
 #include "root/audio/pcm.h"
 #include "root/work/live_take.h"
+#include "root/work/loop_make.h"
 #include "root/work/output.h"
 #include "root/work/refill.h"
 #include "root/work/shelf.h"
@@ -39,6 +40,8 @@
 #define LIVE_MS     40 /* a live source is looked after so often */
 #define SCANT_S     4
 #define HUNGRY_S    1.75 /* with so much credit unused and nothing to send, a live source is too slow */
+#define LOOP_S      3600 /* between two looks whether a new loop is due */
+#define LOOP_ASK_S  1    /* while nothing plays that it could be made of */
 #define REFILL_S    15   /* with less than this ahead of the air, frames come before what the spool lacks */
 
 _Static_assert(ITEM_FRAMES <= WIRE_FRAMES_MAX, "an item is one message");
@@ -61,7 +64,9 @@ struct studio {
     int64_t ask_ns;  /* when the brain may be asked again */
     int64_t fork_ns; /* when air is asked for a fork again; 0: none is wanted */
     uint64_t fork_frame;
-    int lost; /* an error that nothing here can mend; a new studio may */
+    struct loop_make *loop; /* under way; NULL */
+    int64_t loop_ns;        /* when it is looked again whether one is due */
+    int lost;               /* an error that nothing here can mend; a new studio may */
 };
 
 static void output_drop(struct studio *s)
@@ -298,6 +303,25 @@ static int step_live(struct studio *s, unsigned count)
     return count && item_send(s, count) == 0;
 }
 
+/* What is played when there is no programme is made when there is nothing better to do. As step. */
+static int step_loop(struct studio *s)
+{
+    int64_t now = clock_boot_ns(), track = show_track(s->show);
+    if (s->loop) {
+        if (!loop_make_step(s->loop)) {
+            loop_make_free(s->loop);
+            s->loop = NULL;
+        }
+        return 1;
+    }
+    if (now < s->loop_ns || live_take_busy(s->live)) return 0;
+    s->loop_ns = now + LOOP_ASK_S * CLOCK_NS_PER_S;
+    if (!track && !s->work->fallback) return 0;
+    s->loop_ns = now + LOOP_S * CLOCK_NS_PER_S;
+    if (loop_make_due(s->work)) s->loop = loop_make_new(s->work, s->shelf, track);
+    return s->loop != NULL;
+}
+
 /* One step of work; 1 when there may be more to do at once. */
 static int step(struct studio *s)
 {
@@ -308,7 +332,7 @@ static int step(struct studio *s)
         if (!refill_step(s->refill, ITEM_FRAMES)) refill_drop(s);
         return 1;
     }
-    if (!s->begun || s->next >= edge) return 0;
+    if (!s->begun || s->next >= edge) return s->begun && step_loop(s);
     if (s->fork_ns) {
         if (clock_boot_ns() >= s->fork_ns) fork_ask(s);
         return 0;
@@ -364,6 +388,7 @@ int work_studio(struct work *work)
     output_drop(&s);
     refill_drop(&s);
     live_take_free(s.live);
+    loop_make_free(s.loop);
     show_free(s.show);
     shelf_free(s.shelf);
     spool_close(s.spool);

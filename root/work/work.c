@@ -220,6 +220,8 @@ static int configure(struct work *work, const json_t *body, char **cause)
     work->lead_s = json_real_or(body, "lead_s", 240, &bad);
     work->target_lufs = json_real_or(body, "target_lufs", -16, &bad);
     work->max_tempo_change_pct = json_real_or(body, "max_tempo_change_pct", 6, NULL);
+    const char *fallback = json_str_or(body, "fallback", NULL, NULL);
+    if (fallback) work->fallback = path_from_text(fallback);
     work->min_play_pct = json_real_or(body, "min_play_pct", 0, NULL);
     work->history_days = (int)json_int_or(body, "history_days", HISTORY_DAYS, 1, HISTORY_DAYS_MAX, NULL);
     work->seed = (uint64_t)json_int_or(body, "seed", 0, INT64_MIN, INT64_MAX, &bad);
@@ -257,6 +259,7 @@ void work_end(struct work *work)
         free(work->libraries[i]);
     free(work->libraries);
     free(work->state);
+    free(work->fallback);
     msg_channel_free(work->channel);
     *work = (struct work){0};
 }

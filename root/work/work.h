@@ -22,6 +22,7 @@ struct work {
     int quit; /* set by work_next and work_request when WIRE_QUIT came or the channel closed */
     /* configuration */
     char *state;
+    char *fallback; /* the file that the operator names for when there is no programme; NULL */
     char **libraries;
     size_t library_count;
     unsigned bitrate_kbps;
