@@ -118,8 +118,7 @@ static void take_turn(struct fanout *f, uint32_t index, uint64_t frame)
         return;
     }
     /* further on than the air: the ring began anew at an earlier place */
-    if (!l->aside &&
-        l->cursor > mp3_frame_offset(f->kbps, f->air + f->ahead_frames + MP3_PERIOD_FRAMES)) {
+    if (!l->aside && l->cursor > mp3_frame_offset(f->kbps, f->air + f->ahead_frames + MP3_PERIOD_FRAMES)) {
         if (l->resumable) {
             fanout_end_listener(f, index, FANOUT_LOST, 1);
             return;

@@ -116,8 +116,8 @@ static int correct(struct station *s, struct http_request *r)
     return 1;
 }
 
-/* The programme is missing and the loop plays. One that goes on with what it had waits: it is not to get other
- * bytes in their place. */
+/* The programme is missing and the loop plays. One that goes on with what it had waits: it is not to get
+ * other bytes in their place. */
 static int missing(struct station *s, const struct http_request *r)
 {
     return station_resumes(r) && fanout_loops(s->fanout);
