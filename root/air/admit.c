@@ -90,12 +90,14 @@ static enum station_verdict send_on(struct air *air, const struct mount *mount,
                                     const struct http_request *request, enum station_asking asking,
                                     const char *region, char *location, size_t size, int *nobody)
 {
+    char from[24];
     const struct registry_ask ask = {.region = region,
                                      .secure = http_secure(request),
                                      .mount = mount->spec.name,
                                      .random = fresh_bits(),
                                      .probe = asking == STATION_HEAD,
-                                     .later = asking == STATION_LISTEN};
+                                     .later = asking == STATION_LISTEN,
+                                     .resumes = http_query_get(request, "from", from, sizeof from) != NULL};
     struct registry_choice choice;
     *nobody = 0;
     switch (registry_route(air->registry, &ask, clock_boot_ns(), location, size, &choice)) {

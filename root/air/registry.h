@@ -91,6 +91,7 @@ struct registry_ask {
     uint64_t random;    /* 64 fresh bits */
     int probe;          /* only asks: gets no ticket and is not counted */
     int later;          /* it comes when it likes, within the ticket's life */
+    int resumes; /* it will ask for the rest when its connection breaks: not of a server that is not ours */
 };
 struct registry_choice {
     int as_is;        /* the location is a stream that is not ours: to be sent there as it stands */

@@ -36,7 +36,7 @@ enum router_answer registry_route(struct registry *g, const struct registry_ask 
     struct router_ask to = {.secure = ask->secure != 0,
                             .random = ask->random,
                             .but = ROUTER_NONE_SLOT,
-                            .further = ask->later != 0};
+                            .further = ask->later || ask->resumes};
     struct router_choice choice;
     int at = ask->mount ? mount_spec_find(g->mounts, g->mount_count, ask->mount) : 0;
     *out = (struct registry_choice){0};
