@@ -407,6 +407,7 @@ static void make_parts(struct air *air)
     api_routes(air);
     air->feed = feed_new(air);
     feed_routes(air->feed);
+    overview_routes(air);
     relays_routes(air, air->http);
     air->live = live_new(air);
     pages_routes(air->http);

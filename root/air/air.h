@@ -92,6 +92,14 @@ json_t *api_segments(const struct air *air);
 json_t *api_stats(const struct air *air);
 void api_routes(struct air *air);
 
+/* overview_api.c: the relays and what they cost, for people and programs */
+void overview_routes(struct air *air);
+struct overview;
+/* The index-th relay of the registry, judged. 0, or -1 past the end. */
+int overview_of(struct air *air, size_t index, int64_t now_ns, int64_t now_s, struct overview *out);
+/* overview_metrics.c */
+void overview_metrics(struct air *air, struct evbuffer *out);
+
 /* relays.c: the link, reports */
 void relays_routes(struct air *air, struct http_server *http);
 void relays_link_ended(void *context, void *peer); /* a link_server's `closed` */

@@ -225,6 +225,21 @@ static json_t *process_json(void)
                      "fds", (int)p.fds, "fd_limit", (int)p.fd_limit);
 }
 
+/* All nodes together: relays are no listeners of the root, so their sums are those of everybody. */
+static json_t *cluster_json(const struct air *air, const struct fanout_counts *here,
+                            const struct registry_totals *relays)
+{
+    json_t *o = json_object();
+    set_count(o, "nodes", 1 + relays->healthy);
+    set_count(o, "listeners", here->listening + relays->listeners);
+    set_count(o, "accepted", here->opened + relays->accepted);
+    set_count(o, "closed", here->closed + relays->closed);
+    set_count(o, "bytes_out", here->bytes + relays->bytes_out);
+    set_count(o, "link_bytes_out", mounts_link_bytes(air->mounts));
+    set_count(o, "bytes_in", relays->bytes_in);
+    return o;
+}
+
 json_t *api_stats(const struct air *air)
 {
     const struct options *o = air->options;
@@ -253,6 +268,7 @@ json_t *api_stats(const struct air *air)
     set_count(s, "accepted", c->opened);
     set_count(s, "closed", c->closed);
     set_count(s, "bytes_out", c->bytes);
+    json_object_set_new(s, "cluster", cluster_json(air, c, &relays));
     set_count(s, "redirects", air->redirects);
     set_count(s, "refused", air->refused);
     set_count(s, "links", mounts_links(air->mounts));

@@ -114,61 +114,6 @@ static void write_workers(const struct air *air, struct evbuffer *out)
     }
 }
 
-static double relay_listeners(const struct registry_view *v)
-{
-    return (double)v->listeners;
-}
-static double relay_up(const struct registry_view *v)
-{
-    return v->healthy;
-}
-static double relay_lag(const struct registry_view *v)
-{
-    return v->lag_s;
-}
-static double relay_out(const struct registry_view *v)
-{
-    return (double)v->bytes_out;
-}
-static double relay_in(const struct registry_view *v)
-{
-    return (double)v->bytes_in;
-}
-static double relay_redirects(const struct registry_view *v)
-{
-    return (double)v->redirects;
-}
-
-static void write_relays(const struct air *air, struct evbuffer *out)
-{
-    static const struct {
-        const char *name;
-        enum stats_kind kind;
-        const char *help;
-        double (*value)(const struct registry_view *view);
-    } series[] = {
-        {"forever_relay_up", STATS_GAUGE, "1 when the relay's last report is fresh.", relay_up},
-        {"forever_relay_listeners", STATS_GAUGE, "Listeners of the relay as it reports.", relay_listeners},
-        {"forever_relay_lag_seconds", STATS_GAUGE, "The root's clock minus the relay's.", relay_lag},
-        {"forever_relay_egress_bytes_total", STATS_COUNTER, "Bytes the relay sent to listeners.", relay_out},
-        {"forever_relay_ingress_bytes_total", STATS_COUNTER, "Bytes the relay pulled.", relay_in},
-        {"forever_relay_redirects_total", STATS_COUNTER, "Listeners sent to the relay.", relay_redirects},
-    };
-    struct registry_view view;
-    int64_t now_ns = clock_boot_ns();
-    if (registry_view(air->registry, 0, now_ns, &view)) return;
-    for (size_t i = 0; i < sizeof series / sizeof *series; i++) {
-        stats_write_head(out, series[i].name, series[i].kind, series[i].help);
-        for (size_t k = 0; !registry_view(air->registry, k, now_ns, &view); k++) {
-            char label[1400] = "";
-            double value = series[i].value(&view);
-            stats_label(label, sizeof label, "relay", view.name);
-            stats_label(label, sizeof label, "url", view.url);
-            if (!isnan(value)) stats_write_sample(out, series[i].name, label, value);
-        }
-    }
-}
-
 static double mount_listeners(const struct mount *m)
 {
     return (double)fanout_counts(m->fanout)->listening;
@@ -228,13 +173,13 @@ static void write_mounts(const struct air *air, struct evbuffer *out)
 
 static void series(void *context, struct evbuffer *out)
 {
-    const struct air *air = ((struct metrics *)context)->air;
+    struct air *air = ((struct metrics *)context)->air;
     front_metrics(air->front, out);
     write_library(air, out);
     write_workers(air, out);
     transitions_write(schedule_transitions(air->schedule), out);
     write_mounts(air, out);
-    write_relays(air, out);
+    overview_metrics(air, out);
     live_metrics(air->live, out);
 }
 
