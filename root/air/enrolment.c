@@ -100,6 +100,7 @@ static void on_enrol(void *context, struct http_request *request)
     switch (got) {
     case ROSTER_ENROLLED:
         enrol_limit_refund(e->limit, http_peer_addr(request), clock_boot_ns());
+        fleet_close_links(e->fleet, entry->terms.name); /* by a credential that has ended */
         log_info("relays", "%s has enrolled, from %s", entry->terms.name, http_peer(request));
         reply(request, json_pack("{s:b,s:s,s:s,s:f}", "ok", 1, "name", entry->terms.name, "credential",
                                  credential, "clock", wall_s()));

@@ -62,7 +62,7 @@ void fleet_link_ended(struct fleet *fleet, void *peer)
     free(tag);
 }
 
-static void close_links(struct fleet *fleet, const char *name)
+void fleet_close_links(struct fleet *fleet, const char *name)
 {
     struct tag *tag, *after;
     for (tag = LIST_FIRST(&fleet->tags); tag; tag = after) {
@@ -96,7 +96,7 @@ static void on_changed(void *context, const struct roster_entry *e, int gone)
 {
     struct fleet *fleet = context;
     if (gone || e->revoked_s) {
-        close_links(fleet, e->terms.name);
+        fleet_close_links(fleet, e->terms.name);
         reach_forget(fleet->reach, e);
     }
     if (gone && e->kind == ROSTER_ICECAST) icecast_poll_drop(fleet->air->icecasts, e->terms.name);

@@ -36,6 +36,8 @@ void fleet_answer(struct fleet *fleet, const struct roster_entry *entry, int cre
  */
 void *fleet_link(struct fleet *fleet, const struct roster_entry *entry, struct link_server *server);
 void fleet_link_ended(struct fleet *fleet, void *tag);
+/* What links that relay has end; it may ask for others. */
+void fleet_close_links(struct fleet *fleet, const char *name);
 
 /* One of the list as it is shown, without anything secret; a new reference. */
 json_t *fleet_json(struct fleet *fleet, const struct roster_entry *entry);

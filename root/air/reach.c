@@ -137,15 +137,20 @@ static int begin(struct row *row, char **cause)
     return 0;
 }
 
+static void hang_up(struct row *row)
+{
+    if (row->dial) row->reach->dialling--;
+    dial_cancel(row->dial);
+    row->dial = NULL;
+}
+
 /* Another address: what was known of the old one does not count. */
 static void set_url(struct row *row, const char *url)
 {
     if (row->url && !strcmp(row->url, url)) return;
     set_text(&row->url, url);
     set_text(&row->words, NULL);
-    if (row->dial) row->reach->dialling--;
-    dial_cancel(row->dial);
-    row->dial = NULL;
+    hang_up(row);
     row->known = 0;
     row->failures = 0;
     row->due_ns = 0;
@@ -176,7 +181,8 @@ int reach_ask(struct reach *reach, const struct roster_entry *entry, const char 
     if (row->done) row->done(row->context, &instead);
     set_url(row, url);
     row->done = NULL;
-    if (!row->dial && begin(row, cause)) return -1;
+    hang_up(row); /* it may have begun before the present credential */
+    if (begin(row, cause)) return -1;
     row->done = done;
     row->context = context;
     return 0;

@@ -169,10 +169,14 @@ static json_t *answer_of(const struct air *air, const char *name)
     return answer;
 }
 
-/* The credential says who it is. 0, or -1 with *cause when the report says otherwise. */
-static int check_name(const struct roster_entry *entry, const json_t *report, char **cause)
+/* The credential says who it is, and who is on the list has one. 0, or -1 with *cause when the report says
+ * otherwise. */
+static int check_name(const struct air *air, const struct roster_entry *entry, const json_t *report,
+                      char **cause)
 {
     const char *name = json_str_or(report, "name", "", NULL);
+    if (!entry && roster_find(fleet_roster(air->fleet), name))
+        return cause_set(cause, "%s is on the list, and known by its credential", name);
     if (!entry || !strcmp(name, entry->terms.name)) return 0;
     return cause_set(cause, "this is the credential of %s, but the report is of \"%.64s\"", entry->terms.name,
                      name);
@@ -187,7 +191,7 @@ static void on_report(void *context, struct http_request *request)
     const void *text = http_body(request, &len);
     char *cause = NULL;
     json_t *report = json_parse(text, len, REPORT_MAX, &cause);
-    int news = report && !check_name(entry, report, &cause)
+    int news = report && !check_name(air, entry, report, &cause)
                    ? registry_report(air->registry, entry ? entry->terms.name : NULL, report, clock_boot_ns(),
                                      &cause)
                    : -1;
