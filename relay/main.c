@@ -177,7 +177,7 @@ static uint64_t on_sent(void *context)
     const struct relay *r = context;
     struct fanout_counts counts;
     bundle_counts(r->bundle, &counts);
-    double bodies = (double)(counts.bytes + fetch_bytes_out(r->client));
+    double bodies = (double)(counts.bytes + fetch_bytes_out(r->client) + (r->feed ? feed_bytes(r->feed) : 0));
     return (uint64_t)(bodies * BILLING_OVERHEAD + (double)fetch_bytes_in(r->client) * 52 / 3000);
 }
 

@@ -22,6 +22,7 @@
 #include "root/air/feed.h"
 #include "root/air/live.h"
 #include "root/air/loops.h"
+#include "root/air/tree_talk.h"
 #include "root/track.h"
 
 #define PAST_S       600.0 /* kept behind the air: what /api/segments shows, and for resumes */
@@ -461,6 +462,7 @@ static void free_parts(struct air *air)
     fleet_free(air->fleet);
     icecast_poll_free(air->icecasts);
     registry_free(air->registry);
+    tree_talk_free(air->tree_talk);
     geo_close(air->geo);
     if (air->pacer) pacer_free(air->pacer);
     mounts_free(air->mounts);
@@ -500,6 +502,8 @@ static int set_up(struct air *air, char **cause)
     int tls_port;
     if (front_listen(air->front, air->http, &air->port, &tls_port, cause)) return EX_UNAVAILABLE;
     if (link_listen_open(air, cause)) return EX_UNAVAILABLE;
+    air->tree_talk = tree_talk_new(air, (unsigned)o->link_fanout, cause);
+    if (!air->tree_talk) return EX_OSERR;
     if (air->door) {
         relays_routes(air, link_listen_server(air));
         fleet_routes(air->fleet, link_listen_server(air));

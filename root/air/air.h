@@ -28,6 +28,7 @@ struct event;
 struct ctl_server;
 struct metrics;
 struct live;
+struct tree_talk;
 struct feed;
 struct fleet;
 struct geo;
@@ -56,6 +57,7 @@ struct air {
     struct workers *workers;
     struct schedule *schedule;
     struct registry *registry;
+    struct tree_talk *tree_talk;
     struct icecast_poll *icecasts;
     struct fleet *fleet;
     struct geo *geo; /* NULL: no database */

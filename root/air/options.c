@@ -61,6 +61,16 @@ static const struct conf_option table[] = {
      .help =
          "where relays link and report, over TLS with a key of the station's own; left out, the port after "
          "the main one's; none for nowhere"},
+    {.name = "link-fanout",
+     .type = CONF_INT,
+     .offset = AT(link_fanout),
+     .def = "100",
+     .min = 0,
+     .max = 1000,
+     .unit = "N",
+     .help = "relays that get the programme from here; further ones get it from relays that have "
+             "--link-listen and "
+             "uplink to spare, as far as there are any; 0 for all"},
     {.name = "fill-budget",
      .type = CONF_REAL,
      .offset = AT(fill_budget_mbps),

@@ -11,7 +11,7 @@ struct options {
     struct conf_list link_listen; /* empty: the port after the main one's */
     char *state, *relay_token_file, *name, *description, *genre, *public_url, *fallback, *worker, *log_level,
         *bitrate_text, *mounts_text, *relay_reserve, *live_password_file, *geo_db;
-    long relay_limit, max_listeners, analysers, seed, history_days;
+    long link_fanout, relay_limit, max_listeners, analysers, seed, history_days;
     double lead, target_lufs, max_tempo_change, min_play, mount_linger, fill_budget_mbps;
     /* worked out after loading */
     char host[64];

@@ -13,6 +13,7 @@
 #include "root/air/fleet.h"
 #include "root/air/link_listen.h"
 #include "root/air/loops.h"
+#include "root/air/tree_talk.h"
 
 #define REPORT_MAX    16384
 #define ELSEWHERE_MAX 3 /* relays told to a relay that may have to send listeners on */
@@ -206,7 +207,10 @@ static void on_report(void *context, struct http_request *request)
         return;
     }
     air->reports++;
-    json_t *answer = answer_of(air, name);
+    json_t *answer = answer_of(air, name),
+           *tree = news ? tree_talk_heard(air->tree_talk, entry, report) : NULL;
+    json_object_update(answer, tree);
+    json_decref(tree);
     json_decref(report);
     if (ledger) json_object_set_new(answer, "ledger", ledger);
     if (entry) fleet_answer(air->fleet, entry, is_door(air, request), answer);
