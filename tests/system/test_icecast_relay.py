@@ -40,7 +40,6 @@ def test_icecast_is_a_relay(start, scratch):
         assert "icecast" in shown and cast.url in shown, shown
     finally:
         cast.stop()
-    wait_for(lambda: not relay()["healthy"], "it is dead", 8)
-    with Listener(root.url) as one:
-        assert one.status == 200
+    # silent: what becomes of silent relays is the registry's to say
+    wait_for(lambda: root.log().count("does not answer") == 2, "it is missed", 5)
     assert root.stats()["links"] == 0
