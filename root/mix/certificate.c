@@ -2,9 +2,9 @@
 
 #include <math.h>
 
-const char *const certificate_rules[CERTIFICATE_RULES] = {"beat_error",    "drift",      "loudness_step",
-                                                          "hole",          "bump",       "bass_overlap",
-                                                          "vocal_overlap", "consonance", "dropout"};
+const char *const certificate_rules[CERTIFICATE_RULES] = {
+    "beat_error",   "drift",         "loudness_step", "hole",    "bump",
+    "bass_overlap", "vocal_overlap", "consonance",    "dropout", "offbeat"};
 
 int certificate_judge(struct certificate *c)
 {
@@ -19,6 +19,7 @@ int certificate_judge(struct certificate *c)
         c->bass_overlap_beats > CERTIFICATE_BASS_BEATS,
         c->vocal_overlap_beats > CERTIFICATE_VOCAL_BEATS,
         c->consonance_sigmas<CERTIFICATE_SIGMAS, c->dropouts> 0,
+        c->offbeat > CERTIFICATE_OFFBEAT,
     };
     int count = 0;
     c->violations = 0;
@@ -43,7 +44,8 @@ double certificate_severity(const struct certificate *c)
                       beyond(c->loudness.bump_lu, CERTIFICATE_BUMP_LU) +
                       beyond(c->bass_overlap_beats, CERTIFICATE_BASS_BEATS) +
                       beyond(c->vocal_overlap_beats, CERTIFICATE_VOCAL_BEATS) / 4 +
-                      beyond(CERTIFICATE_SIGMAS, c->consonance_sigmas) + 4 * c->dropouts;
+                      beyond(CERTIFICATE_SIGMAS, c->consonance_sigmas) + 4 * c->dropouts +
+                      100 * beyond(c->offbeat, CERTIFICATE_OFFBEAT);
     if (beats)
         severity += 10 * (beyond(c->beats.p95_ms, CERTIFICATE_BEAT_P95_MS) +
                           beyond(c->beats.drift_ms, CERTIFICATE_DRIFT_MS));
@@ -81,6 +83,7 @@ json_t *certificate_to_json(const struct certificate *c, const json_t *transitio
         set_real(beats, "drift", c->beats.drift_ms);
         json_object_set_new(out, "beat_error_ms", beats);
     }
+    set_real(out, "offbeat", c->offbeat);
     set_real(out, "low_band_correlation", c->low_band_correlation);
     set_real(out, "correlation", c->correlation);
     set_real(out, "loudness_before_lufs", c->loudness.before_lufs);

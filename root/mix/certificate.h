@@ -9,6 +9,7 @@
 #define CERTIFICATE_BEAT_P95_MS   12.0
 #define CERTIFICATE_BEAT_BARS_MIN 4 /* bars measured, for the beats to count */
 #define CERTIFICATE_DRIFT_MS      8.0
+#define CERTIFICATE_OFFBEAT       0.5
 #define CERTIFICATE_STEP_LU       2.0
 #define CERTIFICATE_HOLE_LU       2.0
 #define CERTIFICATE_BUMP_LU       1.0
@@ -18,6 +19,7 @@
 
 struct certificate {
     struct measure_beats beats;
+    double offbeat; /* of measure_offbeat; NAN unknown */
     struct measure_loudness loudness;
     double low_band_correlation, correlation; /* NAN unknown */
     double consonance, consonance_sigmas;     /* NAN unknown */
@@ -26,7 +28,7 @@ struct certificate {
     unsigned violations; /* of the limits, as bits in the order of certificate_rules */
 };
 
-#define CERTIFICATE_RULES 9
+#define CERTIFICATE_RULES 10
 extern const char *const certificate_rules[CERTIFICATE_RULES];
 
 /* Sets the violations; how many there are. */

@@ -16,6 +16,7 @@
 #define AGREE_MIN       0.5
 #define NEAR            60 /* ms around a beat */
 #define DRIFT_BARS      6
+#define FOLD            24              /* parts of a beat */
 #define BANDS           2               /* the kick's, and what changes fast */
 #define LOG_RANGE       300             /* 25 dB below the loudest counts as nothing */
 #define ONSETS_MIN      0.5             /* sum of squared rises: one clear onset */
@@ -215,6 +216,55 @@ void measure_beats(const struct stem *a, const struct stem *b, const int64_t *be
     free(at);
     free(lag);
     free(size);
+}
+
+/* The rises of a beat on the mean, FOLD parts of one. 0 when there are hardly any. */
+static int fold(const struct stem *stem, const int64_t *beat, int count, double *out)
+{
+    struct power rises = low_power(stem);
+    double sum = 0;
+    to_rises(&rises);
+    memset(out, 0, FOLD * sizeof *out);
+    for (int k = 0; k < count; k++) {
+        double from = (double)beat[k] * ENVELOPE_HZ / PCM_RATE,
+               to = (double)beat[k + 1] * ENVELOPE_HZ / PCM_RATE;
+        for (size_t i = (size_t)ceil(from); i < (size_t)to && i < rises.count; i++) {
+            size_t part = (size_t)(FOLD * ((double)i - from) / (to - from));
+            double value = (double)rises.values[i];
+            out[part < FOLD ? part : FOLD - 1] += value;
+            sum += value * value;
+        }
+    }
+    free(rises.values);
+    return sum >= ONSETS_MIN * count / 4;
+}
+
+/* Best Pearson correlation of two folded beats, b turned by about `turn` parts. */
+static double turned(const double *a, const double *b, int turn)
+{
+    double best = -1, ma = 0, mb = 0;
+    for (int i = 0; i < FOLD; i++) {
+        ma += a[i] / FOLD;
+        mb += b[i] / FOLD;
+    }
+    for (int by = turn - 1; by <= turn + 1; by++) {
+        double ab = 0, aa = 0, bb = 0;
+        for (int i = 0; i < FOLD; i++) {
+            double x = a[i] - ma, y = b[(i + by + FOLD) % FOLD] - mb;
+            ab += x * y;
+            aa += x * x;
+            bb += y * y;
+        }
+        best = fmax(best, ab / sqrt(aa * bb + 1e-12));
+    }
+    return best;
+}
+
+double measure_offbeat(const struct stem *a, const struct stem *b, const int64_t *beat, int count)
+{
+    double fa[FOLD], fb[FOLD];
+    if (count < 1 || !fold(a, beat, count, fa) || !fold(b, beat, count, fb)) return NAN;
+    return turned(fa, fb, FOLD / 2) - turned(fa, fb, 0);
 }
 
 /* --- loudness --- */

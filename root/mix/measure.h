@@ -25,6 +25,11 @@ struct measure_beats {
 void measure_beats(const struct stem *a, const struct stem *b, const int64_t *beat, int count, int metre,
                    struct measure_beats *out);
 
+/* By how much more both kicks agree when b is moved by half a beat than where it is: the correlation of the
+ * rises of their low bands, each folded to one beat; -2 to 2, above 0.5 one of them is likely counted by its
+ * offbeats. NAN when either has no such rises. */
+double measure_offbeat(const struct stem *a, const struct stem *b, const int64_t *beat, int count);
+
 /* Loudness by ITU-R BS.1770-4 and EBU Tech 3341. */
 struct measure_loudness {
     double before_lufs, after_lufs; /* gated, of what is given around; NAN when silent or nothing */

@@ -495,17 +495,3 @@ int plan_cursor_from(const json_t *segment, struct plan_cursor *out, int64_t *tr
     *track = json_integer_value(id);
     return 0;
 }
-
-int plan_beats(const json_t *transition, int64_t *beat)
-{
-    const json_t *plan = json_object_get(transition, "plan"), *voices = json_object_get(plan, "voices");
-    const json_t *map = NULL, *beats = json_object_get(plan, "beats");
-    for (size_t i = 0; i < json_array_size(voices) && !map; i++)
-        map = json_object_get(json_array_get(voices, i), "map");
-    size_t count = json_array_size(map ? map : beats);
-    if (count < 2 || count > JOIN_BEATS_MAX + 1) return 0;
-    for (size_t i = 0; i < count; i++)
-        beat[i] =
-            json_integer_value(map ? json_array_get(json_array_get(map, i), 1) : json_array_get(beats, i));
-    return (int)count - 1;
-}

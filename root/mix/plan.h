@@ -71,8 +71,5 @@ json_t *plan_ending(const struct track *track, const struct plan_conf *conf, str
 /* Where the programme's last track plays on alone after this segment, and which one it is: what a studio that
  * starts again plans on from. 0; -1 when the body is no segment. */
 int plan_cursor_from(const json_t *segment, struct plan_cursor *out, int64_t *track);
-/* Where the common beats of a blend lie in it, in samples; beat has room for JOIN_BEATS_MAX + 1. How many
- * beats, one less than positions; 0 when the transition has none. */
-int plan_beats(const json_t *transition, int64_t *beat);
 
 #endif

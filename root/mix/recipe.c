@@ -6,6 +6,7 @@
 
 #include "common/json.h"
 #include "common/mem.h"
+#include "root/mix/join.h"
 
 #define SAMPLE_MAX  (INT64_C(1) << 52) /* exact in a double, too */
 #define GAIN_DB_MAX 60.0
@@ -233,4 +234,18 @@ double ride_gain(const struct ride *ride, int64_t at)
         db = p->db + (q->db - p->db) * (double)(at - p->at) / (double)(q->at - p->at);
     }
     return pow(10, db / 20);
+}
+
+int recipe_beats(const json_t *transition, int64_t *beat)
+{
+    const json_t *plan = json_object_get(transition, "plan"), *voices = json_object_get(plan, "voices");
+    const json_t *map = NULL, *beats = json_object_get(plan, "beats");
+    for (size_t i = 0; i < json_array_size(voices) && !map; i++)
+        map = json_object_get(json_array_get(voices, i), "map");
+    size_t count = json_array_size(map ? map : beats);
+    if (count < 2 || count > JOIN_BEATS_MAX + 1) return 0;
+    for (size_t i = 0; i < count; i++)
+        beat[i] =
+            json_integer_value(map ? json_array_get(json_array_get(map, i), 1) : json_array_get(beats, i));
+    return (int)count - 1;
 }

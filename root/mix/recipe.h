@@ -74,6 +74,9 @@ int recipe_parse(struct recipe *out, const json_t *plan, int64_t length, char **
 void recipe_free(struct recipe *recipe);
 /* One voice alone at its own speed: can be read a piece at a time. */
 int recipe_is_simple(const struct recipe *recipe);
+/* Where the common beats of a blend lie in it, in samples; beat has room for JOIN_BEATS_MAX + 1. How many
+ * beats, one less than positions; 0 when the transition has none. */
+int recipe_beats(const json_t *transition, int64_t *beat);
 /* Product of the fades at a sample of the segment. */
 double fades_gain(const struct fades *fades, int64_t at);
 /* As a factor. */

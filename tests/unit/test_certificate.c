@@ -23,6 +23,7 @@ static struct certificate good(void)
 static struct certificate unknown(void)
 {
     return (struct certificate){.beats = {0, NAN, NAN, NAN, NAN},
+                                .offbeat = NAN,
                                 .loudness = {NAN, NAN, NAN, NAN, NAN, NAN},
                                 .low_band_correlation = NAN,
                                 .correlation = NAN,
@@ -61,6 +62,9 @@ static void spoil(struct certificate *c, int rule)
     case 8:
         c->dropouts = 1;
         break;
+    case 9:
+        c->offbeat = 1.2;
+        break;
     }
 }
 
@@ -97,7 +101,7 @@ static void beats_that_miss_are_the_worst(void **state)
     (void)state;
     struct certificate beats = good(), rest = good();
     spoil(&beats, 0);
-    for (int rule = 2; rule < CERTIFICATE_RULES; rule++)
+    for (int rule = 2; rule < CERTIFICATE_RULES - 1; rule++) /* the last one is of beats, too */
         spoil(&rest, rule);
     assert_true(certificate_severity(&beats) > certificate_severity(&rest));
 }
@@ -128,6 +132,7 @@ static void as_json(void **state)
     assert_null(json_object_get(json, "beat_error_ms"));
     assert_null(json_object_get(json, "loudness_step_lu"));
     assert_null(json_object_get(json, "consonance"));
+    assert_null(json_object_get(json, "offbeat"));
     json_decref(json);
     json_decref(transition);
 }

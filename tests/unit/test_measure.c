@@ -111,9 +111,30 @@ static void no_beats_are_no_measure(void **state)
     measure_beats(&a, &b, beat, BEATS, 4, &m);
     assert_int_equal(m.bars, 0);
     assert_true(isnan(m.p95_ms) && isnan(m.lag_ms) && isnan(m.drift_ms));
+    assert_true(isnan(measure_offbeat(&a, &b, beat, BEATS)));
     free(mono);
     stem_free(&a);
     stem_free(&b);
+}
+
+static void half_a_beat_off_is_found(void **state)
+{
+    (void)state;
+    static const double lags[] = {0, 5, 250, 245};
+    for (size_t i = 0; i < sizeof lags / sizeof *lags; i++) {
+        struct stem a, b;
+        kicks(&a, 0, 0, 0);
+        kicks(&b, lags[i], 0, 0);
+        double lead = measure_offbeat(&a, &b, beat, BEATS);
+        if (lags[i] > 100 ? lead < 0.8 : lead > -0.8) fail_msg("%.0f ms: %.2f", lags[i], lead);
+        stem_free(&b);
+        /* a bass between its beats is no offbeat */
+        kicks(&b, lags[i], 0, 1);
+        lead = measure_offbeat(&a, &b, beat, BEATS);
+        if (lags[i] > 100 ? lead < 0.5 : lead > 0) fail_msg("%.0f ms: %.2f", lags[i], lead);
+        stem_free(&a);
+        stem_free(&b);
+    }
 }
 
 /* Noise of that level in dB, beginning at `at` of *pcm. */
@@ -222,6 +243,7 @@ int main(void)
         cmocka_unit_test(a_lag_is_found),
         cmocka_unit_test(a_drift_is_found),
         cmocka_unit_test(no_beats_are_no_measure),
+        cmocka_unit_test(half_a_beat_off_is_found),
         cmocka_unit_test(steps_holes_and_bumps),
         cmocka_unit_test(overlapping_basses_are_counted),
         cmocka_unit_test(dropouts_are_told_from_pauses),

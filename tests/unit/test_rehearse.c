@@ -15,8 +15,8 @@
 #include "tests/unit/mix_tracks.h"
 
 #define RATE 44100
-#define BPM  120.0
-#define S    24 /* of each track: little work, room for a few ways to join */
+#define BPM  225.0
+#define S    13 /* of each track: little work, room for a few ways to join */
 
 static const struct plan_conf conf = {.target_lufs = -16, .max_tempo_change_pct = 6};
 
@@ -32,9 +32,9 @@ static void put_le(uint8_t *out, uint32_t value, int bytes)
 }
 
 /* Kicks and clicks on every beat from late_s on, over a chord. */
-static int file_new(double late_s, double level)
+static int file_new(int length_s, double late_s, double level)
 {
-    size_t samples = (size_t)S * RATE;
+    size_t samples = (size_t)length_s * RATE;
     int16_t *pcm = xcalloc(samples, sizeof *pcm);
     uint8_t head[44] = "RIFF....WAVEfmt ";
     /* the chord's tones, too, come again with each beat */
@@ -68,12 +68,17 @@ static int file_new(double late_s, double level)
 
 /* Both features say that the beats begin at 0; b's kicks come late_s later, and b is `level` times as loud as
  * its features say. */
-static void set_up(struct pair *p, double late_s, double level)
+static void set_up_of(struct pair *p, int length_s, double late_s, double level)
 {
     for (int i = 0; i < 2; i++) {
-        make_track(&p->track[i], i + 1, S, BPM, 0);
-        p->file[i] = file_new(i ? late_s : 0, 0.5 * (i ? level : 1));
+        make_track(&p->track[i], i + 1, length_s, BPM, 0);
+        p->file[i] = file_new(length_s, i ? late_s : 0, 0.5 * (i ? level : 1));
     }
+}
+
+static void set_up(struct pair *p, double late_s, double level)
+{
+    set_up_of(p, S, late_s, level);
 }
 
 static void tear_down(struct pair *p)
@@ -105,7 +110,7 @@ static void rehearse(struct pair *p, struct result *r)
     char *cause = NULL;
     int64_t bad = 0;
     /* from shortly before its end on: less to read */
-    r->cursor = (struct plan_cursor){.sample = 1000, .track_s = 4};
+    r->cursor = (struct plan_cursor){.sample = 1000, .track_s = 2.5};
     if (rehearse_transition(&p->track[0], &p->track[1], &conf, open_track, p, &r->cursor, NULL, r->segments,
                             &r->certificate, &bad, &cause))
         fail_msg("track %d: %s", (int)bad, cause);
@@ -181,6 +186,25 @@ static void beats_that_miss_give_way(void **state)
     tear_down(&p);
 }
 
+/* The grid of b lies on its offbeats: nothing near the beats says so. */
+static void half_a_beat_gives_way(void **state)
+{
+    (void)state;
+    struct pair p;
+    struct result r;
+    set_up(&p, 30 / BPM, 1);
+    rehearse(&p, &r);
+    assert_string_not_equal(technique(&r), "blend");
+    const json_t *first = json_array_get(given_up(&r), 0);
+    assert_string_equal(json_string_value(json_object_get(first, "technique")), "blend");
+    int found = 0;
+    for (size_t i = 0; i < json_array_size(json_object_get(first, "failed")); i++)
+        found |= !strcmp(json_string_value(json_array_get(json_object_get(first, "failed"), i)), "offbeat");
+    assert_true(found);
+    result_free(&r);
+    tear_down(&p);
+}
+
 /* b is far louder than its features say: every way fails, the safe fade too, and one of them airs all the
  * same. */
 static void when_all_fails_the_least_evil_airs(void **state)
@@ -188,7 +212,7 @@ static void when_all_fails_the_least_evil_airs(void **state)
     (void)state;
     struct pair p;
     struct result r;
-    set_up(&p, 0, 0.2);
+    set_up_of(&p, 8, 0, 0.2);
     rehearse(&p, &r);
     assert_true(r.certificate.violations != 0);
     assert_true(json_is_false(json_object_get(json_object_get(r.segments[1], "certificate"), "passed")));
@@ -212,7 +236,7 @@ static void a_file_that_is_gone_is_named(void **state)
     set_up(&p, 0, 1);
     close(p.file[1]);
     p.file[1] = -1;
-    struct plan_cursor cursor = {.sample = 1000, .track_s = 4}, before = cursor;
+    struct plan_cursor cursor = {.sample = 1000, .track_s = 2.5}, before = cursor;
     assert_int_equal(rehearse_transition(&p.track[0], &p.track[1], &conf, open_track, &p, &cursor, NULL,
                                          segments, NULL, &bad, &cause),
                      -1);
@@ -226,9 +250,9 @@ static void a_file_that_is_gone_is_named(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_good_pair_passes),           cmocka_unit_test(four_milliseconds_are_nudged_away),
-        cmocka_unit_test(beats_that_miss_give_way),     cmocka_unit_test(when_all_fails_the_least_evil_airs),
-        cmocka_unit_test(a_file_that_is_gone_is_named),
+        cmocka_unit_test(a_good_pair_passes),       cmocka_unit_test(four_milliseconds_are_nudged_away),
+        cmocka_unit_test(beats_that_miss_give_way), cmocka_unit_test(when_all_fails_the_least_evil_airs),
+        cmocka_unit_test(half_a_beat_gives_way),    cmocka_unit_test(a_file_that_is_gone_is_named),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -23,6 +23,7 @@
 #include "root/mix/certificate.h"
 #include "root/mix/join.h"
 #include "root/mix/measure.h"
+#include "root/mix/recipe.h"
 #include "root/mix/render.h"
 #include "root/work/crate.h"
 
@@ -83,6 +84,7 @@ static json_t *measured(struct programme *p, json_t *transition, int bars, char 
     uint64_t end = (uint64_t)json_integer_value(json_object_get(transition, "end_sample"));
     struct stem stems[2] = {{0}, {0}};
     struct certificate c = {.beats = {0, NAN, NAN, NAN, NAN},
+                            .offbeat = NAN,
                             .low_band_correlation = NAN,
                             .correlation = NAN,
                             .consonance = NAN,
@@ -98,7 +100,7 @@ static json_t *measured(struct programme *p, json_t *transition, int bars, char 
         measure_loudness(before, before_samples, mix, (size_t)(end - start), after, after_samples,
                          &c.loudness);
         c.dropouts = measure_dropouts(mix, (size_t)(end - start), &stems[0], &stems[1]);
-        int count = voices == 2 ? plan_beats(transition, beat) : 0;
+        int count = voices == 2 ? recipe_beats(transition, beat) : 0;
         if (count && bars) {
             measure_beats(&stems[0], &stems[1], beat, count, count / bars, &c.beats);
             c.bass_overlap_beats = measure_bass_overlap(&stems[0], &stems[1], beat, count);
