@@ -24,7 +24,7 @@
 #define ELSEWHERE_MAX  4
 #define URL_MAX_BYTES  700
 #define RETRY_MS       1000
-#define RETRY_CAP_MS   10000
+#define RETRY_CAP_MS   4000 /* a root that is back knows within seconds who listens */
 #define REFUSED_MS     10000
 #define REFUSED_CAP_MS 30000
 #define DRAIN_S        60

@@ -17,6 +17,8 @@
 #define TICK_MS        200
 #define RETRY_MS       500
 #define RETRY_CAP_MS   10000
+#define RETRY_HURRY_MS 1000
+#define TRIES_IN_LEAD  5
 #define NEXT_MS        20 /* before another parent is asked */
 #define SILENT_S       6  /* without anything new, while there are other parents */
 #define AGAIN_S        1  /* before a parent is tried again for no fault of its own */
@@ -103,6 +105,14 @@ static void go_idle(struct pull *p)
     evtimer_del(p->tick);
 }
 
+/* The longest pause: short enough that several tries lie in what is held, while somebody hears it. */
+static int retry_cap_ms(const struct pull *p)
+{
+    double left_s = -node_behind_s(p->conf.node);
+    if (!node_listening(p->conf.node) || !(left_s > 0)) return RETRY_CAP_MS;
+    return (int)fmax(RETRY_HURRY_MS, fmin(RETRY_CAP_MS, left_s * 1000 / TRIES_IN_LEAD));
+}
+
 /* After a failure of that parent, in the words of the log. */
 static void wait_for_retry(struct pull *p, int parent, char *text, int refused)
 {
@@ -116,7 +126,7 @@ static void wait_for_retry(struct pull *p, int parent, char *text, int refused)
         ms = NEXT_MS;
     else
         ms = refused ? proc_jitter_ms(REFUSED_MS, REFUSED_CAP_MS, p->failures)
-                     : proc_jitter_ms(RETRY_MS, RETRY_CAP_MS, p->failures);
+                     : proc_jitter_ms(RETRY_MS, retry_cap_ms(p), p->failures);
     p->failures++;
     p->retry_ns = now + ms * INT64_C(1000000);
     p->state = WAITING;
