@@ -65,13 +65,10 @@ static void door_host(const struct air *air, char host[64])
     link_door_addresses_free(&own);
 }
 
-/* Where relays find the link listener when nothing says so: 0, or -1 with *cause. */
-static int guess_link_url(const struct air *air, char url[ENROL_URL_MAX + 1], char **cause)
+int relay_ctl_link_url(const char *host, int port, const char *public_url, char url[ENROL_URL_MAX + 1],
+                       char **cause)
 {
-    const char *public_url = air->options->public_url;
-    char host[64];
-    int n = -1, port = link_listen_port(air);
-    door_host(air, host);
+    int n = -1;
     if (host_is_near(host)) {
         n = snprintf(url, ENROL_URL_MAX + 1, strchr(host, ':') ? "https://[%s]:%d" : "https://%s:%d", host,
                      port);
@@ -92,8 +89,10 @@ static int read_link_urls(const struct air *air, const json_t *given, struct enr
     size_t i;
     const json_t *one;
     if (!json_array_size(given)) {
+        char host[64];
+        door_host(air, host);
         out->url_count = 1;
-        return guess_link_url(air, out->urls[0], cause);
+        return relay_ctl_link_url(host, link_listen_port(air), air->options->public_url, out->urls[0], cause);
     }
     if (json_array_size(given) > ENROL_URLS_MAX)
         return cause_set(cause, "--link-url can be given %d times", ENROL_URLS_MAX);
