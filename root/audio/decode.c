@@ -473,3 +473,10 @@ const char *decode_format(const struct decoder *d)
 {
     return d->name;
 }
+
+char *decode_library(void)
+{
+    unsigned codec = avcodec_version(), resampler = swresample_version();
+    return xasprintf("libavcodec %u.%u.%u, libswresample %u.%u.%u", codec >> 16, codec >> 8 & 255,
+                     codec & 255, resampler >> 16, resampler >> 8 & 255, resampler & 255);
+}

@@ -29,5 +29,6 @@ const struct tags *decode_tags(const struct decoder *decoder);
 const uint8_t *decode_art(const struct decoder *decoder, size_t *len, const char **mime);
 unsigned decode_errors(const struct decoder *decoder);    /* packets dropped so far */
 const char *decode_format(const struct decoder *decoder); /* "mp3", "flac", ... */
+char *decode_library(void); /* "libavcodec 59.37.100, libswresample 4.7.100"; owned by the caller */
 
 #endif

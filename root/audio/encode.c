@@ -97,3 +97,8 @@ int encoder_feed(struct encoder *encoder, const float *pcm,
     memmove(encoder->out, encoder->out + at, encoder->held);
     return 0;
 }
+
+const char *encode_library(void)
+{
+    return get_lame_version();
+}

@@ -21,5 +21,6 @@ uint64_t encoder_first_sample(const struct encoder *encoder);
 int encoder_feed(struct encoder *encoder, const float *pcm,
                  void (*emit)(void *context, uint64_t frame, const uint8_t *bytes, size_t len), void *context,
                  char **cause);
+const char *encode_library(void); /* "3.100", of LAME */
 
 #endif

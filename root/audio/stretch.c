@@ -184,3 +184,8 @@ void stretch_passage(const float *in, size_t in_samples, const struct stretch_po
         stretch(in, in_samples, map, points, out, out_samples);
     }
 }
+
+const char *stretch_library(void)
+{
+    return "rubberband " RUBBERBAND_VERSION;
+}

@@ -16,5 +16,6 @@ void stretch_passage(const float *in, size_t in_samples, const struct stretch_po
                      float *out, size_t out_samples);
 /* 1 when the map will be resampled rather than stretched. */
 int stretch_is_resampling(const struct stretch_point *map, size_t points);
+const char *stretch_library(void); /* "rubberband 3.1.2" */
 
 #endif
