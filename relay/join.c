@@ -38,7 +38,8 @@ struct join {
     int parent; /* the one that gets the reports: its id */
     char *url;  /* its address, for the log */
     int failures;
-    char *trouble; /* told; NULL when all is well */
+    char *trouble;     /* told; NULL when all is well */
+    char *unreachable; /* why listeners do not reach us, in the root's words; NULL when they do */
     int taken_once, hurry;
     char *elsewhere[ELSEWHERE_MAX]; /* streams of other nodes, as the root told last; NULL after the last */
     struct join_counts counts;
@@ -126,6 +127,17 @@ static void read_credential(struct join *j, const char *credential)
         j->conf.credential(j->conf.context, credential);
 }
 
+/* The root calls our public address, and says what it found. */
+static void read_unreachable(struct join *j, const char *words)
+{
+    if (words && (!j->unreachable || strcmp(words, j->unreachable) != 0))
+        log_warn("join", "the root does not reach this relay at %s, so it sends no listeners: %.800s",
+                 j->conf.public_url, words);
+    if (!words && j->unreachable) log_info("join", "the root reaches this relay at %s", j->conf.public_url);
+    free(j->unreachable);
+    j->unreachable = words ? xstrdup(words) : NULL;
+}
+
 static double read_answer(struct join *j, const void *body, size_t len)
 {
     json_t *answer = json_parse(body, len, ANSWER_MAX, NULL);
@@ -141,6 +153,7 @@ static double read_answer(struct join *j, const void *body, size_t len)
     double drain_s = json_is_object(drain) ? json_real_or(drain, "deadline_s", DRAIN_S, NULL) : -1;
     if (j->conf.ledger) ledger_told(j->conf.ledger, json_object_get(answer, "ledger"));
     read_credential(j, json_str_or(answer, "credential", NULL, NULL));
+    read_unreachable(j, json_str_or(answer, "unreachable", NULL, NULL));
     json_t *told = json_incref(json_object_get(answer, "mounts"));
     json_decref(answer);
     if (j->conf.drain) j->conf.drain(j->conf.context, drain_s);
@@ -279,6 +292,7 @@ void join_free(struct join *j)
     report_free(j->report);
     free(j->url);
     free(j->trouble);
+    free(j->unreachable);
     free(j);
 }
 

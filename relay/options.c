@@ -120,7 +120,9 @@ static const struct conf_option table[] = {
      .type = CONF_STRING,
      .offset = AT(name),
      .unit = "TEXT",
-     .help = "name of this relay in the root's statistics; left out, this host's name"},
+     .help =
+         "name of this relay in the root's statistics; left out, this host's name; one that was enrolled has "
+         "the name it was given"},
     {.name = "log-level",
      .type = CONF_CHOICE,
      .offset = AT(log_level_name),

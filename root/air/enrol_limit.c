@@ -20,7 +20,7 @@ struct row {
 
 struct enrol_limit {
     struct row rows[ENROL_LIMIT_ADDRESSES];
-    struct bucket all;
+    struct bucket all, lines;
     int begun;
 };
 
@@ -56,11 +56,18 @@ static struct row *row_of(struct enrol_limit *limit, const struct net_addr *from
     return oldest;
 }
 
+static void begin(struct enrol_limit *limit, int64_t now_ns)
+{
+    if (limit->begun) return;
+    limit->all = (struct bucket){ENROL_LIMIT_IN_ALL, now_ns};
+    limit->lines = (struct bucket){ENROL_LIMIT_LINES, now_ns};
+    limit->begun = 1;
+}
+
 unsigned enrol_limit_take(struct enrol_limit *limit, const struct net_addr *from, int64_t now_ns)
 {
     struct row *r = row_of(limit, from, now_ns);
-    if (!limit->begun) limit->all = (struct bucket){ENROL_LIMIT_IN_ALL, now_ns};
-    limit->begun = 1;
+    begin(limit, now_ns);
     fill(&r->bucket, ENROL_LIMIT_PER_ADDRESS, now_ns);
     fill(&limit->all, ENROL_LIMIT_IN_ALL, now_ns);
     if (r->bucket.left < 1) return (unsigned)ceil((1 - r->bucket.left) * 60 / ENROL_LIMIT_PER_ADDRESS);
@@ -81,6 +88,10 @@ int enrol_limit_log(struct enrol_limit *limit, const struct net_addr *from, int6
 {
     struct row *r = row_of(limit, from, now_ns);
     if (r->logged && now_ns - r->logged_ns < ENROL_LIMIT_LOG_S * CLOCK_NS_PER_S) return 0;
+    begin(limit, now_ns);
+    fill(&limit->lines, ENROL_LIMIT_LINES, now_ns);
+    if (limit->lines.left < 1) return 0;
+    limit->lines.left--;
     r->logged = 1;
     r->logged_ns = now_ns;
     return 1;

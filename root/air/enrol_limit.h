@@ -11,7 +11,8 @@
 #define ENROL_LIMIT_ADDRESSES   256
 #define ENROL_LIMIT_PER_ADDRESS 10 /* at once, and then in a minute */
 #define ENROL_LIMIT_IN_ALL      60
-#define ENROL_LIMIT_LOG_S       600
+#define ENROL_LIMIT_LOG_S       600 /* for an address */
+#define ENROL_LIMIT_LINES       20  /* of the log, at once, and then in a minute */
 
 struct enrol_limit;
 

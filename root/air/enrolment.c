@@ -194,8 +194,10 @@ void enrolment_free(struct enrolment *e)
 void enrolment_routes(struct enrolment *e, struct http_server *door)
 {
     static const struct http_route routes[] = {
-        {HTTP_POST, "/api/relay/enrol", on_enrol, 0, "a token for a relay's credential (docs/PROTOCOL.md)"},
-        {HTTP_POST, "/api/relay/check", on_check, 0, "calls a relay back at its address (docs/PROTOCOL.md)"},
+        {HTTP_POST | HTTP_RESERVED, "/api/relay/enrol", on_enrol, 0,
+         "a token for a relay's credential (docs/PROTOCOL.md)"},
+        {HTTP_POST | HTTP_RESERVED, "/api/relay/check", on_check, 0,
+         "calls a relay back at its address (docs/PROTOCOL.md)"},
     };
     http_server_routes(door, routes, sizeof routes / sizeof *routes, e);
 }

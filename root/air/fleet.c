@@ -88,17 +88,15 @@ static void tell_registry(struct fleet *fleet, const struct roster_entry *e)
         log_error("relays", "%s", cause);
     free(cause);
     if (icecast) return;
-    int reached = reach_view(e, &reach) ? e->url != NULL : reach.reached;
+    int reached = e->uncalled || (reach_view(e, &reach) ? e->url != NULL : reach.reached);
     registry_set_reachable(registry, e->terms.name, reached && !e->revoked_s, clock_boot_ns());
 }
 
 static void on_changed(void *context, const struct roster_entry *e, int gone)
 {
     struct fleet *fleet = context;
-    if (gone || e->revoked_s) {
-        fleet_close_links(fleet, e->terms.name);
-        reach_forget(fleet->reach, e);
-    }
+    if (gone || e->revoked_s) fleet_close_links(fleet, e->terms.name);
+    if (gone || e->revoked_s || e->uncalled) reach_forget(fleet->reach, e);
     if (gone && e->kind == ROSTER_ICECAST) icecast_poll_drop(fleet->air->icecasts, e->terms.name);
     if (gone)
         registry_unenrol(fleet->air->registry, e->terms.name);
@@ -173,7 +171,10 @@ void fleet_reported(struct fleet *fleet, const struct roster_entry *entry, const
 void fleet_answer(struct fleet *fleet, const struct roster_entry *entry, int credential, json_t *answer)
 {
     const char *next = credential ? roster_handover(fleet->roster, entry) : NULL;
+    struct reach_view reach;
     if (next) json_object_set_new(answer, "credential", json_string(next));
+    if (!entry->uncalled && !reach_view(entry, &reach) && reach.known && !reach.reached)
+        json_object_set_new(answer, "unreachable", json_string(reach.words));
     if (!entry->terms.drained) return;
     json_t *drain = json_object();
     int64_t left_s = entry->drain_until_s - now_s();
@@ -223,8 +224,11 @@ json_t *fleet_json(struct fleet *fleet, const struct roster_entry *e)
             json_finite(reach.known ? (double)(clock_boot_ns() - reach.asked_ns) / 1e9 : NAN));
         json_object_set_new(o, "clock_ahead_s", json_finite(reach.ahead_s));
     } else if (e->kind == ROSTER_FOREVER) {
-        json_object_set_new(o, "reachable", json_boolean(e->url && !e->revoked_s));
-        json_object_set_new(o, "reach", json_string(e->revoked_s ? "revoked" : "not called yet"));
+        json_object_set_new(o, "reachable", json_boolean((e->url || e->uncalled) && !e->revoked_s));
+        json_object_set_new(o, "reach",
+                            json_string(e->revoked_s  ? "revoked"
+                                        : e->uncalled ? "not called, by the operator's word"
+                                                      : "not called yet"));
     }
     if (!registry_find(fleet->air->registry, t->name, clock_boot_ns(), &seen)) {
         json_object_set_new(o, "healthy", json_boolean(seen.healthy));

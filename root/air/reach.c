@@ -162,7 +162,7 @@ static void set_url(struct row *row, const char *url)
 void reach_reported(struct reach *reach, const struct roster_entry *entry, const char *url,
                     const char *session, int64_t now_ns)
 {
-    if (!dial_url_is_sound(url)) return;
+    if (!dial_url_is_sound(url) || entry->uncalled) return;
     struct row *row = make_row(reach, entry);
     set_url(row, url);
     row->reported_ns = now_ns;

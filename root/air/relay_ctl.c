@@ -194,8 +194,10 @@ static int do_set(struct air *air, const json_t *ask, const char *name, json_t *
     const struct roster_entry *entry = roster_find(fleet_roster(air->fleet), name);
     if (!entry) return cause_set(cause, "there is no relay \"%.70s\"", name);
     struct relay_terms terms = entry->terms;
+    const json_t *call = json_object_get(ask, "call");
     if (read_terms(json_object_get(ask, "terms"), &terms, cause) ||
-        roster_set_terms(fleet_roster(air->fleet), name, &terms, cause))
+        roster_set_terms(fleet_roster(air->fleet), name, &terms, cause) ||
+        (call && roster_set_uncalled(fleet_roster(air->fleet), name, !json_is_true(call), cause)))
         return -1;
     return do_show(air, ask, name, answer, cause);
 }

@@ -18,7 +18,7 @@ const char relay_ctl_usage[] =
     "  relay add NAME --icecast URL    an Icecast server that relays the stream\n"
     "  relay invite NAME [TOKEN]       another token, for a relay that lost its own or was revoked\n"
     "  relay show NAME\n"
-    "  relay set NAME TERMS\n"
+    "  relay set NAME TERMS [--call no]    other terms; no: it is not called at its public address\n"
     "  relay drain NAME [--deadline 10m]   no new listeners; present ones are moved by then\n"
     "  relay undrain NAME\n"
     "  relay rotate NAME               another credential, with the next report\n"
@@ -90,6 +90,10 @@ static int set_option(const struct verb *verb, json_t *ask, const char *option, 
         json_object_set_new(ask, "public_url", json_string(text)); /* for relay_ctl_show */
     } else if (!strcmp(verb->name, "add") && !strcmp(option, "icecast")) {
         json_object_set_new(ask, "icecast", json_string(text));
+    } else if (!strcmp(verb->name, "set") && !strcmp(option, "call")) {
+        if (strcmp(text, "yes") && strcmp(text, "no"))
+            return cause_set(cause, "\"%s\" is neither yes nor no", text);
+        json_object_set_new(ask, "call", json_boolean(!strcmp(text, "yes")));
     } else if (verb->deadline && !strcmp(option, "deadline")) {
         if (units_parse_time(text, 1, 86400, &s, cause)) return -1;
         json_object_set_new(ask, "deadline_s", json_integer(s));
@@ -149,7 +153,8 @@ json_t *relay_ctl_parse(int argc, char **argv, char **cause)
                   name ? ", not \"" : "", name ? name : "", name ? "\"" : "");
         goto failed;
     }
-    if (!strcmp(verb->name, "set") && !json_object_size(json_object_get(ask, "terms"))) {
+    if (!strcmp(verb->name, "set") && !json_object_size(json_object_get(ask, "terms")) &&
+        !json_object_get(ask, "call")) {
         cause_set(cause, "relay set needs something to set, as --price 0.01/GB");
         goto failed;
     }

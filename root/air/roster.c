@@ -209,6 +209,15 @@ int roster_drain(struct roster *roster, const char *name, int drained, int64_t u
     return commit(roster, row, &before, cause);
 }
 
+int roster_set_uncalled(struct roster *roster, const char *name, int uncalled, char **cause)
+{
+    struct roster_row *row = find(roster, name, cause);
+    if (!row) return -1;
+    struct roster_entry before = row->entry;
+    row->entry.uncalled = uncalled;
+    return commit(roster, row, &before, cause);
+}
+
 static int is_ours(const struct roster_row *row, char **cause)
 {
     if (row->entry.kind == ROSTER_FOREVER) return 1;

@@ -41,10 +41,12 @@ struct roster_entry { /* read only; valid until the next change of the roster */
     char *url; /* icecast: its base address; forever: where it answered the root last; NULL: none */
     int64_t added_s, enrolled_s, revoked_s; /* 0: not */
     int64_t drain_until_s;                  /* drained, and listeners are moved by then; 0: they may finish */
-    struct roster_key credential, next;     /* next: valid too, until it is used for the first time */
-    struct roster_key token;                /* of the last enrolment */
-    void *attached;                         /* by roster_attach; not kept */
-    int64_t token_until_s, token_used_s;    /* used 0: it is open until then */
+    int uncalled; /* its public address is not called: the root is where it can't reach it, though others can
+                   */
+    struct roster_key credential, next;  /* next: valid too, until it is used for the first time */
+    struct roster_key token;             /* of the last enrolment */
+    void *attached;                      /* by roster_attach; not kept */
+    int64_t token_until_s, token_used_s; /* used 0: it is open until then */
 };
 
 struct roster_conf {
@@ -73,6 +75,7 @@ int roster_add(struct roster *roster, const struct relay_terms *terms, enum rost
 int roster_set_terms(struct roster *roster, const char *name, const struct relay_terms *terms, char **cause);
 /* until_s 0: no deadline. */
 int roster_drain(struct roster *roster, const char *name, int drained, int64_t until_s, char **cause);
+int roster_set_uncalled(struct roster *roster, const char *name, int uncalled, char **cause);
 /* Opens an enrolment: a fresh secret, which replaces one that was open. A relay that was revoked may so come
  * back. */
 int roster_invite(struct roster *roster, const char *name, int64_t until_s, char secret[ENROL_SECRET_TEXT],

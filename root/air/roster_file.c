@@ -2,7 +2,7 @@
  *
  *   {"version":1,"relays":[{"name","kind","region","allotment_bytes","reset_day","price_per_gb","uplink_bps",
  *     "drained","added_s", and where there is something to say:
- *     "max_listeners","url","drain_until_s","enrolled_s","revoked_s",
+ *     "max_listeners","uncalled","url","drain_until_s","enrolled_s","revoked_s",
  *     "credential","next_credential","token","token_until_s","token_used_s"}]}
  *
  * Secrets are their SHA-256 in hexadecimal; a member that ends in _s is a time in seconds since 1970. */
@@ -65,7 +65,7 @@ static const char *const members[] = {"name",          "kind",          "region"
                                       "reset_day",     "price_per_gb",  "uplink_bps",      "drained",
                                       "url",           "drain_until_s", "added_s",         "enrolled_s",
                                       "revoked_s",     "credential",    "next_credential", "token",
-                                      "token_until_s", "token_used_s",  "max_listeners"};
+                                      "token_until_s", "token_used_s",  "max_listeners",   "uncalled"};
 
 static int check_members(const json_t *one, char **cause)
 {
@@ -149,6 +149,9 @@ static int read_entry(const json_t *one, struct roster_entry *out, char **cause)
         read_key(one, "credential", &out->credential, cause) ||
         read_key(one, "next_credential", &out->next, cause) || read_key(one, "token", &out->token, cause))
         return -1;
+    int bad = 0;
+    out->uncalled = json_bool_or(one, "uncalled", false, &bad);
+    if (bad) return cause_set(cause, "uncalled must be true or false");
     if (out->next.set && !out->credential.set) return cause_set(cause, "next_credential needs a credential");
     out->url = url ? xstrdup(json_string_value(url)) : NULL;
     return 0;
@@ -238,6 +241,7 @@ static json_t *write_entry(const struct roster_entry *e)
                   "drained", t->drained, "added_s", (json_int_t)e->added_s);
     if (t->max_listeners) json_object_set_new(one, "max_listeners", json_integer(t->max_listeners));
     if (e->url) json_object_set_new(one, "url", json_string(e->url));
+    if (e->uncalled) json_object_set_new(one, "uncalled", json_true());
     put_time(one, "drain_until_s", e->drain_until_s);
     put_time(one, "enrolled_s", e->enrolled_s);
     put_time(one, "revoked_s", e->revoked_s);

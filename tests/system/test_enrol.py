@@ -307,5 +307,6 @@ def test_what_is_wrong_with_the_public_address(root, place, scratch):
     one = relay_ctl(root, "show", "mad")["relay"]
     assert not one["reachable"] and "nobody known has signed" in one["reach"]
     assert "UNREACHABLE nobody known" in root.ctl("relay", "show", "mad").stdout
+    assert relay_ctl(root, "set", "mad", "--call", "no")["relay"]["reachable"]
     for name in ("mad", "rom"):
         root.ctl("relay", "remove", name)

@@ -57,6 +57,13 @@ static void all_together(void **state)
         taken += enrol_limit_take(l, &a, now) == 0;
     }
     assert_int_equal(taken, ENROL_LIMIT_IN_ALL);
+    int lines = 0;
+    for (int i = 0; i < 5000; i++) {
+        a.bytes[14] = (uint8_t)(i >> 8);
+        a.bytes[15] = (uint8_t)i;
+        lines += enrol_limit_log(l, &a, now);
+    }
+    assert_int_equal(lines, ENROL_LIMIT_LINES);
     assert_int_equal(enrol_limit_take(l, &a, now), 1);
     assert_int_equal(enrol_limit_take(l, &a, now + CLOCK_NS_PER_S), 0);
     enrol_limit_free(l);

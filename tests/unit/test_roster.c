@@ -95,7 +95,8 @@ static void it_is_kept(void **state)
     more.price_per_gb = 0.25;
     assert_int_equal(roster_set_terms(r, "fra", &more, NULL), 0);
     assert_int_equal(roster_drain(r, "ice", 1, 4000, NULL), 0);
-    assert_int_equal(changes, 8);
+    assert_int_equal(roster_set_uncalled(r, "ams", 1, NULL), 0);
+    assert_int_equal(changes, 9);
     assert_int_equal(stat(path, &st), 0);
     assert_int_equal(st.st_mode & 07777, 0600);
     roster_free(r);
@@ -112,6 +113,8 @@ static void it_is_kept(void **state)
     assert_int_equal(e->terms.max_listeners, 200);
     assert_int_equal(e->token_until_s, 3000);
     assert_int_equal(e->added_s, 1000);
+    assert_int_equal(e->uncalled, 0);
+    assert_int_equal(roster_find(r, "ams")->uncalled, 1);
     e = roster_find(r, "ice");
     assert_int_equal(e->kind, ROSTER_ICECAST);
     assert_string_equal(e->url, "http://ice.example:8000/stream");
