@@ -64,20 +64,21 @@ static void choose_words(struct overview *o)
     const struct relay_terms *t = v->terms;
     char a[24], b[24];
     if (o->awaited && !v->healthy) {
-        say(o, OVERVIEW_NOTE, "has not enrolled yet");
+        say(o, OVERVIEW_NOTE, "not enrolled yet");
     } else if (isinf(v->age_s)) {
         say(o, o->root_up_s < STARTING_S ? OVERVIEW_NOTE : OVERVIEW_BAD, "silent since the root started");
     } else if (!v->healthy) {
         say(o, OVERVIEW_BAD, "silent for %s", span_text(v->age_s, a));
-    } else if (!v->reachable) {
-        say(o, OVERVIEW_BAD, "can't be reached%s%.100s", o->reach_words ? ": " : "",
-            o->reach_words ? o->reach_words : "");
+    } else if (!v->reachable && o->reach_words) {
+        say(o, OVERVIEW_BAD, "can't be reached: %.120s", o->reach_words);
     } else if (t->allotment_bytes && o->month.sent_bytes >= t->allotment_bytes) {
         say(o, OVERVIEW_BAD, "allotment used up: no new listeners until %s", day_text(o->month.ends_s, a));
     } else if (o->book && o->book->detail.fd_limit &&
                (double)o->book->detail.fds > FDS_NOTE * (double)o->book->detail.fd_limit) {
         say(o, OVERVIEW_BAD, "runs out of descriptors: %llu of %llu", (unsigned long long)o->book->detail.fds,
             (unsigned long long)o->book->detail.fd_limit);
+    } else if (!v->reachable) {
+        say(o, OVERVIEW_NOTE, "not called back yet: no listeners so far");
     } else if (v->draining || t->drained) {
         say(o, OVERVIEW_NOTE, "drains: no new listeners");
     } else if (t->allotment_bytes && o->projected_bytes > t->allotment_bytes) {

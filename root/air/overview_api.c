@@ -24,6 +24,7 @@ struct line {
 struct page {
     size_t offset, limit;
     int by_attention;
+    char find[TERMS_NAME_MAX + 1]; /* in the name; "": any */
 };
 
 int overview_of(struct air *air, size_t index, int64_t now_ns, int64_t now_s, struct overview *out)
@@ -79,6 +80,7 @@ static int read_page(struct http_request *request, struct page *page)
         return -1;
     }
     page->by_attention = sort && !strcmp(sort, "attention");
+    if (!http_query_get(request, "find", page->find, sizeof page->find)) *page->find = '\0';
     return read_size(request, "offset", REGISTRY_MAX, &page->offset) ||
                    read_size(request, "limit", LIMIT_MAX, &page->limit)
                ? -1
@@ -94,7 +96,7 @@ static void reply(struct http_request *request, json_t *body)
     json_decref(body);
 }
 
-/* All lines in order, fresh memory; sums up on the way. Names are borrowed. */
+/* The lines wanted in order, fresh memory; all of them are told to each. Names are borrowed. */
 static struct line *survey(struct air *air, const struct page *page, int64_t now_ns, int64_t now_s,
                            size_t *count, void (*each)(void *context, const struct overview *o),
                            void *context)
@@ -102,10 +104,12 @@ static struct line *survey(struct air *air, const struct page *page, int64_t now
     struct overview o;
     size_t room = 64;
     struct line *lines = xcalloc(room, sizeof *lines);
-    for (*count = 0; !overview_of(air, *count, now_ns, now_s, &o); ++*count) {
-        if (*count == room) lines = xrealloc(lines, (room *= 2) * sizeof *lines);
-        lines[*count] = (struct line){*count, o.view.name, o.level, o.view.listeners};
+    *count = 0;
+    for (size_t i = 0; !overview_of(air, i, now_ns, now_s, &o); i++) {
         each(context, &o);
+        if (!strstr(o.view.name, page->find)) continue;
+        if (*count == room) lines = xrealloc(lines, (room *= 2) * sizeof *lines);
+        lines[(*count)++] = (struct line){i, o.view.name, o.level, o.view.listeners};
     }
     qsort(lines, *count, sizeof *lines, page->by_attention ? by_attention : by_name);
     return lines;
@@ -126,7 +130,7 @@ static json_t *page_of(struct air *air, const struct page *page, const struct li
 
 struct tally {
     size_t levels[3], healthy;
-    uint64_t listeners, accepted, closed, bytes_in, bytes_out, used, allotment, projected;
+    uint64_t listeners, accepted, closed, bytes_in, bytes_out, redirects, used, allotment, projected;
     double cost, projected_cost;
 };
 
@@ -140,11 +144,29 @@ static void sum_up(void *context, const struct overview *o)
     t->closed += o->view.closed;
     t->bytes_in += o->view.bytes_in;
     t->bytes_out += o->view.bytes_out;
+    t->redirects += o->view.redirects;
     t->used += o->month.sent_bytes;
     t->allotment += o->view.terms->allotment_bytes;
     t->projected += o->projected_bytes;
     t->cost += overview_cost(o->view.terms, o->month.sent_bytes);
     t->projected_cost += overview_cost(o->view.terms, o->projected_bytes);
+}
+
+static void put(json_t *object, const char *key, uint64_t value)
+{
+    json_object_set_new(object, key, json_integer((json_int_t)value));
+}
+
+/* What both answers begin with. */
+static json_t *head_json(const struct page *page, const struct tally *t, size_t found)
+{
+    json_t *o = json_object();
+    json_object_set_new(o, "time", json_real((double)clock_wall_ns() / 1e9));
+    put(o, "total", t->levels[0] + t->levels[1] + t->levels[2]);
+    put(o, "found", found);
+    put(o, "offset", page->offset);
+    put(o, "limit", page->limit);
+    return o;
 }
 
 static void on_relays(void *context, struct http_request *request)
@@ -156,14 +178,19 @@ static void on_relays(void *context, struct http_request *request)
     int64_t now_ns = clock_boot_ns(), now_s = clock_wall_ns() / CLOCK_NS_PER_S;
     if (read_page(request, &page)) return;
     struct line *lines = survey(air, &page, now_ns, now_s, &count, sum_up, &t);
-    json_t *body = json_pack(
-        "{s:f,s:I,s:I,s:I,s:I,s:{s:I,s:I},s:{s:I,s:I,s:I,s:I,s:I},s:o}", "time",
-        (double)clock_wall_ns() / 1e9, "total", (json_int_t)count, "healthy", (json_int_t)t.healthy, "offset",
-        (json_int_t)page.offset, "limit", (json_int_t)page.limit, "attention", "bad",
-        (json_int_t)t.levels[OVERVIEW_BAD], "note", (json_int_t)t.levels[OVERVIEW_NOTE], "totals",
-        "listeners", (json_int_t)t.listeners, "accepted", (json_int_t)t.accepted, "closed",
-        (json_int_t)t.closed, "bytes_in", (json_int_t)t.bytes_in, "bytes_out", (json_int_t)t.bytes_out,
-        "relays", page_of(air, &page, lines, count, now_ns, now_s, overview_json));
+    json_t *body = head_json(&page, &t, count), *totals = json_object();
+    put(body, "healthy", t.healthy);
+    json_object_set_new(body, "attention",
+                        json_pack("{s:I,s:I}", "bad", (json_int_t)t.levels[OVERVIEW_BAD], "note",
+                                  (json_int_t)t.levels[OVERVIEW_NOTE]));
+    put(totals, "listeners", t.listeners);
+    put(totals, "accepted", t.accepted);
+    put(totals, "closed", t.closed);
+    put(totals, "bytes_in", t.bytes_in);
+    put(totals, "bytes_out", t.bytes_out);
+    put(totals, "redirects", t.redirects);
+    json_object_set_new(body, "totals", totals);
+    json_object_set_new(body, "relays", page_of(air, &page, lines, count, now_ns, now_s, overview_json));
     free(lines);
     reply(request, body);
 }
@@ -177,13 +204,16 @@ static void on_ledger(void *context, struct http_request *request)
     int64_t now_ns = clock_boot_ns(), now_s = clock_wall_ns() / CLOCK_NS_PER_S;
     if (read_page(request, &page)) return;
     struct line *lines = survey(air, &page, now_ns, now_s, &count, sum_up, &t);
-    json_t *body =
-        json_pack("{s:f,s:b,s:I,s:I,s:I,s:{s:I,s:I,s:I,s:f,s:f},s:o}", "time", (double)clock_wall_ns() / 1e9,
-                  "complete", books_are_loaded(feed_books(air->feed)), "total", (json_int_t)count, "offset",
-                  (json_int_t)page.offset, "limit", (json_int_t)page.limit, "totals", "used_bytes",
-                  (json_int_t)t.used, "projected_bytes", (json_int_t)t.projected, "allotment_bytes",
-                  (json_int_t)t.allotment, "cost", t.cost, "projected_cost", t.projected_cost, "relays",
-                  page_of(air, &page, lines, count, now_ns, now_s, overview_ledger_json));
+    json_t *body = head_json(&page, &t, count), *totals = json_object();
+    json_object_set_new(body, "complete", json_boolean(books_are_loaded(feed_books(air->feed))));
+    put(totals, "used_bytes", t.used);
+    put(totals, "projected_bytes", t.projected);
+    put(totals, "allotment_bytes", t.allotment);
+    json_object_set_new(totals, "cost", json_real(t.cost));
+    json_object_set_new(totals, "projected_cost", json_real(t.projected_cost));
+    json_object_set_new(body, "totals", totals);
+    json_object_set_new(body, "relays",
+                        page_of(air, &page, lines, count, now_ns, now_s, overview_ledger_json));
     free(lines);
     reply(request, body);
 }

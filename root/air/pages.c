@@ -23,6 +23,7 @@ EMBED(page_index, "root/web/index.html")
 EMBED(page_dashboard, "root/web/dashboard.html")
 EMBED(page_player_js, "root/web/player.js")
 EMBED(page_dashboard_js, "root/web/dashboard.js")
+EMBED(page_relays_js, "root/web/relays.js")
 EMBED(page_style, "root/web/style.css")
 EMBED(page_icon, "root/web/icon.svg")
 
@@ -33,6 +34,7 @@ static const struct page {
     {"/dashboard", "text/html; charset=utf-8", page_dashboard, page_dashboard_end},
     {"/player.js", "text/javascript; charset=utf-8", page_player_js, page_player_js_end},
     {"/dashboard.js", "text/javascript; charset=utf-8", page_dashboard_js, page_dashboard_js_end},
+    {"/relays.js", "text/javascript; charset=utf-8", page_relays_js, page_relays_js_end},
     {"/style.css", "text/css; charset=utf-8", page_style, page_style_end},
     {"/icon.svg", "image/svg+xml", page_icon, page_icon_end},
     {"/favicon.ico", "image/svg+xml", page_icon, page_icon_end},
@@ -80,10 +82,10 @@ static void on_page(void *context, struct http_request *request)
 void pages_routes(struct http_server *http)
 {
     static const struct http_route routes[] = {
-        {HTTP_GET, "/", on_page, 0, "the player"},  {HTTP_GET, "/dashboard", on_page, 0, "the dashboard"},
-        {HTTP_GET, "/player.js", on_page, 0, ""},   {HTTP_GET, "/dashboard.js", on_page, 0, ""},
-        {HTTP_GET, "/style.css", on_page, 0, ""},   {HTTP_GET, "/icon.svg", on_page, 0, ""},
-        {HTTP_GET, "/favicon.ico", on_page, 0, ""},
+        {HTTP_GET, "/", on_page, 0, "the player"}, {HTTP_GET, "/dashboard", on_page, 0, "the dashboard"},
+        {HTTP_GET, "/player.js", on_page, 0, ""},  {HTTP_GET, "/dashboard.js", on_page, 0, ""},
+        {HTTP_GET, "/relays.js", on_page, 0, ""},  {HTTP_GET, "/style.css", on_page, 0, ""},
+        {HTTP_GET, "/icon.svg", on_page, 0, ""},   {HTTP_GET, "/favicon.ico", on_page, 0, ""},
     };
     http_server_routes(http, routes, sizeof routes / sizeof *routes, NULL);
 }

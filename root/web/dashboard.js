@@ -38,14 +38,6 @@ function table(body, rows) {
   });
 }
 
-function relayRow(relay) {
-  const state = !relay.healthy ? "silent" : relay.draining ? "draining" : relay.pulling ? "pulling" : "asleep";
-  const lag = relay.lag_s === null ? "–" : `${(relay.lag_s * 1000).toFixed(0)} ms`;
-  return [[`${relay.name} ${relay.public_url}`], [state, relay.healthy ? "good" : "bad"],
-    [`${relay.listeners} / ${relay.max_listeners}`, "n"], [bytes(relay.bytes_out), "n"], [bytes(relay.bytes_in), "n"],
-    [`${relay.lead_s.toFixed(0)} s`, "n"], [lag, "n"], [duration(relay.uptime_s), "n"], [relay.version]];
-}
-
 function workerRow(worker) {
   const good = worker.state === "serving" || worker.state === "replacing";
   return [[worker.role], [worker.job ? `${worker.state}, track ${worker.job}` : worker.state, good ? "good" : "bad"],
@@ -82,6 +74,41 @@ function showJoin(programme) {
   set("join-facts", facts.join(" · ") || "–");
 }
 
+/* What is wrong with the station itself, for the list on top; relays.js adds the relays. */
+const troubles = { station: [], relays: [] };
+
+function showTroubles() {
+  const all = [...troubles.station, ...troubles.relays];
+  const list = $("attention");
+  while (list.children.length > all.length) list.lastChild.remove();
+  all.forEach(([level, what, words], i) => {
+    const row = list.children[i] || list.appendChild(document.createElement("li"));
+    const text = `${what}: ${words}`;
+    if (row.textContent !== text) {
+      row.textContent = "";
+      row.appendChild(document.createElement("b")).textContent = what;
+      row.append(`: ${words}`);
+    }
+    row.className = level;
+  });
+  $("all-well").hidden = all.length > 0;
+}
+
+function stationTroubles(stats) {
+  const found = [];
+  if (stats.starved) found.push(["bad", "Programme", "it has run dry: nothing is on air"]);
+  else if (stats.lead_s < stats.lead_target_s / 4 && stats.uptime_s > 120 && stats.live.state !== "on air")
+    found.push(["note", "Programme", `only ${stats.lead_s.toFixed(0)} s are ready ahead of the air, of ${stats.lead_target_s.toFixed(0)} s`]);
+  if (stats.listeners >= stats.max_listeners) found.push(["bad", "Root", "full: listeners are turned away"]);
+  if (stats.process.fd_limit && stats.process.fds > 0.9 * stats.process.fd_limit)
+    found.push(["bad", "Root", `runs out of descriptors: ${stats.process.fds} of ${stats.process.fd_limit}`]);
+  for (const worker of stats.workers)
+    if (worker.restarts > 2 && (worker.state === "waiting" || worker.state === "ended")) found.push(["bad", `Worker ${worker.role}`, "it keeps ending; see the log"]);
+  if (stats.analysis.failed) found.push(["note", "Library", `${stats.analysis.failed} ${stats.analysis.failed === 1 ? "track" : "tracks"} can't be used`]);
+  troubles.station = found;
+  showTroubles();
+}
+
 function show(stats, now) {
   $("station").textContent = stats.station;
   set("listeners", stats.listeners);
@@ -106,8 +133,7 @@ function show(stats, now) {
   const a = stats.analysis;
   $("analysis").value = a.total ? (a.analysed + a.failed) / a.total : 0;
   set("analysis", `${a.total} tracks: ${a.analysed} analysed, ${a.failed} failed, ${a.pending} to go` + (a.outdated ? `, ${a.outdated} to be heard again` : ""));
-  table($("relays"), stats.relays.map(relayRow));
-  $("no-relays").hidden = stats.relays.length > 0;
+  stationTroubles(stats);
   table($("agents"), Object.entries(stats.agents).map(([family, n]) => [[family], [n, "n"]]));
   table($("workers"), stats.workers.map(workerRow));
   previous = stats;
