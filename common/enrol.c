@@ -144,7 +144,7 @@ static size_t put_text(unsigned char *out, const char *text)
 {
     size_t n = strlen(text);
     out[0] = (unsigned char)n;
-    memcpy(out + 1, text, n);
+    memcpy(out + 1, text, n + 1); /* what follows takes the place of the NUL */
     return n + 1;
 }
 

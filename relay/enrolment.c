@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <openssl/crypto.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -51,7 +52,7 @@ static int read_value(const json_t *value, struct enrolment *out, char **cause)
         const char *url = json_string_value(one);
         if (!url || !enrol_link_url_is_sound(url))
             return cause_set(cause, "roots[%zu] must be https://HOST:PORT", i);
-        strcpy(out->urls[i], url);
+        snprintf(out->urls[i], sizeof *out->urls, "%s", url);
     }
     return 0;
 }

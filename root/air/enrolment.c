@@ -185,8 +185,10 @@ struct enrolment *enrolment_new(struct fleet *fleet)
 void enrolment_free(struct enrolment *e)
 {
     if (!e) return;
-    for (struct wait *w; (w = LIST_FIRST(&e->waits));)
-        wait_free(w);
+    for (struct wait *w = LIST_FIRST(&e->waits), *after; w; w = after) {
+        after = LIST_NEXT(w, next);
+        free(w);
+    }
     enrol_limit_free(e->limit);
     free(e);
 }

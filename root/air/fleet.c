@@ -139,8 +139,10 @@ void fleet_free(struct fleet *fleet)
     reach_free(fleet->reach);
     enrolment_free(fleet->enrolment);
     roster_free(fleet->roster);
-    for (struct tag *tag; (tag = LIST_FIRST(&fleet->tags));)
-        fleet_link_ended(fleet, tag);
+    for (struct tag *tag = LIST_FIRST(&fleet->tags), *after; tag; tag = after) {
+        after = LIST_NEXT(tag, next);
+        free(tag);
+    }
     free(fleet);
 }
 

@@ -102,7 +102,7 @@ static int read_link_urls(const struct air *air, const json_t *given, struct enr
         if (!url || !enrol_link_url_is_sound(url))
             return cause_set(cause, "--link-url: \"%.80s\" is not of the form https://HOST:PORT",
                              url ? url : "");
-        strcpy(out->urls[out->url_count++], url);
+        snprintf(out->urls[out->url_count++], sizeof *out->urls, "%s", url);
     }
     return 0;
 }
@@ -164,7 +164,7 @@ static int do_add(struct air *air, const json_t *ask, const char *name, json_t *
 static int do_invite(struct air *air, const json_t *ask, const char *name, json_t *answer, char **cause)
 {
     struct enrol_token token;
-    int64_t until_s;
+    int64_t until_s = 0;
     if (prepare_token(air, ask, name, &token, &until_s, cause)) return -1;
     return invite(air, &token, until_s, answer, cause);
 }
