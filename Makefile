@@ -49,7 +49,7 @@ obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 LLHTTP_OBJ := $(patsubst $(LLHTTP)/%.c,$(BUILD)/obj/llhttp/%.o,$(LLHTTP_SRC))
 ALL_SRC := $(COMMON_SRC) $(sort $(AIR_SRC) $(WORK_SRC)) $(RELAY_SRC) $(LOAD_SRC) root/main.c root/work/main.c relay/main.c tests/load/main.c
 
-.PHONY: all run check check-unit check-system check-web check-layers check-asan check-clang check-all lint bench bench-mix clean
+.PHONY: all run check check-unit check-system check-web check-layers check-asan check-clang check-all lint bench bench-mix sim clean
 all: $(BUILD)/forever-root $(BUILD)/forever-work $(BUILD)/forever-relay $(BUILD)/forever-load
 
 # the site is part of the program
@@ -88,7 +88,7 @@ $(BUILD)/obj/%.o: %.c
 	@mkdir -p $(@D)
 	$(call say,CC)
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
--include $(patsubst %.o,%.d,$(call obj,$(ALL_SRC) tests/bench/fanout.c tests/bench/mix/stage.c) $(wildcard $(BUILD)/obj/tests/unit/*.o))
+-include $(patsubst %.o,%.d,$(call obj,$(ALL_SRC) tests/bench/fanout.c tests/bench/router.c tests/bench/mix/stage.c $(wildcard tests/sim/*.c)) $(wildcard $(BUILD)/obj/tests/unit/*.o))
 
 # Unit tests: every tests/unit/test_*.c is one cmocka program linked against everything it may need.
 UNIT_SRC := $(wildcard tests/unit/test_*.c)
@@ -118,10 +118,21 @@ $(BUILD)/bench-fanout: $(call obj,tests/bench/fanout.c) $(BUILD)/libcommon.a
 $(BUILD)/bench-mix: $(call obj,tests/bench/mix/stage.c) $(BUILD)/libwork.a $(BUILD)/libcommon.a
 	$(call say,LINK)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(WORK_LIBS)
+# The relay network in virtual time (docs/ROUTING.md): `make sim` in full, minutes long; the tests run it small.
+SIM_SRC := $(wildcard tests/sim/*.c)
+$(BUILD)/forever-sim: $(call obj,$(SIM_SRC)) $(BUILD)/libair.a $(BUILD)/librelay.a $(BUILD)/libcommon.a
+	$(call say,LINK)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $(call obj,$(SIM_SRC)) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(RELAY_LIBS)
+sim: $(BUILD)/forever-sim
+	BUILD=$(BUILD) ./tests/sim/run
 bench-mix: all $(BUILD)/bench-mix $(BUILD)/forever-crate
-bench: all $(BUILD)/bench-fanout $(BUILD)/forever-crate
+$(BUILD)/bench-router: $(call obj,tests/bench/router.c) $(BUILD)/libair.a $(BUILD)/libcommon.a
+	$(call say,LINK)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $< -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(RELAY_LIBS) -lpthread
+bench: all $(BUILD)/bench-fanout $(BUILD)/bench-router $(BUILD)/forever-crate
 	BUILD=$(BUILD) ./tests/bench/fanout
 	BUILD=$(BUILD) ./tests/bench/idle
+	BUILD=$(BUILD) ./tests/bench/router
 
 # Fuzzing: build/fuzz/X runs files through tests/fuzz/X.c (see replay.c); libFuzzer drives it instead after
 #   make fuzz CC=clang FUZZER=-fsanitize=fuzzer SAN=address,undefined,fuzzer-no-link BUILD=build-fuzz
@@ -137,7 +148,7 @@ fuzz: $(FUZZ_BIN)
 
 # Tests. tests/suite counts; its last line is "N passed, N failed".
 .PHONY: tests-build check-bare
-tests-build: all $(BUILD)/forever-crate $(UNIT_BIN)
+tests-build: all $(BUILD)/forever-sim $(BUILD)/forever-crate $(UNIT_BIN)
 check: tests-build
 	BUILD=$(BUILD) ./tests/suite
 check-unit: $(UNIT_BIN)
@@ -158,7 +169,7 @@ check-asan:
 check-clang:
 	$(MAKE) CC=clang BUILD=build-clang tests-build
 	BUILD=build-clang ./tests/suite unit
-FORMATTED := $(wildcard common/*.[ch] relay/*.[ch] tests/load/*.[ch] deploy/*.c tests/unit/*.[ch] tests/bench/*.c tests/bench/mix/*.c tests/fuzz/*.c \
+FORMATTED := $(wildcard common/*.[ch] relay/*.[ch] tests/load/*.[ch] tests/sim/*.[ch] deploy/*.c tests/unit/*.[ch] tests/bench/*.c tests/bench/mix/*.c tests/fuzz/*.c \
              root/*.[ch] root/*/*.[ch])
 lint:
 	clang-format --dry-run -Werror $(FORMATTED)

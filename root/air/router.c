@@ -17,7 +17,7 @@
 #define JOIN_MARGIN  0.95 /* of the relay's own limit, since the two buckets are not in step */
 /* The price of use: USE_PRICE at the last slot, next to nothing at half of them. */
 #define USE_PRICE 0.02
-#define USE_STEEP 1e4
+#define USE_STEEP 1e8
 /* Once full, a relay gets nobody until so many of its slots are free. */
 #define FULL_SHARE 64
 #define OWED_NS    INT64_C(60000000000)

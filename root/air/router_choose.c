@@ -140,6 +140,18 @@ enum router_answer router_choose(struct router *r, const struct router_ask *ask,
     return ROUTER_HOLD;
 }
 
+/* Few of them. */
+static void sort_by_use(const struct router *r, uint32_t *slots, size_t count)
+{
+    for (size_t i = 1; i < count; i++) {
+        uint32_t slot = slots[i];
+        size_t k = i;
+        for (; k && use_of(&r->relays[slots[k - 1]]) > use_of(&r->relays[slot]); k--)
+            slots[k] = slots[k - 1];
+        slots[k] = slot;
+    }
+}
+
 size_t router_several(struct router *r, const struct router_ask *ask, int64_t now_ns, uint32_t *slots,
                       size_t max)
 {
@@ -152,6 +164,7 @@ size_t router_several(struct router *r, const struct router_ask *ask, int64_t no
     for (struct place *p; n < max && draws < DRAWS_MAX && (p = cheapest(r, places, count));) {
         const struct index_bucket *b = &p->index->buckets[p->bucket];
         uint32_t at = (uint32_t)(mix(&random) * b->count >> 32);
+        size_t from = n;
         for (uint32_t i = 0; i < b->count && n < max && draws < DRAWS_MAX; i++, draws++) {
             uint32_t slot = b->items[(at + i) % b->count];
             size_t k = 0;
@@ -159,6 +172,7 @@ size_t router_several(struct router *r, const struct router_ask *ask, int64_t no
                 k++;
             if (k == n && fits(r, slot, ask)) slots[n++] = slot;
         }
+        sort_by_use(r, slots + from, n - from);
         p->bucket = index_first(p->index, p->bucket + 1);
     }
     return n;

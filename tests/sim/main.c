@@ -1,0 +1,25 @@
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/log.h"
+#include "tests/sim/sim.h"
+
+int main(int argc, char **argv)
+{
+    struct sim_conf conf = {.seed = 1, .relays = 10000, .listeners = 1000000};
+    const char *what = argc > 1 ? argv[1] : "";
+    for (int i = 2; i + 1 < argc; i += 2) {
+        if (!strcmp(argv[i], "--relays")) conf.relays = (unsigned)strtoul(argv[i + 1], NULL, 10);
+        if (!strcmp(argv[i], "--listeners")) conf.listeners = (unsigned)strtoul(argv[i + 1], NULL, 10);
+        if (!strcmp(argv[i], "--seed")) conf.seed = strtoull(argv[i + 1], NULL, 10);
+        if (!strcmp(argv[i], "--quick")) conf.quick = atoi(argv[i + 1]);
+        if (!strcmp(argv[i], "--dump")) conf.dump = argv[i + 1];
+    }
+    log_set_level(LOG_LEVEL_WARN);
+    if (conf.seed && conf.relays && !strcmp(what, "crowd")) return sim_crowd(&conf);
+    if (conf.seed && conf.relays && !strcmp(what, "months")) return sim_months(&conf);
+    fprintf(stderr, "forever-sim crowd|months [--relays N] [--listeners N] [--seed N] [--quick 1] "
+                    "[--dump FILE]\n");
+    return 64;
+}

@@ -1,0 +1,72 @@
+/* sim: the relay network in virtual time. The choice (root/air/router), the registry, tickets and relays'
+ * admission are the programs' own; listeners, relays' counters, the network and the clock are made up here,
+ * from one seed. */
+#ifndef FOREVER_TESTS_SIM_H
+#define FOREVER_TESTS_SIM_H
+#include <stddef.h>
+#include <stdint.h>
+
+#include "root/air/terms.h"
+
+#define SIM_S INT64_C(1000000000)
+
+/* Randomness */
+struct sim_random {
+    uint64_t state;
+};
+uint64_t sim_bits(struct sim_random *random);
+double sim_unit(struct sim_random *random); /* [0, 1) */
+double sim_exponential(struct sim_random *random, double mean);
+unsigned sim_poisson(struct sim_random *random, double mean);
+/* A listener's stay: most are short, some last for hours; mean as given, and who is there stays 2.3 times as
+ * long on average. */
+double sim_stay(struct sim_random *random, double mean);
+
+/* Events in order of time: equal times in no order. */
+struct sim_event {
+    int64_t at_ns;
+    uint32_t kind, who;
+    void *what;
+};
+struct sim_queue {
+    struct sim_event *heap;
+    size_t count, capacity;
+};
+void sim_push(struct sim_queue *queue, struct sim_event event);
+int sim_pop(struct sim_queue *queue, struct sim_event *out); /* 0: it is empty */
+
+/* The fleet: kinds of machines as they are rented, in turn. */
+#define SIM_CLASSES 12
+struct sim_class {
+    const char *region;
+    double share; /* of all relays */
+    double price_per_gb, allotment_tb;
+    double uplink_mbps;
+};
+extern const struct sim_class sim_classes[SIM_CLASSES];
+/* The class of each of `count` relays, its terms with a name. */
+unsigned sim_terms(unsigned relay, unsigned count, double scale, struct relay_terms *out);
+/* Where listeners are, their share, and how many hours their evening is before UTC's. */
+#define SIM_PLACES 5
+struct sim_place {
+    const char *region;
+    double share;
+    int hours;
+};
+extern const struct sim_place sim_places[SIM_PLACES];
+/* Listeners there now for each one on average: evenings are long, nights short, weekends fuller. */
+double sim_diurnal(unsigned place, int64_t wall_s);
+
+struct sim_conf {
+    uint64_t seed;
+    unsigned relays, listeners;
+    int quick;
+    const char *dump; /* months: where the instance for the optimum goes; NULL: nowhere */
+};
+/* Flash crowd, partitions, deaths, a restart of the root: minutes. Prints one JSON object; 0 when it kept
+ * every bound. */
+int sim_crowd(const struct sim_conf *conf);
+/* Billing months of allotments and prices. Likewise. */
+int sim_months(const struct sim_conf *conf);
+
+#endif
