@@ -6,7 +6,8 @@
  * fork the marks from there on are sent again, since a relay may drop more than was void; it knows one it
  * has.
  *
- * A record costs its head, and a TLS record beside: frames that have time wait until some are together. */
+ * A record costs its head, and a TLS record beside: frames that have time wait for the clock of each second
+ * and go with it. */
 #include <inttypes.h>
 #include <math.h>
 #include <string.h>
@@ -18,9 +19,8 @@
 
 #define CLOCK_ROOM    (64u << 10) /* a clock behind more than this would come too late to be true */
 #define RECORD_FRAMES 64u
-/* of a record that could wait; and how long it does */
-#define WORTH_FRAMES 32u
-#define WORTH_NS     (CLOCK_NS_PER_S * 4 / 5)
+#define WORTH_FILL                                                                                           \
+    12u /* of a record that could wait: while there is much to fill an even pace is worth more */
 
 uint64_t link_frames_of(double seconds)
 {
@@ -74,7 +74,8 @@ static uint64_t frames_limit(struct link *link, int64_t now)
     uint64_t limit = link->position + link_pace_allow(&link->pace, lacking, now);
     if (limit > most) limit = most;
     /* what need not be sent now is not worth a record of its own */
-    if (link->position >= needed && limit < link->position + WORTH_FRAMES && now - link->frames_ns < WORTH_NS)
+    uint64_t worth = lacking > 2 * RECORD_FRAMES ? WORTH_FILL : RECORD_FRAMES;
+    if (link->position >= needed && limit < link->position + worth && link->told_ns != now)
         return link->position;
     if (limit < needed) limit = needed;
     return limit < most ? limit : most;
@@ -96,7 +97,6 @@ static int put_frames(struct link *link, int64_t now)
         if (link_put_frames(link->out, link->position, link->branch, count, bytes, (size_t)(to - from)))
             return -1;
         link->position += count;
-        link->frames_ns = now;
         link_pace_spent(&link->pace, count);
     }
     return 0;
@@ -191,6 +191,7 @@ int link_tell_time(struct link *link, int64_t now)
     uint32_t ns;
     if (now < link->clock_ns || evbuffer_get_length(link->out) > CLOCK_ROOM) return 0;
     link->clock_ns = now + CLOCK_NS_PER_S;
+    link->told_ns = now;
     uint64_t position = link->server->conf.air(link->server->conf.context, &ns);
     if (position != UINT64_MAX) return link_put_clock(link->out, position, ns);
     return put_command(link, json_pack("{s:s}", "command", "wait"));

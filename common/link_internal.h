@@ -28,7 +28,7 @@ struct link {
     uint64_t serial;   /* of the last mark sent */
     uint64_t ahead;    /* frames ahead of the air that it wants at most */
     struct link_pace pace;
-    int64_t clock_ns, progress_ns, frames_ns; /* the next clock; the socket took; frames went */
+    int64_t clock_ns, told_ns, progress_ns; /* the next clock; the last one; the socket took */
 };
 
 struct link_server {

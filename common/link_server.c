@@ -115,9 +115,8 @@ static int flush(struct link *link, int64_t now)
 }
 
 /* Fills and sends as far as both go. */
-static void serve(struct link *link)
+static void serve(struct link *link, int64_t now)
 {
-    int64_t now = clock_boot_ns();
     int more = 1, empty = 1;
     const char *why;
     for (int i = 0; i < ROUNDS && more && empty; i++) {
@@ -146,7 +145,7 @@ void link_server_wake(struct link_server *server)
         if (link_tell_time(link, now))
             link_close(link, "out of memory");
         else
-            serve(link);
+            serve(link, now);
     }
 }
 
@@ -159,7 +158,7 @@ static void on_tick(evutil_socket_t fd, short what, void *context)
 static void on_writable(evutil_socket_t fd, short what, void *context)
 {
     (void)fd, (void)what;
-    serve(context);
+    serve(context, clock_boot_ns());
 }
 
 /* A relay says nothing here: what comes is dropped, and only the end matters. */
@@ -217,8 +216,7 @@ int link_server_add(struct link_server *server, int fd, const struct link_ask *a
                           .transport = ask->transport,
                           .transport_self = ask->transport_self,
                           .out = out,
-                          .progress_ns = now,
-                          .frames_ns = now};
+                          .progress_ns = now};
     link_place(link, ask, &void_from);
     link_pace_begin(&link->pace, server->conf.budget, ring_kbps(server->ring), server->conf.fill_rate, now);
     name_link(link);
@@ -233,7 +231,7 @@ int link_server_add(struct link_server *server, int fd, const struct link_ask *a
     if (link_greet(link, void_from) || link_tell_time(link, now))
         link_close(link, "out of memory");
     else
-        serve(link);
+        serve(link, now);
     return 0;
 }
 
@@ -278,7 +276,7 @@ void link_server_command(struct link_server *server, void *peer, json_t *body)
         if (link_put_command(link->out, body))
             link_close(link, "out of memory");
         else
-            serve(link);
+            serve(link, clock_boot_ns());
     }
 }
 
@@ -311,7 +309,7 @@ void link_server_set_path(struct link_server *server, json_t *path)
         if (link_tell_path(link))
             link_close(link, "out of memory");
         else
-            serve(link);
+            serve(link, clock_boot_ns());
     }
 }
 

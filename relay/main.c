@@ -332,6 +332,7 @@ static int start(struct relay *r, char **cause)
     const struct relay_metrics_conf metrics = {.http = r->http,
                                                .client = r->client,
                                                .bundle = r->bundle,
+                                               .feed = r->feed,
                                                .join = r->join,
                                                .front = r->front,
                                                .max_listeners = (unsigned)o->max_listeners};

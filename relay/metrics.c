@@ -12,6 +12,10 @@ enum {
     M_LINKS,
     M_LINK_RESETS,
     M_INGRESS,
+    M_SWITCHES,
+    M_FEEDS,
+    M_FEEDS_REFUSED,
+    M_LINK_EGRESS,
     M_OFFSET,
     M_REPORTS,
     M_REPORTS_FAILED,
@@ -27,6 +31,12 @@ static const struct stats_row rows[M_COUNT] = {
     [M_LINKS] = {"forever_link_starts_total", STATS_COUNTER, "Links that came up."},
     [M_LINK_RESETS] = {"forever_link_resets_total", STATS_COUNTER, "Links that did not join what was held."},
     [M_INGRESS] = {"forever_ingress_bytes_total", STATS_COUNTER, "Bytes received from the root."},
+    [M_SWITCHES] = {"forever_link_switches_total", STATS_COUNTER,
+                    "Times another parent took over while a link was up."},
+    [M_FEEDS] = {"forever_links", STATS_GAUGE, "Relays that are fed from here, by mount."},
+    [M_FEEDS_REFUSED] = {"forever_links_refused_total", STATS_COUNTER,
+                         "Relays not let in that wanted to be fed."},
+    [M_LINK_EGRESS] = {"forever_link_egress_bytes_total", STATS_COUNTER, "Bytes sent to relays."},
     [M_OFFSET] = {"forever_clock_offset_seconds", STATS_GAUGE,
                   "How far this node is ahead of the root's clock."},
     [M_REPORTS] = {"forever_reports_total", STATS_COUNTER, "Reports the root has taken."},
@@ -66,6 +76,10 @@ static void values(void *context, double *v)
     v[M_LINKS] = (double)pull.links;
     v[M_LINK_RESETS] = (double)pull.resets;
     v[M_INGRESS] = (double)fetch_bytes_in(m->conf.client);
+    v[M_SWITCHES] = (double)pull.switches;
+    v[M_FEEDS] = m->conf.feed ? feed_links(m->conf.feed) : 0;
+    v[M_FEEDS_REFUSED] = m->conf.feed ? (double)feed_refused(m->conf.feed) : 0;
+    v[M_LINK_EGRESS] = m->conf.feed ? (double)feed_bytes(m->conf.feed) : 0;
     v[M_OFFSET] = bundle_offset_s(m->conf.bundle);
     v[M_REPORTS] = (double)join->taken;
     v[M_REPORTS_FAILED] = (double)join->failed;

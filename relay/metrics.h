@@ -5,6 +5,7 @@
 #include "common/front.h"
 #include "common/http.h"
 #include "relay/bundle.h"
+#include "relay/feed.h"
 #include "relay/join.h"
 
 struct relay_metrics;
@@ -15,6 +16,7 @@ struct relay_metrics_conf {
     struct fetch_client *client;
     struct bundle *bundle;
     const struct join *join;
+    const struct feed *feed; /* NULL: feeds no other relays */
     unsigned max_listeners;
 };
 

@@ -7,6 +7,7 @@
 #include "common/mem.h"
 #include "common/station_stats.h"
 #include "root/air/air.h"
+#include "root/air/tree_talk.h"
 #include "root/air/live.h"
 
 enum metric {
@@ -19,6 +20,10 @@ enum metric {
     M_HLS_SEGMENTS,
     M_HLS_BYTES,
     M_RELAYS_HEALTHY,
+    M_TREE_DIRECT,
+    M_TREE_UNDER,
+    M_TREE_HOPS,
+    M_TREE_MOVES,
     M_REPORTS,
     M_REPORTS_REFUSED,
     M_MESSAGES,
@@ -38,6 +43,11 @@ static const struct stats_row rows[M_COUNT] = {
                         "HLS segments served: behind a cache, each once."},
     [M_HLS_BYTES] = {"forever_hls_bytes_total", STATS_COUNTER, "Bytes of HLS segments served."},
     [M_RELAYS_HEALTHY] = {"forever_relays_healthy", STATS_GAUGE, "Relays whose last report is fresh."},
+    [M_TREE_DIRECT] = {"forever_relays_direct", STATS_GAUGE,
+                       "Relays that are to get the programme from here."},
+    [M_TREE_UNDER] = {"forever_relays_under", STATS_GAUGE, "Relays that were put under other relays."},
+    [M_TREE_HOPS] = {"forever_relays_hops", STATS_GAUGE, "Relays on the longest way of the programme."},
+    [M_TREE_MOVES] = {"forever_relays_moved_total", STATS_COUNTER, "Relays that were put elsewhere."},
     [M_REPORTS] = {"forever_relay_reports_total", STATS_COUNTER, "Reports taken from relays."},
     [M_REPORTS_REFUSED] = {"forever_relay_reports_refused_total", STATS_COUNTER,
                            "Requests of relays that were refused."},
@@ -69,6 +79,8 @@ static void values(void *context, double *v)
     const struct air *air = ((struct metrics *)context)->air;
     const struct switchboard_counts *w = switchboard_counts(workers_switchboard(air->workers));
     struct registry_totals relays;
+    struct tree_counts tree;
+    tree_talk_counts(air->tree_talk, &tree);
     registry_totals(air->registry, clock_boot_ns(), &relays);
     v[M_LINK_EGRESS] = (double)mounts_link_bytes(air->mounts);
     v[M_LINKS] = (double)mounts_links(air->mounts);
@@ -79,6 +91,10 @@ static void values(void *context, double *v)
     v[M_HLS_SEGMENTS] = (double)hls_counts(air->hls)->segments;
     v[M_HLS_BYTES] = (double)hls_counts(air->hls)->segment_bytes;
     v[M_RELAYS_HEALTHY] = relays.healthy;
+    v[M_TREE_DIRECT] = tree.direct;
+    v[M_TREE_UNDER] = tree.known - tree.direct;
+    v[M_TREE_HOPS] = tree.deepest;
+    v[M_TREE_MOVES] = (double)tree.moves;
     v[M_REPORTS] = (double)air->reports;
     v[M_REPORTS_REFUSED] = (double)air->reports_refused;
     v[M_MESSAGES] = (double)(w->events + w->requests);

@@ -11,7 +11,7 @@
 #define BUCKETS      4096
 #define ALIVE_NS     (TREE_ALIVE_S * CLOCK_NS_PER_S)
 #define GRACE_NS     (6 * CLOCK_NS_PER_S)  /* for the one above to report, after the root's start */
-#define PROVE_NS     (20 * CLOCK_NS_PER_S) /* for a relay to pull from where it was put */
+#define PROVE_NS     (20 * CLOCK_NS_PER_S) /* for a relay to pull from where it was put, or to go back there */
 #define AVOID_NS     (300 * CLOCK_NS_PER_S)
 #define SETTLE_NS    (30 * CLOCK_NS_PER_S) /* before it is moved again without need */
 #define PROMOTE_NS   (60 * CLOCK_NS_PER_S)
@@ -30,8 +30,10 @@ struct node {
     char name[TREE_NAME_MAX], id[TREE_ID_MAX], *url, *pin;
     uint64_t uplink_bps, used_bps, wants_bps, fed_bps;
     int draining;
-    int64_t first_ns, seen_ns, placed_ns, shed_ns; /* placed 0: it is new */
-    char avoid[TREE_NAME_MAX];                     /* could not be pulled from */
+    /* placed 0: it is new; tried: there was no place under another */
+    int64_t first_ns, seen_ns, placed_ns, tried_ns, shed_ns;
+    int64_t astray_ns;         /* since when it pulls from elsewhere; 0: it does not */
+    char avoid[TREE_NAME_MAX]; /* could not be pulled from */
     int64_t avoid_until_ns;
 };
 
@@ -259,8 +261,13 @@ static int adopt(struct tree *t, struct node *n, const struct tree_report *r, in
 /* It was put under one that it does not pull from. */
 static void judge(struct tree *t, struct node *n, const struct tree_report *r, int64_t now)
 {
-    if (!n->parent || !r->upstream || now - n->placed_ns < PROVE_NS || !strcmp(r->upstream, n->parent->id))
+    if (!n->parent || !r->upstream || !strcmp(r->upstream, n->parent->id)) {
+        n->astray_ns = 0;
         return;
+    }
+    if (!n->astray_ns) n->astray_ns = now;
+    if (now - n->astray_ns < PROVE_NS) return;
+    n->astray_ns = 0;
     snprintf(n->avoid, sizeof n->avoid, "%s", n->parent->name);
     n->avoid_until_ns = now + AVOID_NS;
     place(t, n, NULL, now);
@@ -286,8 +293,10 @@ static void settle(struct tree *t, struct node *n, int64_t now)
     if (must_leave(n, now)) {
         place(t, n, choose(t, n, now), now);
     } else if (!n->parent && crowded && LIST_EMPTY(&n->children) &&
-               (!n->placed_ns || now - n->placed_ns >= SETTLE_NS)) {
+               (!n->placed_ns || now - n->placed_ns >= SETTLE_NS) &&
+               (!n->tried_ns || now - n->tried_ns >= SETTLE_NS)) {
         struct node *p = choose(t, n, now);
+        n->tried_ns = p ? 0 : now; /* looking for one takes time where there are thousands */
         if (p) place(t, n, p, now);
     } else if (n->parent && free_places && now - n->placed_ns >= PROMOTE_NS && now - t->moved_ns >= MOVE_NS) {
         t->moved_ns = now;

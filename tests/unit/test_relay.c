@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <cmocka.h>
 
+#include "common/clock.h"
 #include "common/fetch.h"
 #include "common/http.h"
 #include "common/json.h"
@@ -36,7 +37,7 @@ static struct event_base *base;
 /* --- the root --- */
 
 static struct root {
-    struct http_server *http;
+    struct http_server *http, *second; /* second: another address of it, NULL: none */
     struct ring *ring;
     struct pacer *pacer;
     struct link_server *link;
@@ -45,7 +46,9 @@ static struct root {
     struct ring *low; /* the mount beside the main one, and its links */
     struct link_server *low_link;
     unsigned reports, links_started;
-    double pace; /* a relay asked for last */
+    double pace;                  /* a relay asked for last */
+    unsigned at_first, at_second; /* links, by address */
+    void *last_peer;
     json_t *last_report;
 } root;
 
@@ -102,6 +105,9 @@ static void on_link(void *context, struct http_request *r)
                    sscanf(from, "%u,%" SCNu64, &branch, &position) == 2;
     double lead_s = strtod(http_query_get(r, "lead", lead, sizeof lead), NULL);
     void *peer = (void *)(uintptr_t)++root.links_started;
+    root.last_peer = peer;
+    root.at_second += http_request_server(r) == root.second;
+    root.at_first += http_request_server(r) == root.http;
     char mount[40];
     struct link_server *link =
         !strcmp(http_query_get(r, "mount", mount, sizeof mount), "low") ? root.low_link : root.link;
@@ -202,6 +208,7 @@ static void stop_root(void)
     link_server_free(root.link);
     link_server_free(root.low_link);
     http_server_free(root.http);
+    if (root.second) http_server_free(root.second);
     pacer_free(root.pacer);
     ring_close(root.low);
     ring_close(root.ring);
@@ -501,6 +508,54 @@ static void a_cut_is_not_heard(void **state)
     hang_up(&one);
 }
 
+static void listen_again(int port)
+{
+    char *cause = NULL;
+    root.http = http_server_new(base, NULL, "root");
+    http_server_routes(root.http, root_routes, 3, NULL);
+    if (http_server_listen(root.http, "127.0.0.1", port, &root.port, &cause)) fail_msg("%s", cause);
+}
+
+static void the_next_parent_takes_over_and_the_first_comes_back(void **state)
+{
+    (void)state;
+    char url[64];
+    int port;
+    start_root();
+    root.second = http_server_new(base, NULL, "root");
+    http_server_routes(root.second, root_routes, 3, NULL);
+    assert_int_equal(http_server_listen(root.second, "127.0.0.1", 0, &port, NULL), 0);
+    start_relay(TOKEN, 100);
+    snprintf(url, sizeof url, "http://127.0.0.1:%d", port);
+    parents_add(relay.parents, url, NULL, TOKEN);
+    UNTIL(!join_trouble(relay.join));
+    struct listener one = listen_to("/stream.mp3");
+    hear(&one, 30000);
+    assert_int_equal(root.at_first, 1);
+    http_server_free(root.http); /* and the link with it */
+    root.http = NULL;
+    link_server_close_peer(root.link, root.last_peer);
+    UNTIL(root.at_second == 1 && pull_following(pull_of(0)));
+    hear(&one, one.in.len + 3000);
+    check_bytes(&one);
+    UNTIL(!join_trouble(relay.join)); /* reports go there too */
+    /* the first one is back, but rests: nothing happens until it has */
+    listen_again(root.port);
+    unsigned reports = root.reports;
+    UNTIL(root.reports > reports);
+    assert_int_equal(root.at_first, 1);
+    parents_worked(relay.parents, parents_at(relay.parents, 0)->id, clock_boot_ns());
+    UNTIL(root.at_first == 2 && link_server_count(root.link) == 1);
+    hear(&one, one.in.len + 3000);
+    check_bytes(&one);
+    const struct pull_counts *counts = pull_counts(pull_of(0));
+    assert_int_equal(counts->switches, 1);
+    assert_int_equal(counts->links, 3);
+    assert_int_equal(counts->failures, 1);
+    assert_int_equal(counts->resets, 1); /* the first link */
+    hang_up(&one);
+}
+
 static void a_wrong_token_is_told(void **state)
 {
     (void)state;
@@ -694,6 +749,7 @@ int main(void)
         TEST(one_pull_for_many_none_for_nobody),
         TEST(the_lead_stays_what_the_relay_can_hold),
         TEST(a_cut_is_not_heard),
+        TEST(the_next_parent_takes_over_and_the_first_comes_back),
         TEST(a_wrong_token_is_told),
         TEST(nobody_at_the_roots_address),
         TEST(a_full_relay_says_so),
