@@ -25,9 +25,9 @@
 #define PERIOD       ((double)MP3_PERIOD_FRAMES * MP3_FRAME_SAMPLES)
 #define LEAST_S      24.0
 #define MOST_S       48.0
-#define SHORT_S      8.0  /* of a track that has no more */
-#define STRETCH_MOST 0.01 /* beyond that a cut on bars is heard to be off */
-#define UNEVEN_MOST  0.02 /* of a bar, that one may be longer than the others */
+#define SHORT_S      8.0   /* of a track that has no more */
+#define STRETCH_MOST 0.015 /* nobody hears the loop beside its track */
+#define UNEVEN_MOST  0.02  /* of a bar, that one may be longer than the others */
 #define FADE_BARS    ((size_t)(0.02 * PCM_RATE))
 #define FADE_FREE    ((size_t)(1.0 * PCM_RATE))
 #define FADE_FILE    ((size_t)(0.1 * PCM_RATE)) /* at least */
