@@ -125,6 +125,7 @@ json_t *api_now(const struct air *air)
     struct registry_totals relays;
     registry_totals(air->registry, clock_boot_ns(), &relays);
     uint64_t listeners = mounts_listening(air->mounts) + relays.listeners;
+    const json_t *loop = fanout_loop_title(air->fanout);
     now.title = station_title(air->station, position);
     schedule_segments(air->ring, position, UINT64_MAX, see_now, &now);
     json_t *o =
@@ -135,9 +136,10 @@ json_t *api_now(const struct air *air)
                   "lead_s", air_lead_s(air), "bitrate_kbps", (int)air->options->bitrate);
     if (air->options->description)
         json_object_set_new(o, "description", json_text_lossy(air->options->description));
-    set_text(o, "title", now.title, "title");
-    set_text(o, "artist", now.title, "artist");
-    set_text(o, "text", now.title, "text");
+    json_object_set_new(o, "loop", json_boolean(loop != NULL));
+    set_text(o, "title", loop ? loop : now.title, "title");
+    set_text(o, "artist", loop ? loop : now.title, "artist");
+    set_text(o, "text", loop ? loop : now.title, "text");
     set_track(o, now.segment ? named_track(now.segment, now.title) : NULL);
     if (now.segment) {
         int64_t start = json_int_or(now.segment, "start_sample", 0, 0, INT64_MAX, NULL);
