@@ -180,7 +180,7 @@ check-bare:
 check-all:
 	./deploy/install build demo test check
 	$(MAKE) lint
-	$(MAKE) check
+	FOREVER_LONG=1 $(MAKE) check
 	tests/bench/ears/memory.py --program $(BUILD)/forever-root
 	$(MAKE) check-clang
 	$(MAKE) check-asan

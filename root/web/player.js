@@ -1,14 +1,28 @@
 "use strict";
 /* The player. What is shown follows what is heard, not what is on air: the stream is asked for from a known
  * position, so the position heard is that one plus the time the audio element has played. While nothing plays,
- * the air's own position is shown. A position is a number of frames since the station's first one. */
+ * the air's own position is shown. A position is a number of frames since the station's first one.
+ *
+ * A browser whose connection breaks asks the same node again and again, and plays what it holds meanwhile. When that
+ * node does not come back, the station is asked once more, by a second element, and that one takes over a moment later
+ * at the very frame: while the first one still plays. */
 
 const POLL_MS = 5000;
 const BEHIND_S = 15; // where a listener starts behind the air: the buffer outlasts a restart of its node
 const STALL_MS = 8000;
+const GONE_MS = 5000; // the browser has asked in vain for so long: by now the station knows, too
+const ASKS_MS = 3000; // it asks more often than this
+const JOIN_S = 1.5; // the second element has so long to get ready
 
 const $ = (id) => document.getElementById(id);
-const audio = $("audio");
+let audio = $("audio");
+let spare = null; // the element that takes over, at position spareFrom
+let spareFrom = 0;
+let spareTimer = null;
+let spareAfter = 0; // not before
+let firstBreak = 0; // of connections since when none held
+let lastBreak = -Infinity;
+let joined = false; // this element took over from another: it is heard from its first moment
 let programme = null; // the last answer of /api/segments
 let answeredAt = 0; // performance.now() of it
 let station = null; // the last answer of /api/now
@@ -27,7 +41,7 @@ function airPosition() {
 }
 
 function heardPosition() {
-  if (!wanted || audio.currentTime === 0) return airPosition();
+  if (!wanted || (audio.currentTime === 0 && !joined)) return airPosition();
   return startPosition + audio.currentTime / frameSeconds();
 }
 
@@ -169,15 +183,86 @@ function showButton() {
   $("play").setAttribute("aria-label", wanted ? "Stop" : "Play");
 }
 
-function connect(position) {
-  startPosition = Math.max(0, Math.floor(position));
+const address = (position) => `/stream.mp3?from=${position}&burst=${BEHIND_S}`;
+
+function begin(position, joins) {
+  startPosition = position;
+  joined = joins;
   lastTime = 0;
+  lastBreak = -Infinity;
   lastMoved = performance.now();
-  audio.src = `/stream.mp3?from=${startPosition}&burst=${BEHIND_S}`; // the browser goes on by itself after a cut
+}
+
+function connect(position) {
+  begin(Math.max(0, Math.floor(position)), false);
+  dropSpare();
+  audio.src = address(startPosition); // the browser goes on by itself after a cut
   audio.play().catch((error) => {
     if (error.name === "AbortError") return;
     if (error.name === "NotAllowedError") { stop(); notice("Press play once more: the browser asked for it."); }
   });
+}
+
+/* Another node, while what is held lasts. */
+
+function dropSpare() {
+  if (!spare) return;
+  clearInterval(spareTimer);
+  spare.removeAttribute("src");
+  spare.load();
+  spare = null;
+}
+
+function moveOn() {
+  spareFrom = Math.floor(heardPosition() + JOIN_S / frameSeconds());
+  spare = document.createElement("audio");
+  spare.id = audio.id;
+  spare.preload = "auto";
+  spare.volume = audio.volume;
+  spare.addEventListener("error", () => {
+    if (spare) spareAfter = performance.now() + 500 + Math.random() * 1500;
+    dropSpare();
+  });
+  spare.src = address(spareFrom);
+  spareTimer = setInterval(takeOver, 20);
+}
+
+function takeOver() {
+  const until = (spareFrom - startPosition) * frameSeconds() - audio.currentTime;
+  const dry = audio.readyState < HTMLMediaElement.HAVE_FUTURE_DATA;
+  if (spare.readyState < HTMLMediaElement.HAVE_FUTURE_DATA || (until > 0.02 && !dry)) return;
+  const [old, next] = [audio, spare];
+  clearInterval(spareTimer);
+  clearTimeout(retry);
+  spare = retry = null;
+  notice("");
+  old.pause();
+  // timers of a page that nobody looks at are late
+  if (until < -0.1 && next.seekable.length && next.seekable.end(0) > -until) next.currentTime = -until;
+  old.replaceWith(next);
+  audio = next;
+  listenTo(next);
+  begin(spareFrom, true);
+  next.play().catch((error) => {
+    if (error.name !== "NotAllowedError") return;
+    next.replaceWith(old); // that one was pressed, and may
+    audio = old;
+    connect(spareFrom);
+  });
+  old.removeAttribute("src");
+  old.load();
+}
+
+/* Each connection of the element that ended, or was not made: told by the browser. */
+function watchConnections(list) {
+  const now = performance.now();
+  for (const entry of list.getEntries()) {
+    if (!entry.name.includes("/stream.mp3?") || (spare && entry.name.includes(`from=${spareFrom}&`))) continue;
+    if (now - lastBreak > ASKS_MS) firstBreak = now;
+    lastBreak = now;
+  }
+  if (wanted && !spare && now - lastBreak < ASKS_MS && now - firstBreak > GONE_MS && now > spareAfter && audio.currentTime > 0)
+    moveOn();
 }
 
 function start() {
@@ -191,6 +276,7 @@ function stop() {
   wanted = false;
   clearTimeout(retry);
   retry = null;
+  dropSpare();
   audio.pause();
   audio.removeAttribute("src");
   audio.load();
@@ -202,7 +288,7 @@ function stop() {
 
 /* The stream ended or stands still: ask again from the very frame that was heard last. */
 function resume() {
-  if (!wanted || retry) return;
+  if (!wanted || retry || spare) return;
   const position = heardPosition();
   notice("Connecting again…");
   retry = setTimeout(() => { retry = null; if (wanted) connect(position); }, 500 + Math.random() * 1500);
@@ -223,8 +309,12 @@ function watch() {
 }
 
 $("play").addEventListener("click", () => (wanted ? stop() : start()));
-audio.addEventListener("ended", resume);
-audio.addEventListener("error", () => { if (wanted && audio.getAttribute("src")) resume(); });
+function listenTo(element) {
+  for (const kind of ["ended", "error"])
+    element.addEventListener(kind, () => { if (element === audio && wanted && element.getAttribute("src")) resume(); });
+}
+listenTo(audio);
+if (window.PerformanceObserver) new PerformanceObserver(watchConnections).observe({ type: "resource" });
 const volume = $("volume");
 try { volume.value = localStorage.getItem("volume") ?? "1"; } catch { /* storage may be off */ }
 audio.volume = Number(volume.value);
