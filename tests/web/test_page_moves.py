@@ -1,9 +1,5 @@
 """The site's player when the node that serves it is gone for good: it goes on at another one, from the very frame where
-its buffer ends. Takes as long as a buffer lasts: only with FOREVER_LONG set (make check-all)."""
-import os
-
-import pytest
-
+it was about to be. Takes half a minute: only with FOREVER_LONG set (make check-all)."""
 import harness
 
 # what the listener hears and when, every 20 ms
@@ -13,7 +9,6 @@ setInterval(() => notes.push([performance.now() / 1000, heardPosition(), documen
 """
 
 
-@pytest.mark.skipif(not os.environ.get("FOREVER_LONG"), reason="takes half a minute: FOREVER_LONG=1")
 def test_the_page_goes_on_at_another_node(browser, start):
     root = start.root(relay_limit=0, bitrate=192)
     relays = {name: start.relay(root, name=name) for name in ("one", "two")}
