@@ -114,6 +114,10 @@ $(BUILD)/forever-crate: deploy/crate.c
 # What a listener costs, and what the station costs when nobody listens (tests/bench/fanout --help, idle --help).
 $(BUILD)/bench-fanout: $(call obj,tests/bench/fanout.c) $(BUILD)/libcommon.a
 	$(CC) $(LDFLAGS) -o $@ $^ $(AIR_LIBS)
+# What statistics over time cost the store.
+$(BUILD)/bench-series: $(call obj,tests/bench/series.c) $(BUILD)/libwork.a $(BUILD)/libcommon.a
+	$(call say,LINK)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(WORK_LIBS)
 # What the mix is worth (tests/bench/mix/run --help).
 $(BUILD)/bench-mix: $(call obj,tests/bench/mix/stage.c) $(BUILD)/libwork.a $(BUILD)/libcommon.a
 	$(call say,LINK)

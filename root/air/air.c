@@ -19,7 +19,7 @@
 #include "root/air/geo.h"
 #include "root/air/icecast_poll.h"
 #include "root/air/link_listen.h"
-#include "root/air/feed.h"
+#include "root/air/sampler.h"
 #include "root/air/live.h"
 #include "root/air/loops.h"
 #include "root/air/tree_talk.h"
@@ -169,7 +169,7 @@ static void on_up(void *context, enum role role, struct switch_end *end)
     if (role == ROLE_STUDIO) schedule_studio_up(air->schedule);
     if (role == ROLE_STORE) {
         schedule_store_up(air->schedule);
-        feed_store_up(air->feed);
+        sampler_store_up(air->sampler);
     }
     if (role == ROLE_CODER) mounts_coder_up(air->mounts);
     if (role == ROLE_LIVE) live_up(air->live, end);
@@ -262,7 +262,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
     registry_tick(air->registry, clock_boot_ns(), clock_wall_ns() / CLOCK_NS_PER_S);
     live_tick(air->live);
     fleet_tick(air->fleet);
-    feed_tick(air->feed);
+    sampler_tick(air->sampler);
     watch_studio(air);
 }
 
@@ -291,7 +291,7 @@ void air_stop(struct air *air)
     log_info("air", "stopping");
     http_server_stop(air->http);
     if (air->door) http_server_stop(link_listen_server(air));
-    if (air->workers) feed_flush(air->feed);
+    if (air->workers) sampler_flush(air->sampler);
     if (air->workers)
         workers_stop(air->workers);
     else
@@ -406,8 +406,8 @@ static void make_parts(struct air *air)
                                                          .context = air});
     air->had_music = air_has_music(air);
     api_routes(air);
-    air->feed = feed_new(air);
-    feed_routes(air->feed);
+    air->sampler = sampler_new(air);
+    sampler_routes(air->sampler);
     overview_routes(air);
     relays_routes(air, air->http);
     air->live = live_new(air);
@@ -456,7 +456,7 @@ static void free_parts(struct air *air)
     link_listen_close(air);
     metrics_free(air->metrics);
     live_free(air->live);
-    feed_free(air->feed);
+    sampler_free(air->sampler);
     front_free(air->front);
     schedule_free(air->schedule);
     fleet_free(air->fleet);

@@ -29,7 +29,7 @@ struct ctl_server;
 struct metrics;
 struct live;
 struct tree_talk;
-struct feed;
+struct sampler;
 struct fleet;
 struct geo;
 struct icecast_poll;
@@ -62,7 +62,7 @@ struct air {
     struct fleet *fleet;
     struct geo *geo; /* NULL: no database */
     struct live *live;
-    struct feed *feed;
+    struct sampler *sampler;
     struct ctl_server *ctl;
     struct metrics *metrics;
     struct event *tick, *signals[AIR_SIGNALS];

@@ -7,7 +7,7 @@
 #include "common/json.h"
 #include "common/mem.h"
 #include "root/air/air.h"
-#include "root/air/feed.h"
+#include "root/air/sampler.h"
 #include "root/air/fleet.h"
 #include "root/air/overview.h"
 
@@ -32,7 +32,7 @@ int overview_of(struct air *air, size_t index, int64_t now_ns, int64_t now_s, st
     struct reach_view reach;
     *out = (struct overview){.now_s = now_s, .root_up_s = (double)(now_ns - air->started_ns) * 1e-9};
     if (registry_view(air->registry, index, now_ns, &out->view)) return -1;
-    out->book = books_find(feed_books(air->feed), out->view.name);
+    out->book = books_find(sampler_books(air->sampler), out->view.name);
     if (out->view.enrolled) {
         const struct roster_entry *entry = roster_find(fleet_roster(air->fleet), out->view.name);
         out->awaited = entry && entry->kind == ROSTER_FOREVER && !entry->enrolled_s;
@@ -205,7 +205,7 @@ static void on_ledger(void *context, struct http_request *request)
     if (read_page(request, &page)) return;
     struct line *lines = survey(air, &page, now_ns, now_s, &count, sum_up, &t);
     json_t *body = head_json(&page, &t, count), *totals = json_object();
-    json_object_set_new(body, "complete", json_boolean(books_are_loaded(feed_books(air->feed))));
+    json_object_set_new(body, "complete", json_boolean(books_are_loaded(sampler_books(air->sampler))));
     put(totals, "used_bytes", t.used);
     put(totals, "projected_bytes", t.projected);
     put(totals, "allotment_bytes", t.allotment);

@@ -9,7 +9,7 @@
 #include "common/mem.h"
 #include "common/stats.h"
 #include "root/air/air.h"
-#include "root/air/feed.h"
+#include "root/air/sampler.h"
 #include "root/air/overview.h"
 
 #define RELAYS_MAX 1000
@@ -114,7 +114,7 @@ static void write_stays(struct air *air, struct evbuffer *out)
 {
     static const char name[] = "forever_relays_stay_seconds_bucket";
     uint64_t sums[FANOUT_LENGTHS] = {0};
-    struct books *books = feed_books(air->feed);
+    struct books *books = sampler_books(air->sampler);
     for (size_t i = 0; i < books_count(books); i++)
         detail_lengths(&books_at(books, i)->detail, sums);
     stats_write_head(out, name, STATS_COUNTER,

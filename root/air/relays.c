@@ -8,7 +8,7 @@
 #include "common/link_query.h"
 #include "common/log.h"
 #include "common/mem.h"
-#include "root/air/feed.h"
+#include "root/air/sampler.h"
 #include "root/air/air.h"
 #include "root/air/fleet.h"
 #include "root/air/link_listen.h"
@@ -198,7 +198,7 @@ static void on_report(void *context, struct http_request *request)
                    : -1;
     if (news > 0 && entry) fleet_reported(air->fleet, entry, report);
     const char *name = entry ? entry->terms.name : json_str_or(report, "name", "", NULL);
-    json_t *ledger = news < 0 ? NULL : feed_report(air->feed, name, news ? report : NULL);
+    json_t *ledger = news < 0 ? NULL : sampler_report(air->sampler, name, news ? report : NULL);
     if (news < 0) {
         json_decref(report);
         air->reports_refused++;

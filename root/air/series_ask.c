@@ -8,7 +8,7 @@
 #include "common/json.h"
 #include "common/mem.h"
 #include "root/air/air.h"
-#include "root/air/feed.h"
+#include "root/air/sampler.h"
 #include "root/sample.h"
 
 #define WAITING_MAX 32
@@ -95,8 +95,8 @@ static json_t *read_names(const char *text, char **cause)
     while (*text) {
         size_t n = strcspn(text, ",");
         char *name = xstrndup(text, n);
-        const char *stored = !strcmp(name, "cluster") ? FEED_CLUSTER
-                             : !strcmp(name, "root")  ? FEED_ROOT
+        const char *stored = !strcmp(name, "cluster") ? SAMPLER_CLUSTER
+                             : !strcmp(name, "root")  ? SAMPLER_ROOT
                                                       : name;
         if (!n || n > SAMPLE_NAME_MAX || json_array_size(names) == NAMES_MAX) {
             free(name);
@@ -143,7 +143,7 @@ static void refuse(struct series_ask *ask, struct http_request *request, const c
 /* The store's names are given back as they were asked for. */
 static void rename_nodes(json_t *series)
 {
-    static const char *const names[][2] = {{FEED_CLUSTER, "cluster"}, {FEED_ROOT, "root"}};
+    static const char *const names[][2] = {{SAMPLER_CLUSTER, "cluster"}, {SAMPLER_ROOT, "root"}};
     for (size_t i = 0; i < 2; i++) {
         json_t *columns = json_object_get(series, names[i][0]);
         if (!columns) continue;
@@ -183,7 +183,7 @@ static void on_series(void *context, struct http_request *request)
     }
     json_t *names = read_names(text ? text : "cluster", &cause);
     if (names && !json_array_size(names)) {
-        json_array_append_new(names, json_string(FEED_CLUSTER));
+        json_array_append_new(names, json_string(SAMPLER_CLUSTER));
     }
     if (!names ||
         series_question_read(&q, http_query_get(request, "from", from, sizeof from),

@@ -8,7 +8,7 @@
  *
  * Rows lie in the order (level, time, node): batches are appended, old ones are cut off in one piece; a
  * reader looks up each stretch of a node. Bytes a relay: a day of 10 s 300 kB, three months of 5 min 1.5 MB,
- * each year of hours 0.6 MB (tests/bench/series measures them), and 12 kB of ledger.
+ * each year of hours 0.7 MB (bench-series measures them), and 12 kB of ledger.
  *
  * The ledger is bytes by node and UTC day, kept for LEDGER_DAYS; a smaller number than the one stored changes
  * nothing.

@@ -1,4 +1,4 @@
-#include "root/air/feed.h"
+#include "root/air/sampler.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -17,11 +17,11 @@
 #define RETRY_NS    (5 * CLOCK_NS_PER_S)
 #define SWEEP_TICKS 360 /* an hour */
 
-struct feed {
+struct sampler {
     struct air *air;
     struct books *books;
     struct series_ask *ask;
-    struct feed_counts counts;
+    struct sampler_counts counts;
     /* the look that is under way */
     int looking, whole; /* whole: the last look was 10 s ago, what has come to pass since is a sample */
     int64_t t, tick;
@@ -52,7 +52,7 @@ static void count(struct sample *s, const uint64_t *now, uint64_t *seen)
     }
 }
 
-static double elapsed_s(const struct feed *f, int64_t now_ns)
+static double elapsed_s(const struct sampler *f, int64_t now_ns)
 {
     return (double)(now_ns - f->looked_ns) * 1e-9;
 }
@@ -64,7 +64,7 @@ static void measure_cpu(struct sample *s, double cpu_s, double *seen, double ela
     *seen = cpu_s;
 }
 
-static void look_at_root(struct feed *f, struct sample_batch *batch, int64_t now_ns)
+static void look_at_root(struct sampler *f, struct sample_batch *batch, int64_t now_ns)
 {
     struct air *air = f->air;
     struct fanout_counts c;
@@ -91,12 +91,12 @@ static void look_at_root(struct feed *f, struct sample_batch *batch, int64_t now
     sample_measure(&cluster, SAMPLE_LISTENERS, (int64_t)(c.listening + relays.listeners));
     sample_measure(&cluster, SAMPLE_RELAYS, relays.healthy);
     if (!f->whole) return;
-    sample_batch_node(batch, FEED_ROOT, &root, NULL, 0);
-    sample_batch_node(batch, FEED_CLUSTER, &cluster, NULL, 0);
+    sample_batch_node(batch, SAMPLER_ROOT, &root, NULL, 0);
+    sample_batch_node(batch, SAMPLER_CLUSTER, &cluster, NULL, 0);
 }
 
 /* The relay's sample: 1, or 0 when there is none. */
-static int look_at(struct feed *f, struct book *book, const struct registry_view *v, struct sample *out)
+static int look_at(struct sampler *f, struct book *book, const struct registry_view *v, struct sample *out)
 {
     const uint64_t now[SAMPLE_COUNTERS] = {[SAMPLE_BYTES_IN] = v->bytes_in,
                                            [SAMPLE_BYTES_OUT] = v->bytes_out,
@@ -119,12 +119,12 @@ static int look_at(struct feed *f, struct book *book, const struct registry_view
 /* Somebody who holds the token may call itself anything. */
 static int is_reserved(const char *name)
 {
-    return !strcmp(name, FEED_CLUSTER) || !strcmp(name, FEED_ROOT);
+    return !strcmp(name, SAMPLER_CLUSTER) || !strcmp(name, SAMPLER_ROOT);
 }
 
 /* Looking */
 
-static void begin_look(struct feed *f, int64_t slot, int64_t now_ns)
+static void begin_look(struct sampler *f, int64_t slot, int64_t now_ns)
 {
     f->whole = f->looked_ns && slot == f->slot + 1 && now_ns - f->looked_ns < LATE_NS;
     f->t = (slot - 1) * SAMPLE_STEP_S;
@@ -134,14 +134,14 @@ static void begin_look(struct feed *f, int64_t slot, int64_t now_ns)
     f->slot = slot;
 }
 
-static void send_batch(struct feed *f, struct sample_batch *batch, int last)
+static void send_batch(struct sampler *f, struct sample_batch *batch, int last)
 {
     struct switch_end *store = switchboard_serving(workers_switchboard(f->air->workers), ROLE_STORE);
     sample_batch_end(batch, last);
     if (!store || switchboard_hand(store, WIRE_SERIES, batch->bytes, batch->len, -1)) f->counts.missed++;
 }
 
-static void look(struct feed *f, int64_t now_ns)
+static void look(struct sampler *f, int64_t now_ns)
 {
     struct sample_batch batch;
     struct registry_view v;
@@ -178,7 +178,7 @@ static void look(struct feed *f, int64_t now_ns)
     books_sweep(f->books);
 }
 
-void feed_flush(struct feed *f)
+void sampler_flush(struct sampler *f)
 {
     struct sample_day days[SAMPLE_DAYS_MAX];
     size_t count = books_count(f->books);
@@ -198,15 +198,15 @@ void feed_flush(struct feed *f)
 
 /* The ledger of earlier lives */
 
-static void ask_ledger(struct feed *f);
+static void ask_ledger(struct sampler *f);
 
 static void on_ledger(void *context, const struct msg *message, const char *error)
 {
-    struct feed *f = context;
+    struct sampler *f = context;
     f->loading = 0;
     json_t *body = message ? wire_body(message, NULL) : NULL;
     if (!body) {
-        if (error) log_debug("feed", "the ledger can't be had from the store: %s", error);
+        if (error) log_debug("sampler", "the ledger can't be had from the store: %s", error);
         return; /* asked again by and by */
     }
     const json_t *row;
@@ -221,7 +221,7 @@ static void on_ledger(void *context, const struct msg *message, const char *erro
     json_decref(body);
 }
 
-static void ask_ledger(struct feed *f)
+static void ask_ledger(struct sampler *f)
 {
     int64_t today = wall_s() / 86400;
     f->asked_ns = clock_boot_ns();
@@ -232,13 +232,13 @@ static void ask_ledger(struct feed *f)
                                      on_ledger, f);
 }
 
-void feed_store_up(struct feed *f)
+void sampler_store_up(struct sampler *f)
 {
     books_all_unsaved(f->books);
     if (!books_are_loaded(f->books) && !f->loading) ask_ledger(f);
 }
 
-json_t *feed_report(struct feed *f, const char *name, const json_t *report)
+json_t *sampler_report(struct sampler *f, const char *name, const json_t *report)
 {
     struct registry_view v;
     int64_t now_s = wall_s();
@@ -259,7 +259,7 @@ json_t *feed_report(struct feed *f, const char *name, const json_t *report)
 
 /* Life */
 
-void feed_tick(struct feed *f)
+void sampler_tick(struct sampler *f)
 {
     int64_t now_ns = clock_boot_ns(), slot = wall_s() / SAMPLE_STEP_S;
     if (!books_are_loaded(f->books) && !f->loading && now_ns - f->asked_ns > RETRY_NS &&
@@ -269,9 +269,9 @@ void feed_tick(struct feed *f)
     if (f->looking) look(f, now_ns);
 }
 
-struct feed *feed_new(struct air *air)
+struct sampler *sampler_new(struct air *air)
 {
-    struct feed *f = xcalloc(1, sizeof *f);
+    struct sampler *f = xcalloc(1, sizeof *f);
     f->air = air;
     f->books = books_new();
     f->ask = series_ask_new(air, &f->counts.refused);
@@ -279,7 +279,7 @@ struct feed *feed_new(struct air *air)
     return f;
 }
 
-void feed_free(struct feed *f)
+void sampler_free(struct sampler *f)
 {
     if (!f) return;
     series_ask_free(f->ask);
@@ -287,17 +287,17 @@ void feed_free(struct feed *f)
     free(f);
 }
 
-struct books *feed_books(struct feed *f)
+struct books *sampler_books(struct sampler *f)
 {
     return f->books;
 }
 
-const struct feed_counts *feed_counts(const struct feed *f)
+const struct sampler_counts *sampler_counts(const struct sampler *f)
 {
     return &f->counts;
 }
 
-void feed_routes(struct feed *f)
+void sampler_routes(struct sampler *f)
 {
     series_ask_routes(f->ask);
 }
