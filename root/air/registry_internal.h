@@ -8,6 +8,8 @@
 #define REGISTRY_URL_MAX     512
 #define REGISTRY_VERSION_MAX 32
 #define REGISTRY_SESSION_MAX 32
+#define REGISTRY_ENDED       4  /* sessions known to have ended: what they reported may still be on its way */
+#define REGISTRY_LATE_S      30 /* for so long at most */
 
 struct counters {
     uint64_t bytes_in, bytes_out, accepted, closed;
@@ -37,6 +39,10 @@ struct relay {
     uint32_t slot, place; /* of the router; in the list */
     char *url;
     char version[REGISTRY_VERSION_MAX], session[REGISTRY_SESSION_MAX];
+    struct {
+        char session[REGISTRY_SESSION_MAX];
+        int64_t ns;          /* when another followed it */
+    } ended[REGISTRY_ENDED]; /* the latest first; "": none */
     int64_t seq, heard_ns;
     struct relay_values values;
     struct counters before; /* of all earlier sessions */

@@ -80,6 +80,18 @@ static void read_tickets(const struct relay *r, const json_t *report, struct rel
     out->counts_tickets = !*bad && r && r->has_key && epoch == (int64_t)r->epoch;
 }
 
+/* One that another has followed: what comes of it now was overtaken on the way. Not for long: should the two
+ * have come in the wrong order, the one that lives is heard again. */
+static int has_ended(const struct relay *r, const char *session, int64_t now_ns)
+{
+    for (int i = 0; i < REGISTRY_ENDED; i++) {
+        if (!strcmp(r->ended[i].session, session) &&
+            now_ns - r->ended[i].ns < REGISTRY_LATE_S * INT64_C(1000000000))
+            return 1;
+    }
+    return 0;
+}
+
 /* The program has started (anew): its tickets get a key of their own. */
 static void begin_session(struct registry *g, struct relay *r, const char *session, int64_t now_ns)
 {
@@ -88,6 +100,9 @@ static void begin_session(struct registry *g, struct relay *r, const char *sessi
     r->before.accepted += r->values.now.accepted;
     r->before.closed += r->values.now.closed;
     r->sessions++;
+    memmove(&r->ended[1], &r->ended[0], sizeof r->ended - sizeof r->ended[0]);
+    memcpy(r->ended[0].session, r->session, sizeof r->session);
+    r->ended[0].ns = now_ns;
     snprintf(r->session, sizeof r->session, "%s", session);
     r->has_key =
         g->signer && !ticket_derive(g->signer, g->conf.master, r->terms.name, r->session, r->key, &r->epoch);
@@ -131,6 +146,7 @@ int registry_report(struct registry *g, const char *name, const json_t *report, 
     unsigned mount_count = read_mounts(report, mounts, &bad);
     if (bad) return cause_set(cause, "mounts must be a list of name, listeners and pulling");
     struct relay *r = registry_relay(g, name);
+    if (r && has_ended(r, session, now_ns)) return 0;
     if (r && !strcmp(r->session, session)) {
         if (seq <= r->seq) return 0;
         read_tickets(r, report, &values, &heard, &bad);
