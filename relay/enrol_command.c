@@ -11,7 +11,6 @@
 #include <sysexits.h>
 #include <unistd.h>
 
-#include "common/clock.h"
 #include "common/fetch.h"
 #include "common/json.h"
 #include "common/log.h"
@@ -159,9 +158,7 @@ static void take(struct command *c, const json_t *answer)
         end(c, EX_CANTCREAT);
         return;
     }
-    ask(c, "/api/relay/check",
-        json_pack("{s:s,s:f}", "public_url", e->public_url, "clock", (double)clock_wall_ns() / 1e9),
-        e->credential, on_checked);
+    ask(c, "/api/relay/check", json_pack("{s:s}", "public_url", e->public_url), e->credential, on_checked);
 }
 
 static void on_exchanged(void *context, int status, const char *error, const void *body, size_t len)

@@ -296,6 +296,7 @@ int roster_rotate(struct roster *roster, const char *name, char **cause)
     if (!row || !is_ours(row, cause)) return -1;
     if (!row->entry.credential.set || row->entry.revoked_s)
         return cause_set(cause, "\"%s\" has no credential that counts: invite it", name);
+    if (row->entry.next.set) return 0; /* it may have taken up that one already, and know no other */
     return make_next(roster, row, cause);
 }
 

@@ -82,7 +82,7 @@ int roster_invite(struct roster *roster, const char *name, int64_t until_s, char
                   char **cause);
 int roster_revoke(struct roster *roster, const char *name, int64_t now_s, char **cause);
 int roster_remove(struct roster *roster, const char *name, char **cause);
-/* Another credential is made, to be handed over with roster_handover. */
+/* Another credential is made, to be handed over with roster_handover, unless one is on its way already. */
 int roster_rotate(struct roster *roster, const char *name, char **cause);
 
 enum roster_exchange {

@@ -1,5 +1,6 @@
 """Relays enrol: the operator's list, tokens that count once, the key that is checked before anything is said, calling
 back with words, credentials that rotate and end."""
+import base64
 import json
 import os
 import re
@@ -226,11 +227,26 @@ def test_from_add_to_listeners(root, place):
     root.ctl("relay", "remove", "ams")
 
 
+def crc32c(data):
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
+    return crc ^ 0xFFFFFFFF
+
+
 def test_tokens_that_are_of_no_use(root, place):
     state, port = place.state(), harness.free_port()
-    token = token_of(root, "lon", "--expires", "1s")
+    token = token_of(root, "lon", "--expires", "2s")
     code, said = enrol(token[:-9] + token[-8:], state, port)
     assert code == 65 and "damaged" in said, said
+    # another secret under a check sum that is right
+    raw = bytearray(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
+    raw[-5] ^= 1
+    raw[-4:] = crc32c(raw[:-4]).to_bytes(4, "little")
+    code, said = enrol(base64.urlsafe_b64encode(raw).decode().rstrip("="), state, port)
+    assert code == 77 and "not known" in said, said
     code, said = enrol("", state, port)
     assert code == 65 and "there is no token" in said, said
     harness.wait_for(lambda: "expired" in relay_ctl(root, "show", "lon")["relay"]["state"], "it has expired", 3)
