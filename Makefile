@@ -186,6 +186,7 @@ check-all:
 	$(MAKE) lint
 	FOREVER_LONG=1 $(MAKE) check
 	tests/bench/ears/memory.py --program $(BUILD)/forever-root
+	BUILD=$(BUILD) ./tests/bench/survive
 	$(MAKE) check-clang
 	$(MAKE) check-asan
 	$(MAKE) check-bare
