@@ -146,12 +146,12 @@ const struct parent *parents_better(const struct parents *p, int id, int64_t now
     return NULL;
 }
 
-int parents_other(const struct parents *p, int id, int64_t now)
+const struct parent *parents_other(const struct parents *p, int id, int64_t now)
 {
     for (size_t i = 0; i < p->count; i++) {
-        if (p->list[i].parent.id != id && !rests(&p->list[i], now)) return 1;
+        if (p->list[i].parent.id != id && !rests(&p->list[i], now)) return &p->list[i].parent;
     }
-    return 0;
+    return NULL;
 }
 
 void parents_failed(struct parents *p, int id, int64_t now)

@@ -44,8 +44,8 @@ const struct parent *parents_find(const struct parents *parents, int id); /* NUL
 const struct parent *parents_choose(const struct parents *parents, int64_t now_ns);
 /* One that comes before `id` in order and does not rest: NULL when there is none. */
 const struct parent *parents_better(const struct parents *parents, int id, int64_t now_ns);
-/* 1 when another than `id` does not rest. */
-int parents_other(const struct parents *parents, int id, int64_t now_ns);
+/* The first of the others that does not rest; NULL: none. */
+const struct parent *parents_other(const struct parents *parents, int id, int64_t now_ns);
 
 /* It failed, was refused or was silent; it brings the programme. */
 void parents_failed(struct parents *parents, int id, int64_t now_ns);

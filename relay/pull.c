@@ -14,21 +14,23 @@
 #include "common/proc.h"
 #include "relay/uplink.h"
 
-#define TICK_MS        200
-#define RETRY_MS       500
-#define RETRY_CAP_MS   10000
-#define RETRY_HURRY_MS 1000
-#define TRIES_IN_LEAD  5
-#define NEXT_MS        20 /* before another parent is asked */
-#define SILENT_S       6  /* without anything new, while there are other parents */
-#define AGAIN_S        1  /* before a parent is tried again for no fault of its own */
-#define CATCH_UP_S     15 /* of a gap that is filled; less than makes a listener a laggard */
-#define BACK_SLACK_S   3  /* the air goes on while the link comes up */
-#define BACK_MAX_S     30
-#define REFUSED_MS     10000
-#define REFUSED_CAP_MS 30000
-#define PACE_MS        2000
-#define PACE_FILL      2
+#define TICK_MS         200
+#define RETRY_MS        500
+#define RETRY_CAP_MS    10000
+#define RETRY_HURRY_MS  1000
+#define TRIES_IN_LEAD   5
+#define NEXT_MS         20 /* before another parent is asked */
+#define SILENT_S        6  /* without anything new, while there are other parents */
+#define SCARCE_SILENT_S 3
+#define SCARCE_S        4  /* held ahead of the air: there is no time to lose */
+#define AGAIN_S         1  /* before a parent is tried again for no fault of its own */
+#define CATCH_UP_S      15 /* of a gap that is filled; less than makes a listener a laggard */
+#define BACK_SLACK_S    3  /* the air goes on while the link comes up */
+#define BACK_MAX_S      30
+#define REFUSED_MS      10000
+#define REFUSED_CAP_MS  30000
+#define PACE_MS         2000
+#define PACE_FILL       2
 
 enum state { IDLE, CONNECTING, FOLLOWING, WAITING };
 
@@ -37,8 +39,9 @@ struct pull {
     enum state state;
     struct event *tick;
     struct uplink *link;  /* CONNECTING, FOLLOWING */
-    struct uplink *trial; /* FOLLOWING: a better parent, which has not answered yet */
+    struct uplink *trial; /* FOLLOWING: another parent, which has not answered yet */
     struct fetch *pace;   /* the parent is being told */
+    int silent;           /* the link brings nothing new */
     int slowed; /* 1: the parent sends no faster than what airs, or is being told so; -1: nobody knows */
     json_t *lineage;
     int failures, refused;
@@ -120,7 +123,7 @@ static void wait_for_retry(struct pull *p, int parent, char *text, int refused)
     drop_link(p);
     p->counts.failures++;
     parents_failed(p->conf.parents, parent, now);
-    int other = parents_other(p->conf.parents, parent, now), ms;
+    int other = parents_other(p->conf.parents, parent, now) != NULL, ms;
     set_trouble(p, text, refused && !other);
     if (other)
         ms = NEXT_MS;
@@ -153,7 +156,11 @@ static int promote(struct pull *p, struct uplink *trial, char **broken)
 {
     if (!uplink_still_fits(trial, node_ring(p->conf.node)))
         return cause_set(broken, "the programme forked meanwhile");
-    log_info("link", "goes over from %s to %s", uplink_url(p->link), uplink_url(trial));
+    if (p->silent && uplink_head(trial) <= ring_head(node_ring(p->conf.node)))
+        return cause_set(broken, "it has nothing newer either");
+    log_info("link", "goes over from %s%s to %s", uplink_url(p->link),
+             p->silent ? ", which brings nothing new," : "", uplink_url(trial));
+    if (p->silent) parents_failed(p->conf.parents, uplink_parent(p->link), clock_boot_ns());
     forget_pace(p);
     uplink_free(p->link);
     p->link = trial;
@@ -287,23 +294,20 @@ static void connect_link(struct pull *p)
     arm(p);
 }
 
-/* Looks for a better parent, or for another when this one brings nothing new. */
+/* Tries a better parent beside the link, or another one when this brings nothing new. */
 static void look_around(struct pull *p, int64_t now)
 {
     int id = uplink_parent(p->link);
-    if (now - uplink_fresh_ns(p->link) > SILENT_S * CLOCK_NS_PER_S &&
-        parents_other(p->conf.parents, id, now)) {
-        char *text = xasprintf("%s brings nothing new", uplink_url(p->link));
-        wait_for_retry(p, id, text, 0);
-        return;
-    }
-    const struct parent *better =
-        p->trial || now < p->trial_ns ? NULL : parents_better(p->conf.parents, id, now);
-    if (!better) return;
+    int scarce = node_behind_s(p->conf.node) > -SCARCE_S;
+    p->silent = now - uplink_fresh_ns(p->link) > (scarce ? SCARCE_SILENT_S : SILENT_S) * CLOCK_NS_PER_S;
+    if (p->trial || now < p->trial_ns) return;
+    const struct parent *other =
+        p->silent ? parents_other(p->conf.parents, id, now) : parents_better(p->conf.parents, id, now);
+    if (!other) return;
     char *cause = NULL;
-    int better_id = better->id;
-    p->trial = start_uplink(p, better, &cause);
-    if (!p->trial) parents_failed(p->conf.parents, better_id, now);
+    int other_id = other->id;
+    p->trial = start_uplink(p, other, &cause);
+    if (!p->trial) parents_failed(p->conf.parents, other_id, now);
     free(cause);
 }
 

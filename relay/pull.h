@@ -5,12 +5,12 @@
  *                        |   +--failed--+--cut-+
  *                        +--- waiting <-+          (also ends in idle when nobody listens for the linger)
  *
- * A parent that fails, or brings nothing new while there are others, is left for the next one at once, which
- * goes on at the same position; with none left, waiting takes a jittered time that doubles with each failure
- * in a row, longer when we are refused. While the parent is not the first in order, one that comes before it
- * and has rested is tried beside the link, which it replaces when its HELLO has come: nothing is missed. In
- * the linger the parent is told to send no faster than what airs.
- * A change of what is wrong is logged once, not each attempt. While idle nothing runs, no timer either. */
+ * A parent that fails is left for the next one at once, which goes on at the same position; with none left,
+ * waiting takes a jittered time that doubles with each failure in a row, longer when we are refused. While
+ * the parent is not the first in order, or brings nothing new, one that comes before it (or any other) and
+ * has rested is tried beside the link, which it replaces when its HELLO has come: nothing is missed. In the
+ * linger the parent is told to send no faster than what airs. A change of what is wrong is logged once, not
+ * each attempt. While idle nothing runs, no timer either. */
 #ifndef FOREVER_RELAY_PULL_H
 #define FOREVER_RELAY_PULL_H
 #include <stddef.h>

@@ -11,9 +11,11 @@
 #include "common/json.h"
 #include "common/mem.h"
 #include "common/mount.h"
+#include "common/mp3.h"
 #include "relay/icecast.h"
 
 #define CONNECT_MS 3000
+#define LEAD_MAX_S 86400.0
 #define STALL_MS   5000 /* the parent's clock comes every second */
 
 struct uplink {
@@ -26,7 +28,8 @@ struct uplink {
     struct evbuffer *records;
     struct follow follow;
     char link[LINK_ID_MAX], station[40];
-    uint32_t branch; /* when it was asked for */
+    uint32_t branch;      /* when it was asked for */
+    uint64_t asked, head; /* held here then; held there, by HELLO */
     int64_t fresh_ns;
     int accepted;
     char *broken; /* why we end it ourselves */
@@ -80,11 +83,22 @@ static void on_field(void *context, const char *name, const char *value)
     icecast_field(u->icecast, name, value);
 }
 
+static void read_hello(struct uplink *u, const json_t *body)
+{
+    int64_t air = json_int_or(body, "air_position", 0, 0, (int64_t)RING_POSITION_MAX, NULL);
+    double lead_s = json_real_or(body, "lead_s", 0, NULL),
+           frames_per_s = (double)MP3_RATE / MP3_FRAME_SAMPLES;
+    snprintf(u->link, sizeof u->link, "%s", json_str_or(body, "link", "", NULL));
+    if (!(lead_s >= 0 && lead_s < LEAD_MAX_S)) lead_s = 0;
+    u->head = (uint64_t)air + (uint64_t)(lead_s * frames_per_s) + 1;
+    u->fresh_ns = clock_boot_ns();
+    if (u->asked > u->head) u->fresh_ns += (int64_t)((double)(u->asked - u->head) / frames_per_s * 1.2e9);
+}
+
 static int take(struct uplink *u, const struct link_record *record)
 {
     uint64_t frames = u->follow.frames;
-    if (record->type == LINK_HELLO)
-        snprintf(u->link, sizeof u->link, "%s", json_str_or(record->body, "link", "", NULL));
+    if (record->type == LINK_HELLO) read_hello(u, record->body);
     int rc = u->conf.record(u->conf.context, u, record, &u->broken);
     if (u->follow.frames != frames) u->fresh_ns = clock_boot_ns();
     return rc;
@@ -137,6 +151,7 @@ struct uplink *uplink_start(const struct uplink_conf *conf, char **cause)
     u->fresh_ns = clock_boot_ns();
     u->follow.asked_from = conf->icecast || conf->has_from; /* an Icecast's knows what is held */
     u->branch = ring_branch(conf->ring);
+    u->asked = conf->has_from ? ring_head(conf->ring) : 0;
     snprintf(u->station, sizeof u->station, "%s", ring_station(conf->ring));
     struct fetch_conf fetch = {.connect_ms = CONNECT_MS,
                                .stall_ms = STALL_MS,
@@ -206,6 +221,11 @@ struct follow *uplink_follow(struct uplink *u)
 int uplink_still_fits(const struct uplink *u, const struct ring *ring)
 {
     return u->branch == ring_branch(ring) && !strcmp(u->station, ring_station(ring));
+}
+
+uint64_t uplink_head(const struct uplink *u)
+{
+    return u->head;
 }
 
 int64_t uplink_fresh_ns(const struct uplink *u)

@@ -38,9 +38,12 @@ const char *uplink_url(const struct uplink *uplink);  /* of the parent */
 int uplink_accepted(const struct uplink *uplink);     /* 200 came */
 const char *uplink_link(const struct uplink *uplink); /* HELLO's link id; "" before, or when it told none */
 struct follow *uplink_follow(struct uplink *uplink);  /* of this link */
+/* HELLO's: the first frame that the parent did not hold then; 0 before. */
+uint64_t uplink_head(const struct uplink *uplink);
 /* What is held is what it was when the link was asked for, as far as its answer depends on that. */
 int uplink_still_fits(const struct uplink *uplink, const struct ring *ring);
-/* When frames came last that were not held yet, or the link began. */
+/* When frames came last that were not held yet, or were to come at last: a parent that holds less than we do
+ * fills at twice the rate, and then goes on. */
 int64_t uplink_fresh_ns(const struct uplink *uplink);
 
 #endif

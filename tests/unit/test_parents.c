@@ -36,7 +36,8 @@ static void the_first_that_fares_well_is_used(void **state)
     assert_int_equal(parents_add(p, "https://b", "sha256//x", "t"), 0);
     int a = id_of(p, 0), b = id_of(p, 1);
     assert_string_equal(chosen(p, S), "https://b");
-    assert_true(parents_other(p, a, S) && !parents_other(p, b, S));
+    assert_int_equal(parents_other(p, a, S)->id, b);
+    assert_null(parents_other(p, b, S));
     assert_null(parents_better(p, b, S));
     parents_worked(p, b, 2 * S);
     /* the first one has rested: between half and all of ten seconds */
