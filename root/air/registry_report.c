@@ -119,11 +119,23 @@ static void keep_mounts(struct relay *r, const struct relay_mount *mounts, unsig
     if (count) memcpy(r->mounts, mounts, count * sizeof *mounts);
 }
 
+/* Two that call themselves alike, as relays of one machine do by themselves: neither address is the other's.
+ */
+static int is_another(const struct relay *r, const char *url, const char *session, int64_t now_ns)
+{
+    size_t n = strlen(url);
+    while (n && url[n - 1] == '/')
+        n--;
+    return registry_is_healthy(r, now_ns) && strcmp(r->session, session) != 0 &&
+           (strlen(r->url) != n || strncmp(r->url, url, n) != 0);
+}
+
 int registry_report(struct registry *g, const char *name, const json_t *report, int64_t now_ns, char **cause)
 {
     int bad = 0;
     if (!json_is_object(report)) return cause_set(cause, "a report is a JSON object");
-    if (!name) name = json_str_or(report, "name", "", &bad);
+    int says_so = !name;
+    if (says_so) name = json_str_or(report, "name", "", &bad);
     const char *url = json_str_or(report, "public_url", "", &bad);
     const char *version = json_str_or(report, "version", "", &bad);
     const char *session = json_str_or(report, "session", "", &bad);
@@ -147,6 +159,9 @@ int registry_report(struct registry *g, const char *name, const json_t *report, 
     if (bad) return cause_set(cause, "mounts must be a list of name, listeners and pulling");
     struct relay *r = registry_relay(g, name);
     if (r && has_ended(r, session, now_ns)) return 0;
+    if (r && says_so && is_another(r, url, session, now_ns))
+        return cause_set(cause, "another relay of the name %s reports, at %s: each needs a --name of its own",
+                         name, r->url);
     if (r && !strcmp(r->session, session)) {
         if (seq <= r->seq) return 0;
         read_tickets(r, report, &values, &heard, &bad);

@@ -184,6 +184,24 @@ static void others_come_by_use_without_the_one_that_asks(void **state)
     registry_free(r);
 }
 
+/* The second of two that call themselves alike is told so, as long as the first one is there. */
+static void a_name_is_one_relays(void **state)
+{
+    (void)state;
+    struct registry *r = fresh();
+    struct registry_view v;
+    json_t *other = report("ams", "two", 1, 2, 1);
+    json_object_set_new(other, "public_url", json_string("http://elsewhere.example"));
+    tell(r, report("ams", "one", 1, 5, 1));
+    assert_int_equal(tell(r, json_incref(other)), -1);
+    assert_int_equal(tell(r, report("ams", "three", 1, 6, 1)), 1); /* it started anew where it was */
+    boot_ns += 5 * CLOCK_NS_PER_S;
+    assert_int_equal(tell(r, other), 1);
+    registry_find(r, "ams", boot_ns, &v);
+    assert_string_equal(v.url, "http://elsewhere.example");
+    registry_free(r);
+}
+
 static void malformed_reports_change_nothing(void **state)
 {
     (void)state;
@@ -406,6 +424,7 @@ int main(void)
         cmocka_unit_test_setup(places_sent_since_the_report_are_taken, set_clock),
         cmocka_unit_test_setup(the_scheme_is_kept, set_clock),
         cmocka_unit_test_setup(others_come_by_use_without_the_one_that_asks, set_clock),
+        cmocka_unit_test_setup(a_name_is_one_relays, set_clock),
         cmocka_unit_test_setup(malformed_reports_change_nothing, set_clock),
         cmocka_unit_test_setup(an_enrolled_relay_is_there_before_it_reports, set_clock),
         cmocka_unit_test_setup(tickets_are_of_the_relays_key, set_clock),
