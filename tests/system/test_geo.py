@@ -1,6 +1,10 @@
 """Geography: listeners by continent, from a database that the operator has."""
+import contextlib
+import http.server
 import ipaddress
+import json
 import os
+import threading
 
 import harness
 from harness import Listener
@@ -81,3 +85,37 @@ def test_a_bad_database_is_refused_at_the_start(start, scratch, crate):
     path = os.path.join(scratch, "none.mmdb")
     root = harness.Root(crate, os.path.join(scratch, "geo-refused"), wait=False, geo_db=path)
     assert root.process.wait(10) == 66 and f"--geo-db: {path}: No such file" in root.log()
+
+
+@contextlib.contextmanager
+def cast():
+    """The status page of an Icecast server with nobody there; its stream's address."""
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            body = json.dumps({"icestats": {"source": {"listenurl": "http://a/ours.mp3", "listeners": 0}}}).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_):
+            pass
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/ours.mp3"
+    server.shutdown()
+    server.server_close()
+
+
+def test_listeners_are_sent_to_their_region(start, scratch):
+    path = os.path.join(scratch, "regions.mmdb")
+    write_database(path, {"192.0.2.0/24": ("EU", "DE"), "198.51.100.0/24": ("NA", "CA"), "2001:db8::/32": ("EU", "FR")})
+    root = start.root(geo_db=path, relay_limit=0)
+    with cast() as near, cast() as far:
+        for name, url, region in (("near", near, "eu-de"), ("far", far, "na")):
+            said = root.ctl("relay", "add", name, "--icecast", url, "--region", region)
+            assert said.returncode == 0, said.stdout
+        harness.wait_for(lambda: sum(r["healthy"] for r in root.stats()["relays"]) == 2, "both answer", 5)
+        for address, url in (("192.0.2.7", near), ("2001:db8::9", near), ("198.51.100.7", far)) * 3:
+            with Listener(root.url, headers={"X-Forwarded-For": address}) as sent:
+                assert sent.status == 302 and sent.headers["location"].startswith(url), (address, sent.headers)
