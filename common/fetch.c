@@ -218,9 +218,10 @@ static enum fetch_failure certificate_failure(CURL *easy)
 static enum fetch_failure failure_of(CURL *easy, CURLcode code)
 {
     long number = 0;
-    curl_off_t connected = 0;
+    curl_off_t connected = 0, looked_up = 0;
     curl_easy_getinfo(easy, CURLINFO_OS_ERRNO, &number);
     curl_easy_getinfo(easy, CURLINFO_CONNECT_TIME_T, &connected);
+    curl_easy_getinfo(easy, CURLINFO_NAMELOOKUP_TIME_T, &looked_up);
     switch (code) {
     case CURLE_COULDNT_RESOLVE_HOST:
         return FETCH_NO_NAME;
@@ -229,7 +230,7 @@ static enum fetch_failure failure_of(CURL *easy, CURLcode code)
                : number == ETIMEDOUT  ? FETCH_NO_CONNECT
                                       : FETCH_UNREACHABLE;
     case CURLE_OPERATION_TIMEDOUT:
-        return connected ? FETCH_SILENT : FETCH_NO_CONNECT;
+        return connected ? FETCH_SILENT : looked_up ? FETCH_NO_CONNECT : FETCH_NO_NAME;
     case CURLE_GOT_NOTHING:
     case CURLE_RECV_ERROR:
     case CURLE_SEND_ERROR:

@@ -78,7 +78,7 @@ static void say_failure(const struct dial *d, const char *error, struct dial_res
     int name = (int)strcspn(place, " ");
     switch (d->failure) {
     case FETCH_NO_NAME:
-        say(out, "the name %.*s is not known: no DNS server has an address for it", name, place);
+        say(out, "the name %.*s is not known: no DNS server told an address for it", name, place);
         break;
     case FETCH_REFUSED:
         say(out,

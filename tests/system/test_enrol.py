@@ -252,6 +252,13 @@ def test_tokens_that_are_of_no_use(root, place):
     harness.wait_for(lambda: "expired" in relay_ctl(root, "show", "lon")["relay"]["state"], "it has expired", 3)
     code, said = enrol(token, state, port)
     assert code == 77 and "has expired" in said, said
+    code, said = enrol(relay_ctl(root, "invite", "lon", "--link-url", "https://127.0.0.1:1")["token"], state, port)
+    assert code == 69 and "the root can't be reached at https://127.0.0.1:1" in said, said
+    # where the relay is to listen somebody does already: nothing is told to the root yet
+    good = relay_ctl(root, "invite", "lon")["token"]
+    code, said = enrol(good, state, port, listen=f"127.0.0.1:{root.port}")
+    assert code == 69 and f"127.0.0.1 port {root.port}: Address already in use" in said, said
+    assert relay_ctl(root, "show", "lon")["relay"]["state"] == "invited"
     assert os.listdir(state) == ["lock"]
     root.ctl("relay", "remove", "lon")
 
