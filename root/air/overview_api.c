@@ -11,7 +11,7 @@
 #include "root/air/fleet.h"
 #include "root/air/overview.h"
 
-#define LIMIT_MAX     1000
+#define LIMIT_MAX     250
 #define LIMIT_DEFAULT 100
 
 struct line {

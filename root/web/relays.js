@@ -230,7 +230,10 @@ async function pollSparks(names) {
 async function pollChart() {
   try {
     chart($("crowd"), await get(`/api/series?relay=cluster,root&from=-${span}`));
-  } catch { $("crowd-words").textContent = "· can't be had at present"; }
+  } catch {
+    $("crowd-words").textContent = "· can't be had at present";
+    setTimeout(pollChart, RELAYS_MS);
+  }
 }
 
 $("spans").addEventListener("click", (event) => {
@@ -239,7 +242,7 @@ $("spans").addEventListener("click", (event) => {
   for (const button of $("spans").children) button.setAttribute("aria-pressed", button === event.target);
   pollChart();
 });
-$("more").addEventListener("click", () => { shown = Math.min(1000, shown + 4 * PAGE); pollRelays(); });
+$("more").addEventListener("click", () => { shown = Math.min(250, shown + 4 * PAGE); pollRelays(); });
 $("find").addEventListener("input", () => { wanted = $("find").value.trim(); pollRelays(); });
 addEventListener("resize", pollChart);
 
