@@ -137,6 +137,7 @@ bench: all $(BUILD)/bench-fanout $(BUILD)/bench-router $(BUILD)/forever-crate
 	BUILD=$(BUILD) ./tests/bench/fanout
 	BUILD=$(BUILD) ./tests/bench/idle
 	BUILD=$(BUILD) ./tests/bench/router
+	BUILD=$(BUILD) ./tests/bench/crowd
 
 # Fuzzing: build/fuzz/X runs files through tests/fuzz/X.c (see replay.c); libFuzzer drives it instead after
 #   make fuzz CC=clang FUZZER=-fsanitize=fuzzer SAN=address,undefined,fuzzer-no-link BUILD=build-fuzz
