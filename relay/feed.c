@@ -261,6 +261,17 @@ unsigned feed_links(const struct feed *f)
     return sum;
 }
 
+uint64_t feed_bps(const struct feed *f)
+{
+    uint64_t sum = 0;
+    for (size_t i = 0; i < bundle_count(f->conf.bundle); i++) {
+        struct node *node = bundle_at(f->conf.bundle, i)->node;
+        struct link_server *links = node_links(node);
+        if (links) sum += (uint64_t)link_server_count(links) * ring_kbps(node_ring(node)) * 1000;
+    }
+    return sum;
+}
+
 uint64_t feed_bytes(const struct feed *f)
 {
     uint64_t sum = 0;

@@ -27,6 +27,7 @@ void feed_routes(struct feed *feed, struct http_server *server);
 /* The key that grants are signed with from now on, and the root's clock. */
 void feed_set_key(struct feed *feed, const unsigned char *key, int64_t root_s);
 unsigned feed_links(const struct feed *feed);
+uint64_t feed_bps(const struct feed *feed);   /* of their mounts' rates */
 uint64_t feed_bytes(const struct feed *feed); /* to relays, since the start */
 uint64_t feed_refused(const struct feed *feed);
 

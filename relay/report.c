@@ -100,6 +100,7 @@ static void put_tree(const struct report *r, json_t *o)
                             json_pack("{s:s,s:s}", "url", r->conf.link_url, "pin", r->conf.link_pin));
     if (!r->conf.feed) return;
     put_count(o, "links", feed_links(r->conf.feed));
+    put_count(o, "links_bps", feed_bps(r->conf.feed));
     put_count(o, "link_bytes_out", feed_bytes(r->conf.feed));
 }
 

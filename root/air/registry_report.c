@@ -145,6 +145,7 @@ int registry_report(struct registry *g, const char *name, const json_t *report, 
     read_values(report, &values, &bad);
     double joins_per_s = json_real_or(report, "joins_per_s", 0, &bad);
     uint64_t uplink_bps = count_of(report, "uplink_bps", INT64_MAX, &bad);
+    uint64_t links_bps = count_of(report, "links_bps", INT64_MAX, &bad);
     if (bad) return cause_set(cause, "a member is of the wrong type or out of range");
     if (!registry_text_is_sound(name, TERMS_NAME_MAX))
         return cause_set(cause, "name must be 1 to %d printable bytes", TERMS_NAME_MAX);
@@ -186,6 +187,7 @@ int registry_report(struct registry *g, const char *name, const json_t *report, 
     heard.max_listeners = values.max_listeners;
     heard.load_bps = load_bps(g, mounts, mount_count);
     heard.uplink_bps = (double)uplink_bps;
+    heard.links_bps = (double)links_bps;
     heard.joins_per_s = joins_per_s > 0 ? joins_per_s : 0;
     heard.bytes_out = r->before.bytes_out + values.now.bytes_out;
     heard.draining = values.draining;

@@ -378,6 +378,7 @@ void router_heard(struct router *r, uint32_t slot, const struct router_report *r
     relay->load_bps = report->load_bps > 0 ? report->load_bps : relay->listeners * r->conf.rate_bps;
     relay->joins_per_s = report->joins_per_s;
     relay->uplink_bps = relay->terms_uplink_bps > 0 ? relay->terms_uplink_bps : report->uplink_bps;
+    if (relay->uplink_bps > 0) relay->uplink_bps = fmax(relay->uplink_bps - report->links_bps, 1);
     relay->bytes_out = report->bytes_out;
     relay->draining = report->draining != 0;
     relay->single = report->single != 0;

@@ -47,7 +47,8 @@ struct router_report {
     uint64_t listeners, max_listeners;
     double load_bps;    /* their rates together; 0: so many times the main mount's */
     double joins_per_s; /* it takes at most; 0: not said */
-    double uplink_bps;  /* for listeners; 0: not said. The terms go first */
+    double uplink_bps;  /* 0: not said. The terms go first */
+    double links_bps;   /* of it, to other relays */
     uint64_t bytes_out; /* to listeners, ever growing */
     int draining, secure;
     int single;         /* it carries the main mount alone */

@@ -20,6 +20,7 @@
 #include "common/mem.h"
 #include "common/proc.h"
 #include "relay/bundle.h"
+#include "relay/feed.h"
 #include "relay/join.h"
 #include "relay/metrics.h"
 #include "tests/unit/frames.h"
@@ -31,6 +32,7 @@
 #define LEAD_S   20
 #define RELAY_S  3
 #define LINGER_S 0.2
+#define ID       "0123456789abcdef"
 
 static struct event_base *base;
 
@@ -225,6 +227,7 @@ static struct relay {
     struct gate *gate;
     struct parents *parents;
     struct bundle *bundle;
+    struct feed *feed;
     struct join *join;
     struct relay_metrics *metrics;
     char state[64], url[64];
@@ -279,18 +282,21 @@ static void start_relay_with(const char *token, unsigned max_listeners, double l
                                        .client = relay.client,
                                        .state = relay.state,
                                        .parents = relay.parents,
-                                       .id = "0123456789abcdef",
+                                       .id = ID,
                                        .lead_s = RELAY_S,
                                        .linger_s = relay.linger_s,
                                        .gate = relay.gate,
                                        .healthy = on_healthy,
                                        .failed = on_failed};
     if (bundle_new(&relay.bundle, &bundle, &cause)) fail_msg("%s", cause);
+    relay.feed = feed_new(&(struct feed_conf){.base = base, .bundle = relay.bundle, .token = token});
+    feed_routes(relay.feed, relay.http);
     const struct join_conf join = {.base = base,
+                                   .feed = relay.feed,
                                    .client = relay.client,
                                    .bundle = relay.bundle,
                                    .parents = relay.parents,
-                                   .id = "0123456789abcdef",
+                                   .id = ID,
                                    .name = "here",
                                    .public_url = "http://relay.example",
                                    .max_listeners = max_listeners,
@@ -313,6 +319,7 @@ static void start_relay(const char *token, unsigned max_listeners)
 static void stop_relay(void)
 {
     join_free(relay.join);
+    feed_free(relay.feed);
     bundle_free(relay.bundle);
     fetch_client_free(relay.client);
     parents_free(relay.parents);
@@ -612,6 +619,64 @@ static void a_full_relay_says_so(void **state)
     hang_up(&d);
 }
 
+/* As a relay asks, plainly. */
+static struct listener ask_for_link(const char *bearer, const char *node)
+{
+    struct listener l = {.fd = net_connect(relay.port, 0)};
+    char request[400];
+    snprintf(request, sizeof request, "GET /link?mount=stream&node=%s HTTP/1.1\r\nHost: x\r\n%s%s\r\n\r\n",
+             node, bearer ? "Authorization: Bearer " : "X: ", bearer ? bearer : "");
+    net_send(l.fd, request);
+    return l;
+}
+
+static void assert_answer(struct listener l, const char *status)
+{
+    assert_true(net_until(base, l.fd, &l.in, "\r\n\r\n", NET_DEADLINE_MS));
+    if (strncmp(l.in.data + 9, status, 3)) fail_msg("%s: %s", status, l.in.data);
+    hang_up(&l);
+}
+
+static void a_relay_is_fed_while_it_wants_to_be(void **state)
+{
+    (void)state;
+    unsigned char key[LINK_GRANT_KEY_BYTES] = "a key";
+    char grant[LINK_GRANT_TEXT];
+    start_root();
+    start_relay(TOKEN, 100);
+    UNTIL(!join_trouble(relay.join));
+    assert_answer(ask_for_link(NULL, "aa"), "401");
+    assert_answer(ask_for_link("nonsense", "aa"), "403");
+    feed_set_key(relay.feed, key, 1000);
+    assert_int_equal(link_grant_sign(key, "aa", 2000, grant), 0);
+    assert_answer(ask_for_link(grant, "aa"), "403"); /* a grant is not told to everybody on the way */
+    assert_int_equal(feed_refused(relay.feed), 2);
+    assert_int_equal(link_server_count(root.link), 0);
+    struct listener child = ask_for_link(TOKEN, "aa");
+    hear(&child, 60000); /* nobody listens, and yet */
+    assert_non_null(strstr(child.in.data, "application/x-forever-link"));
+    assert_int_equal(link_server_count(root.link), 1);
+    assert_int_equal(node_listening(node_of(0)), 0);
+    assert_int_equal(feed_links(relay.feed), 1);
+    assert_true(feed_bytes(relay.feed) > 60000 && feed_bps(relay.feed) == KBPS * 1000);
+    size_t len;
+    struct link_decoder *decoder = link_decoder_new();
+    struct link_record record;
+    link_decoder_feed(decoder, body_of(&child, &len), 2000);
+    assert_int_equal(link_decoder_next(decoder, &record, NULL), 1);
+    json_t *path = json_object_get(record.body, "path");
+    assert_int_equal(json_array_size(path), 1);
+    assert_string_equal(json_string_value(json_array_get(path, 0)), ID);
+    link_decoder_free(decoder);
+    assert_answer(ask_for_link(TOKEN, ID), "508"); /* it would feed itself */
+    UNTIL(json_integer_value(json_object_get(root.last_report, "links")) == 1);
+    assert_int_equal(json_integer_value(json_object_get(root.last_report, "listeners")), 0);
+    assert_string_equal(json_str_or(root.last_report, "upstream", NULL, NULL), "");
+    hang_up(&child);
+    UNTIL(link_server_count(root.link) == 0);
+    assert_true(feed_bytes(relay.feed) > 60000);
+}
+
 static void without_linger_it_ends_with_the_last_listener(void **state)
 {
     (void)state;
@@ -753,6 +818,7 @@ int main(void)
         TEST(a_wrong_token_is_told),
         TEST(nobody_at_the_roots_address),
         TEST(a_full_relay_says_so),
+        TEST(a_relay_is_fed_while_it_wants_to_be),
         TEST(without_linger_it_ends_with_the_last_listener),
         TEST(without_a_listener_nothing_is_filled),
         TEST(further_mounts_are_pulled_when_heard),
