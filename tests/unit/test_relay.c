@@ -21,6 +21,7 @@
 #include "common/proc.h"
 #include "relay/bundle.h"
 #include "relay/feed.h"
+#include "relay/drain.h"
 #include "relay/join.h"
 #include "relay/metrics.h"
 #include "tests/unit/frames.h"
@@ -233,6 +234,8 @@ static struct relay {
     char state[64], url[64];
     double linger_s;
     int port, failed;
+    struct drain *drain; /* NULL: commands are ignored */
+    const char *other;   /* a stream at another node; NULL: none is known */
 } relay;
 
 static struct node *node_of(size_t mount)
@@ -263,6 +266,27 @@ static void on_failed(void *context, const char *why)
     relay.failed = 1;
 }
 
+static int on_elsewhere(void *context, int secure, size_t i, char *location, size_t size)
+{
+    (void)context;
+    return relay.other && !secure && !i ? snprintf(location, size, "%s", relay.other) >= (int)size : -1;
+}
+
+static void on_command(void *context, const char *command, double deadline_s, unsigned listeners)
+{
+    (void)context;
+    if (!relay.drain) return;
+    if (!strcmp(command, "drain")) drain_begin(relay.drain, DRAIN_COMMAND, deadline_s);
+    if (!strcmp(command, "undrain")) drain_end(relay.drain, DRAIN_COMMAND);
+    if (!strcmp(command, "move")) drain_move(relay.drain, listeners, deadline_s);
+}
+
+static void on_drain_news(void *context)
+{
+    (void)context;
+    join_hurry(relay.join);
+}
+
 static void start_relay_with(const char *token, unsigned max_listeners, double linger_s)
 {
     char *cause = NULL;
@@ -286,8 +310,10 @@ static void start_relay_with(const char *token, unsigned max_listeners, double l
                                        .lead_s = RELAY_S,
                                        .linger_s = relay.linger_s,
                                        .gate = relay.gate,
+                                       .elsewhere = on_elsewhere,
                                        .healthy = on_healthy,
-                                       .failed = on_failed};
+                                       .failed = on_failed,
+                                       .command = on_command};
     if (bundle_new(&relay.bundle, &bundle, &cause)) fail_msg("%s", cause);
     relay.feed = feed_new(&(struct feed_conf){.base = base, .bundle = relay.bundle, .token = token});
     feed_routes(relay.feed, relay.http);
@@ -318,6 +344,7 @@ static void start_relay(const char *token, unsigned max_listeners)
 
 static void stop_relay(void)
 {
+    drain_free(relay.drain);
     join_free(relay.join);
     feed_free(relay.feed);
     bundle_free(relay.bundle);
@@ -328,8 +355,8 @@ static void stop_relay(void)
     gate_free(relay.gate);
     limits_free(relay.limits);
     static const char *const names[] = {
-        "main.ring", "main.ring.marks", "main.ring.old", "main.ring.old.marks", "main.ring.marks.old",
-        "kbps",      "mounts",          "mount-low.ring"};
+        "main.ring", "main.ring.marks", "main.ring.old", "main.ring.old.marks", "main.ring.marks.old", "kbps",
+        "mounts",    "mount-low.ring",  "identity"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         char path[128];
         snprintf(path, sizeof path, "%s/%s", relay.state, names[i]);
@@ -404,7 +431,7 @@ static int64_t hear(struct listener *l, size_t bytes)
     size_t len = 0;
     while (!body_of(l, &len) || len < bytes) {
         if (l->in.ended || net_now_ms() > begin + NET_DEADLINE_MS)
-            fail_msg("only %zu bytes of %zu", len, bytes);
+            fail_msg("only %zu bytes of %zu: %.300s", len, bytes, l->in.data);
         net_turn(base);
         net_take(l->fd, &l->in, SIZE_MAX);
     }
@@ -805,6 +832,73 @@ static void metrics_and_health_answer(void **state)
     hang_up(&health);
 }
 
+static void command(const char *name, unsigned listeners, double deadline_s)
+{
+    json_t *body =
+        json_pack("{s:s,s:i,s:f}", "command", name, "listeners", (int)listeners, "deadline_s", deadline_s);
+    link_server_command(root.link, root.last_peer, body);
+    json_decref(body);
+}
+
+static int status_of(const char *request)
+{
+    struct listener l = {.fd = net_connect(relay.port, 0)};
+    net_send(l.fd, request);
+    UNTIL((net_take(l.fd, &l.in, SIZE_MAX), net_status(&l.in) > 0));
+    int status = net_status(&l.in);
+    if (status == 302) assert_non_null(strstr(l.in.data, "Location: http://other.example/stream.mp3?from="));
+    hang_up(&l);
+    return status;
+}
+
+#define BEGINS  "GET /stream.mp3?from=300&nearest=1 HTTP/1.1\r\nHost: x\r\n\r\n"
+#define RESUMES "GET /stream.mp3?from=300&nearest=1 HTTP/1.1\r\nHost: x\r\nRange: bytes=400-\r\n\r\n"
+
+static void the_root_moves_and_drains(void **state)
+{
+    (void)state;
+    start_root();
+    start_relay(TOKEN, 100);
+    UNTIL(!join_trouble(relay.join));
+    relay.drain = drain_new(&(struct drain_conf){
+        .base = base, .bundle = relay.bundle, .changed = on_drain_news, .over = on_drain_news});
+    relay.other = "http://other.example/stream.mp3";
+    struct listener l[4];
+    for (int i = 0; i < 4; i++) {
+        l[i] = listen_to(i ? "/stream.mp3?from=300&nearest=1" : "/stream.mp3");
+        hear(&l[i], 5000);
+    }
+    /* moved: so many as asked for, who may not come back at once; others may come */
+    command("move", 2, 0.3);
+    UNTIL(node_listening(node_of(0)) == 2);
+    for (int i = 0; i < 20; i++)
+        net_turn(base);
+    assert_int_equal(node_listening(node_of(0)), 2);
+    assert_int_equal(status_of(RESUMES), 302);
+    assert_int_equal(status_of(BEGINS), 200);
+    /* draining: nobody new comes; who resumes does while it is the only node */
+    relay.other = NULL;
+    command("drain", 0, 0.8);
+    UNTIL(node_draining(node_of(0)) == NODE_DRAINING);
+    UNTIL(json_is_true(json_object_get(root.last_report, "draining")));
+    assert_int_equal(status_of(BEGINS), 503);
+    assert_int_equal(status_of(RESUMES), 206);
+    assert_true(node_listening(node_of(0)) >= 2);
+    UNTIL(node_listening(node_of(0)) == 0);
+    assert_int_equal(node_draining(node_of(0)), NODE_CLOSED);
+    UNTIL((net_take(l[0].fd, &l[0].in, SIZE_MAX), l[0].in.ended));
+    assert_int_equal(l[0].in.ended, 1); /* an end, and no cut */
+    struct fanout_counts counts;
+    node_counts(node_of(0), &counts);
+    assert_int_equal(counts.opened, counts.closed);
+    assert_int_equal(status_of(RESUMES), 503);
+    command("undrain", 0, 0);
+    UNTIL(node_draining(node_of(0)) == NODE_OPEN);
+    assert_int_equal(status_of(BEGINS), 200);
+    for (int i = 0; i < 4; i++)
+        hang_up(&l[i]);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, open_all, close_all)
 
 int main(void)
@@ -824,6 +918,7 @@ int main(void)
         TEST(further_mounts_are_pulled_when_heard),
         TEST(the_rate_is_learned_from_the_link_too),
         TEST(metrics_and_health_answer),
+        TEST(the_root_moves_and_drains),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
