@@ -334,6 +334,7 @@ static int start(struct relay *r, char **cause)
                                                .bundle = r->bundle,
                                                .feed = r->feed,
                                                .join = r->join,
+                                               .ledger = r->ledger,
                                                .front = r->front,
                                                .max_listeners = (unsigned)o->max_listeners};
     r->metrics = relay_metrics_new(&metrics);

@@ -20,6 +20,8 @@ enum {
     M_REPORTS,
     M_REPORTS_FAILED,
     M_DRAINING,
+    M_MONTH_BYTES,
+    M_MONTH_START,
     M_SENT_ON,
     M_COUNT
 };
@@ -41,6 +43,9 @@ static const struct stats_row rows[M_COUNT] = {
                   "How far this node is ahead of the root's clock."},
     [M_REPORTS] = {"forever_reports_total", STATS_COUNTER, "Reports the root has taken."},
     [M_REPORTS_FAILED] = {"forever_reports_failed_total", STATS_COUNTER, "Reports the root has not taken."},
+    [M_MONTH_BYTES] = {"forever_month_bytes", STATS_GAUGE, "Sent in the billing month, as billed."},
+    [M_MONTH_START] = {"forever_month_start_seconds", STATS_GAUGE,
+                       "When the billing month began, since 1970."},
     [M_DRAINING] = {"forever_draining", STATS_GAUGE, "1 when no new listener is taken."},
     [M_SENT_ON] = {"forever_redirects_total", STATS_COUNTER,
                    "Listeners sent on to another node for want of room."},
@@ -83,6 +88,9 @@ static void values(void *context, double *v)
     v[M_OFFSET] = bundle_offset_s(m->conf.bundle);
     v[M_REPORTS] = (double)join->taken;
     v[M_REPORTS_FAILED] = (double)join->failed;
+    int64_t since_s = 0;
+    if (m->conf.ledger) v[M_MONTH_BYTES] = (double)ledger_bytes(m->conf.ledger, &since_s);
+    v[M_MONTH_START] = (double)since_s;
     v[M_DRAINING] = node_draining(bundle_at(m->conf.bundle, 0)->node) != NODE_OPEN;
     v[M_SENT_ON] = (double)node_sent_on(bundle_at(m->conf.bundle, 0)->node);
 }

@@ -7,6 +7,7 @@
 #include "relay/bundle.h"
 #include "relay/feed.h"
 #include "relay/join.h"
+#include "relay/ledger.h"
 
 struct relay_metrics;
 
@@ -16,6 +17,7 @@ struct relay_metrics_conf {
     struct fetch_client *client;
     struct bundle *bundle;
     const struct join *join;
+    struct ledger *ledger;   /* NULL fine */
     const struct feed *feed; /* NULL: feeds no other relays */
     unsigned max_listeners;
 };

@@ -76,6 +76,21 @@ void sample_measure(struct sample *s, enum sample_gauge gauge, int64_t value)
     g->n++;
 }
 
+void sample_count(struct sample *s, const uint64_t now[SAMPLE_COUNTERS], uint64_t seen[SAMPLE_COUNTERS])
+{
+    for (int i = 0; i < SAMPLE_COUNTERS; i++) {
+        s->counters[i] = now[i] > seen[i] ? now[i] - seen[i] : 0;
+        seen[i] = now[i];
+    }
+}
+
+void sample_cpu(struct sample *s, double cpu_s, double *seen_s, double elapsed_s)
+{
+    if (cpu_s >= *seen_s && elapsed_s > 0)
+        sample_measure(s, SAMPLE_CPU, (int64_t)((cpu_s - *seen_s) / elapsed_s * 1000 + 0.5));
+    *seen_s = cpu_s;
+}
+
 void sample_add(struct sample *into, const struct sample *more)
 {
     into->n += more->n;

@@ -56,6 +56,11 @@ struct sample {
 };
 
 void sample_measure(struct sample *sample, enum sample_gauge gauge, int64_t value);
+/* Counters: what each has grown by since it was seen; 0 when it has shrunk, which is a new beginning. */
+void sample_count(struct sample *sample, const uint64_t now[SAMPLE_COUNTERS], uint64_t seen[SAMPLE_COUNTERS]);
+/* The load, from processor time and what it was elapsed_s ago; nothing when elapsed_s is 0 or it has shrunk.
+ */
+void sample_cpu(struct sample *sample, double cpu_s, double *seen_s, double elapsed_s);
 void sample_add(struct sample *into, const struct sample *more);
 /* How many bytes; at most SAMPLE_BYTES_MAX. */
 size_t sample_put(const struct sample *sample, uint8_t out[SAMPLE_BYTES_MAX]);

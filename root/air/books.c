@@ -1,5 +1,6 @@
 #include "root/air/books.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -201,6 +202,26 @@ json_t *book_answer(const struct book *book, const struct relay_terms *terms, in
     uint64_t bytes = month.sent_bytes > INT64_MAX ? INT64_MAX : month.sent_bytes;
     return json_pack("{s:I,s:I,s:i}", "since", (json_int_t)month.begins_s, "bytes", (json_int_t)bytes,
                      "reset_day", reset_day(terms));
+}
+
+int book_look(struct book *book, const struct registry_view *v, int64_t tick, int whole, struct sample *out)
+{
+    const uint64_t now[SAMPLE_COUNTERS] = {[SAMPLE_BYTES_IN] = v->bytes_in,
+                                           [SAMPLE_BYTES_OUT] = v->bytes_out,
+                                           [SAMPLE_ACCEPTED] = v->accepted,
+                                           [SAMPLE_CLOSED] = v->closed,
+                                           [SAMPLE_REDIRECTS] = v->redirects};
+    if (!v->healthy) return 0;
+    int known = whole && book->tick && book->tick == tick - 1;
+    *out = (struct sample){.n = 1};
+    book->tick = tick;
+    sample_count(out, now, book->seen);
+    sample_cpu(out, v->cpu_s, &book->seen_cpu_s, known ? (double)SAMPLE_STEP_S : 0);
+    sample_measure(out, SAMPLE_LISTENERS, (int64_t)v->listeners);
+    if (!isnan(v->lag_s) && fabs(v->lag_s) < 1e6)
+        sample_measure(out, SAMPLE_LAG, (int64_t)lround(v->lag_s * 1e6));
+    if (v->rss_bytes) sample_measure(out, SAMPLE_RSS, v->rss_bytes >> 10);
+    return known;
 }
 
 /* The store */

@@ -65,6 +65,12 @@ void book_month_before(const struct book *book, const struct relay_terms *terms,
 /* What the report is answered: {"since","bytes","reset_day"}; a new reference. */
 json_t *book_answer(const struct book *book, const struct relay_terms *terms, int64_t now_s);
 
+/* A look at the relay for the series: what came to pass since the look before (tick counts looks at all
+ * relays, 10 s apart; whole: this one and the one before are). 1 with a sample; 0: it does not report, or did
+ * not at the look before, so that nobody knows what came to pass in these 10 s. */
+int book_look(struct book *book, const struct registry_view *view, int64_t tick, int whole,
+              struct sample *out);
+
 /* What the store has kept: days in any number, before books_loaded. */
 void books_load(struct books *books, const char *name, const json_t *days, int64_t now_s);
 /* The store has told all it has: from now on days may be written. */

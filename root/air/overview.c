@@ -144,6 +144,9 @@ json_t *overview_json(const struct overview *o)
     put(row, "bytes_out", v->bytes_out);
     put(row, "redirects", v->redirects);
     put(row, "sessions", v->sessions);
+    json_object_set_new(row, "tickets",
+                        json_pack("{s:I,s:I,s:I}", "redeemed", (json_int_t)v->redeemed, "expired",
+                                  (json_int_t)v->expired, "refused", (json_int_t)v->unwanted));
     json_object_set_new(row, "lag_s", json_finite(v->lag_s));
     json_object_set_new(row, "lead_s", json_finite(v->lead_s));
     json_object_set_new(row, "report_age_s", json_finite(v->age_s));

@@ -1,6 +1,5 @@
 #include "root/air/sampler.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -43,25 +42,9 @@ static int64_t wall_s(void)
 
 /* Samples */
 
-/* What has grown since the last look; 0 for what has shrunk. */
-static void count(struct sample *s, const uint64_t *now, uint64_t *seen)
-{
-    for (int i = 0; i < SAMPLE_COUNTERS; i++) {
-        s->counters[i] = now[i] > seen[i] ? now[i] - seen[i] : 0;
-        seen[i] = now[i];
-    }
-}
-
 static double elapsed_s(const struct sampler *f, int64_t now_ns)
 {
     return (double)(now_ns - f->looked_ns) * 1e-9;
-}
-
-static void measure_cpu(struct sample *s, double cpu_s, double *seen, double elapsed)
-{
-    if (cpu_s >= *seen && elapsed > 0)
-        sample_measure(s, SAMPLE_CPU, (int64_t)lround((cpu_s - *seen) / elapsed * 1000));
-    *seen = cpu_s;
 }
 
 static void look_at_root(struct sampler *f, struct sample_batch *batch, int64_t now_ns)
@@ -83,37 +66,16 @@ static void look_at_root(struct sampler *f, struct sample_batch *batch, int64_t 
                                            [SAMPLE_ACCEPTED] = c.opened + relays.accepted,
                                            [SAMPLE_CLOSED] = c.closed + relays.closed,
                                            [SAMPLE_REDIRECTS] = air->redirects};
-    count(&root, here, f->root);
-    count(&cluster, all, f->cluster);
+    sample_count(&root, here, f->root);
+    sample_count(&cluster, all, f->cluster);
     sample_measure(&root, SAMPLE_LISTENERS, (int64_t)c.listening);
     sample_measure(&root, SAMPLE_RSS, (int64_t)(process.rss_bytes >> 10));
-    measure_cpu(&root, process.cpu_s, &f->cpu_s, f->whole ? elapsed_s(f, now_ns) : 0);
+    sample_cpu(&root, process.cpu_s, &f->cpu_s, f->whole ? elapsed_s(f, now_ns) : 0);
     sample_measure(&cluster, SAMPLE_LISTENERS, (int64_t)(c.listening + relays.listeners));
     sample_measure(&cluster, SAMPLE_RELAYS, relays.healthy);
     if (!f->whole) return;
     sample_batch_node(batch, SAMPLER_ROOT, &root, NULL, 0);
     sample_batch_node(batch, SAMPLER_CLUSTER, &cluster, NULL, 0);
-}
-
-/* The relay's sample: 1, or 0 when there is none. */
-static int look_at(struct sampler *f, struct book *book, const struct registry_view *v, struct sample *out)
-{
-    const uint64_t now[SAMPLE_COUNTERS] = {[SAMPLE_BYTES_IN] = v->bytes_in,
-                                           [SAMPLE_BYTES_OUT] = v->bytes_out,
-                                           [SAMPLE_ACCEPTED] = v->accepted,
-                                           [SAMPLE_CLOSED] = v->closed,
-                                           [SAMPLE_REDIRECTS] = v->redirects};
-    if (!v->healthy) return 0;
-    int known = f->whole && book->tick == f->tick - 1;
-    *out = (struct sample){.n = 1};
-    book->tick = f->tick;
-    count(out, now, book->seen);
-    measure_cpu(out, v->cpu_s, &book->seen_cpu_s, known ? (double)SAMPLE_STEP_S : 0);
-    sample_measure(out, SAMPLE_LISTENERS, (int64_t)v->listeners);
-    if (!isnan(v->lag_s) && fabs(v->lag_s) < 1e6)
-        sample_measure(out, SAMPLE_LAG, (int64_t)lround(v->lag_s * 1e6));
-    if (v->rss_bytes) sample_measure(out, SAMPLE_RSS, v->rss_bytes >> 10);
-    return known;
 }
 
 /* Somebody who holds the token may call itself anything. */
@@ -164,7 +126,7 @@ static void look(struct sampler *f, int64_t now_ns)
         book_count(book, &v, now_s);
         book_month(book, v.terms, now_s, &month);
         registry_set_ledger(f->air->registry, v.name, &month, now_ns);
-        int known = look_at(f, book, &v, &sample);
+        int known = book_look(book, &v, f->tick, f->whole, &sample);
         size_t day_count = serving && books_are_loaded(f->books) ? book_unsaved(book, days) : 0;
         if (known || day_count) sample_batch_node(&batch, v.name, known ? &sample : NULL, days, day_count);
     }

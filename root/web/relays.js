@@ -157,7 +157,10 @@ function relayLine(row, relay, cost) {
     spark.replaceChildren(sparkline(relay.name));
   }
   monthCell(month, relay, cost);
-  sent.textContent = number(relay.redirects);
+  sent.replaceChildren(number(relay.redirects));
+  const used = sent.appendChild(document.createElement("span"));
+  used.className = "small";
+  used.textContent = `${number(relay.tickets.redeemed)} tickets used`;
   sent.className = "n";
 }
 
@@ -223,7 +226,10 @@ async function pollSparks(names) {
       const answer = await get(`/api/series?from=-${SPARK_S}&step=${SPARK_STEP}&relay=${list.slice(i, i + NAMES).map(encodeURIComponent).join()}`);
       for (const [name, columns] of Object.entries(answer.series))
         sparks.set(name, { t: columns.t, values: columns.listeners.max.map((n) => n ?? 0), from: answer.from, to: answer.to });
-    } catch { return; }
+    } catch {
+      sparked = ""; // asked again with the next answer
+      return;
+    }
   }
 }
 

@@ -78,7 +78,7 @@ def test_a_relay_gets_its_ledger_back_from_the_root(stage, scratch, token):
     relay.kill()
     shutil.rmtree(state)
     os.makedirs(state)
-    relay = harness.Relay(stage.root, state, token, name="ber")
+    relay = harness.Relay(stage.root, state, token, name="ber", port=relay.port)
     harness.wait_for(lambda: stage.get("/api/relays/ber").json()["sessions"] == 2, "it reports again", 5)
     assert relay.stop() == 0
     with open(path, encoding="utf-8") as file:

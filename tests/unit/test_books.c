@@ -1,6 +1,7 @@
 /* The root's books: the ledger of each relay, over losses on either side, months and clocks. */
 #include <setjmp.h>
 #include <stdarg.h>
+#include <math.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -11,6 +12,7 @@
 
 #include "common/json.h"
 #include "root/air/books.h"
+#include "root/air/overview.h"
 #include "root/air/series_ask.h"
 
 #define DAY INT64_C(86400)
@@ -118,6 +120,126 @@ static void what_the_store_has_comes_late(void **state)
     assert_int_equal(sent(late, now), 1050);
     assert_int_equal(book_unsaved(late, unsaved), 1);
     json_decref(days);
+    books_free(books);
+}
+
+/* Counters as they grow from look to look; a relay that was away for one has no sample there, and none that
+ * is made up for the time it was away. */
+static void looks_make_samples(void **state)
+{
+    (void)state;
+    struct books *books = books_new();
+    struct book *book = books_get(books, "ams");
+    struct registry_view v = {.name = "ams",
+                              .healthy = 1,
+                              .bytes_out = 1000,
+                              .accepted = 50,
+                              .closed = 40,
+                              .listeners = 10,
+                              .cpu_s = 5,
+                              .lag_s = NAN,
+                              .rss_bytes = 8192 << 10};
+    struct sample s;
+    assert_false(book_look(book, &v, 1, 0, &s)); /* the first one: since when? */
+    v.bytes_out = 4000;
+    v.accepted = 53;
+    v.closed = 42;
+    v.listeners = 11;
+    v.cpu_s = 5.5;
+    assert_true(book_look(book, &v, 2, 1, &s));
+    assert_int_equal(s.n, 1);
+    assert_int_equal(s.counters[SAMPLE_BYTES_OUT], 3000);
+    assert_int_equal(s.counters[SAMPLE_ACCEPTED], 3);
+    assert_int_equal(s.counters[SAMPLE_CLOSED], 2);
+    assert_int_equal(s.gauges[SAMPLE_LISTENERS].max, 11);
+    assert_int_equal(s.gauges[SAMPLE_CPU].max, 50);
+    assert_int_equal(s.gauges[SAMPLE_LAG].n, 0);
+    assert_int_equal(s.gauges[SAMPLE_RSS].max, 8192);
+    v.healthy = 0;
+    assert_false(book_look(book, &v, 3, 1, &s));
+    v.healthy = 1;
+    v.bytes_out = 9000;
+    v.cpu_s = 0.1; /* it has started again */
+    v.lag_s = -0.25;
+    assert_false(book_look(book, &v, 4, 1, &s));
+    v.bytes_out = 9500;
+    v.cpu_s = 0.2;
+    assert_true(book_look(book, &v, 5, 1, &s));
+    assert_int_equal(s.counters[SAMPLE_BYTES_OUT], 500);
+    assert_int_equal(s.gauges[SAMPLE_LAG].min, -250000);
+    assert_int_equal(s.gauges[SAMPLE_CPU].max, 10);
+    assert_false(book_look(book, &v, 6, 0, &s)); /* the clock jumped */
+    v.bytes_out = 100;                           /* forgotten, and known again */
+    assert_true(book_look(book, &v, 7, 1, &s));
+    assert_int_equal(s.counters[SAMPLE_BYTES_OUT], 0);
+    books_free(books);
+}
+
+static void assert_words(struct overview *o, enum overview_level level, const char *words)
+{
+    overview_judge(o);
+    assert_string_equal(o->words, words);
+    assert_int_equal(o->level, level);
+    json_t *row = overview_json(o), *line = overview_ledger_json(o);
+    assert_string_equal(json_string_value(json_object_get(json_object_get(row, "health"), "words")), words);
+    assert_true(json_object_size(row) > 20 && json_object_size(line) > 8);
+    json_decref(row);
+    json_decref(line);
+}
+
+/* What an operator is told, the worst first. */
+static void words_for_people(void **state)
+{
+    (void)state;
+    struct relay_terms t = {
+        .name = "ams", .allotment_bytes = UINT64_C(1000000000000), .reset_day = 5, .price_per_gb = 0.01};
+    struct books *books = books_new();
+    struct book *book = books_get(books, "ams");
+    struct overview o = {.view = {.name = "ams",
+                                  .url = "http://ams.example",
+                                  .version = "1",
+                                  .terms = &t,
+                                  .healthy = 1,
+                                  .reachable = 1,
+                                  .max_listeners = 100,
+                                  .lag_s = NAN,
+                                  .age_s = 1},
+                         .book = book,
+                         .root_up_s = 1000,
+                         .now_s = at(2026, 11, 20, 0)};
+    assert_words(&o, OVERVIEW_GOOD, "asleep: nobody listens");
+    o.view.listeners = 7;
+    assert_words(&o, OVERVIEW_GOOD, "plays");
+    o.view.lag_s = -0.75;
+    assert_words(&o, OVERVIEW_NOTE, "0.8 s ahead");
+    o.view.listeners = 100;
+    assert_words(&o, OVERVIEW_NOTE, "full");
+    told(book, at(2026, 11, 5, 0), 600000000000, o.now_s); /* half of the month has gone */
+    assert_words(&o, OVERVIEW_NOTE, "on course for 1.2 TB of 1.0 TB");
+    assert_true(o.gone == 0.5 && o.projected_bytes == UINT64_C(1200000000000));
+    assert_true(fabs(overview_cost(&t, o.month.sent_bytes) - 6) < 1e-9);
+    t.drained = 1;
+    assert_words(&o, OVERVIEW_NOTE, "drains: no new listeners");
+    o.view.reachable = 0;
+    assert_words(&o, OVERVIEW_NOTE, "not called back yet: no listeners so far");
+    book->detail.fds = 95;
+    book->detail.fd_limit = 100;
+    assert_words(&o, OVERVIEW_BAD, "runs out of descriptors: 95 of 100");
+    told(book, at(2026, 11, 5, 0), 1000000000000, o.now_s);
+    assert_words(&o, OVERVIEW_BAD, "allotment used up: no new listeners until 5 Dec");
+    o.reach_words = "nothing listens at port 8001";
+    assert_words(&o, OVERVIEW_BAD, "can't be reached: nothing listens at port 8001");
+    o.view.healthy = 0;
+    o.view.age_s = 200;
+    assert_words(&o, OVERVIEW_BAD, "silent for 3 min");
+    o.view.age_s = INFINITY;
+    assert_words(&o, OVERVIEW_BAD, "silent since the root started");
+    o.root_up_s = 5;
+    assert_words(&o, OVERVIEW_NOTE, "silent since the root started");
+    o.awaited = 1;
+    assert_words(&o, OVERVIEW_NOTE, "not enrolled yet");
+    o.book = NULL;
+    assert_words(&o, OVERVIEW_NOTE, "not enrolled yet");
     books_free(books);
 }
 
@@ -242,6 +364,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_larger_of_two_ledgers),
         cmocka_unit_test(what_the_store_has_comes_late),
+        cmocka_unit_test(looks_make_samples),
+        cmocka_unit_test(words_for_people),
         cmocka_unit_test(books_are_found_and_forgotten),
         cmocka_unit_test(details_of_reports),
         cmocka_unit_test(questions),
