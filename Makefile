@@ -188,6 +188,8 @@ check-all:
 	FOREVER_LONG=1 $(MAKE) check
 	tests/bench/ears/memory.py --program $(BUILD)/forever-root
 	BUILD=$(BUILD) ./tests/bench/survive
+	BUILD=$(BUILD) ./tests/bench/crowd
+	$(MAKE) sim
 	$(MAKE) check-clang
 	$(MAKE) check-asan
 	$(MAKE) check-bare

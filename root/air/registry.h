@@ -82,6 +82,10 @@ int registry_polled(struct registry *registry, const char *name, uint64_t listen
  * relay that is not known, or that has never reported. */
 json_t *registry_ticket_json(struct registry *registry, const char *name, int64_t now_ns);
 
+/* 1 when its allotment ends with those who listen there: they have to be moved. Says so in the log when that
+ * begins and ends. */
+int registry_is_spent(struct registry *registry, const char *name, int64_t now_ns);
+
 /* Routing */
 
 struct registry_ask {

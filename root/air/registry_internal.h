@@ -35,7 +35,7 @@ struct relay {
     struct relay_terms terms; /* the name is there in any case */
     struct registry_month month;
     enum registry_kind kind;
-    uint8_t enrolled, unreachable, fixed_url, has_key;
+    uint8_t enrolled, unreachable, fixed_url, has_key, spent;
     uint32_t slot, place; /* of the router; in the list */
     char *url;
     char version[REGISTRY_VERSION_MAX], session[REGISTRY_SESSION_MAX];

@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/log.h"
 #include "root/air/registry_internal.h"
 
 static int write_location(struct registry *g, struct relay *r, const struct registry_ask *ask,
@@ -54,6 +55,20 @@ enum router_answer registry_route(struct registry *g, const struct registry_ask 
     out->name = r->terms.name;
     if (!ask->probe) r->redirects++;
     return ROUTER_TO;
+}
+
+int registry_is_spent(struct registry *g, const char *name, int64_t now_ns)
+{
+    struct relay *r = registry_relay(g, name);
+    struct router_view v;
+    if (!r) return 0;
+    router_view(g->router, r->slot, now_ns, &v);
+    if (v.spent && !r->spent)
+        log_warn("registry", "relay %s has sent %.3f of its %.3f GB of the month: its listeners are moved",
+                 name, (double)v.month_bytes / 1e9, (double)r->terms.allotment_bytes / 1e9);
+    if (!v.spent && r->spent) log_info("registry", "relay %s has traffic again", name);
+    r->spent = v.spent != 0;
+    return v.spent;
 }
 
 size_t registry_others(struct registry *g, const char *but, int secure, uint64_t random, int64_t now_ns,

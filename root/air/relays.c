@@ -16,7 +16,8 @@
 #include "root/air/tree_talk.h"
 
 #define REPORT_MAX    16384
-#define ELSEWHERE_MAX 3 /* relays told to a relay that may have to send listeners on */
+#define SPENT_DRAIN_S 60 /* what is left of an allotment then carries them for longer */
+#define ELSEWHERE_MAX 3  /* relays told to a relay that may have to send listeners on */
 
 /* Takes the same time wherever the two differ. */
 static int same_secret(const char *given, const char *secret)
@@ -167,6 +168,8 @@ static json_t *answer_of(const struct air *air, const char *name)
                                (int)ring_kbps(air->ring), "mounts", mounts_specs(air->mounts), "elsewhere",
                                elsewhere_of(air, name, secure));
     json_object_set_new(answer, "ticket", registry_ticket_json(air->registry, name, now_ns));
+    if (known && registry_is_spent(air->registry, name, now_ns))
+        json_object_set_new(answer, "drain", json_pack("{s:i}", "deadline_s", SPENT_DRAIN_S));
     return answer;
 }
 

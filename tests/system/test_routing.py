@@ -2,6 +2,8 @@
 import json
 import os
 import subprocess
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import harness
 from harness import Listener
@@ -92,3 +94,69 @@ def test_a_crowd_is_spread_evenly_and_counted_to_the_unit(start):
         return all(r["listeners"] == 0 and r["accepted"] == served[name] for name, r in told.items())
     harness.wait_for(gone, "counted out to the unit", 6)
     assert root.stats()["listeners"] == 0
+
+
+def test_the_limit_is_exact_with_second_sockets_and_returns(start):
+    root = start.root(relay_limit=1)
+    start.relay(root, name="r")
+    harness.wait_for(lambda: all_healthy(root, 1), "the relay reports")
+    safari = {"User-Agent": "Mozilla/5.0 (Macintosh) AppleWebKit/605.1.15 Version/17.0 Safari/605.1.15"}
+    with Listener(root.url, "/stream.mp3?client=one", safari) as one:
+        assert one.status == 200
+        with Listener(root.url, "/stream.mp3?client=one", safari) as two:
+            assert two.status == 200, "the second socket of the one listener"
+            with Listener(root.url, "/stream.mp3?client=two", safari) as other:
+                assert other.status == 302
+            with Listener(root.url, "/stream.mp3?client=one", safari) as third:
+                assert third.status == 302, "a listener has two sockets, not three"
+            # it seems to listen here yet, and would be one more
+            with Listener(root.url, f"/stream.mp3?client=one&from={one.position}", {"Range": "bytes=1000-"}) as again:
+                assert again.status == 302
+            assert root.stats()["listeners"] == 1
+    harness.wait_for(lambda: root.stats()["listeners"] == 0, "both sockets are gone")
+
+
+def test_a_relay_whose_allotment_is_used_up_is_told_to_drain(start, scratch):
+    root = start.root(relay_limit=9)
+    token = json.loads(root.ctl("--json", "relay", "add", "tiny", "--allotment", "1GB").stdout)["token"]
+    state = os.path.join(scratch, "tiny")
+    subprocess.run([harness.RELAY, "enrol", "--state", state, "--public-url", "http://127.0.0.1:1", "--listen",
+                    "127.0.0.1:0"], input=token, text=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                   timeout=20 * harness.SLOW, check=False)
+    with open(os.path.join(state, "enrolment.json"), encoding="utf-8") as f:
+        bearer = {"Authorization": "Bearer " + json.load(f)["credential"], "Content-Type": "application/json"}
+
+    def report(seq, sent):
+        body = {"name": "tiny", "public_url": "http://127.0.0.1:1", "version": "1", "session": "0" * 16, "seq": seq,
+                "listeners": 2, "max_listeners": 9, "accepted": 2, "closed": 0, "bytes_out": sent}
+        told = harness.request(root.url, "/api/relay/report", "POST", bearer, json.dumps(body))
+        assert told.status == 200, told.body
+        return told.json()
+    assert "drain" not in report(1, 1000)
+    assert "drain" not in report(2, 800_000_000)
+    assert report(3, 990_000_000)["drain"] == {"deadline_s": 60}
+    assert "of its 1.000 GB" in root.log()
+    assert root.ctl("relay", "set", "tiny", "--allotment", "5GB").returncode == 0
+    assert "drain" not in report(4, 990_000_000)
+    assert relays(root)["tiny"]["routing"]["spent"] is False
+
+
+def test_a_relays_joins_are_waited_for(start):
+    root = start.root(relay_limit=0)
+    start.relay(root, name="slow", join_rate=10)
+    harness.wait_for(lambda: all_healthy(root, 1), "the relay reports")
+    begin = time.monotonic()
+
+    def listen(_):
+        with Listener(root.url) as sent:
+            if sent.status != 302:
+                return sent.status, None
+            one = Listener(sent.headers["location"], path=None)
+            return one.status, one
+    with ThreadPoolExecutor(40) as pool:
+        done = list(pool.map(listen, range(40)))
+    took = time.monotonic() - begin
+    assert [status for status, _ in done] == [200] * 40, "all in their turn, nobody is turned away on either side"
+    assert took > 1.5, f"19 at once, then 9.5 a second: not within {took:.1f} s"
+    for _, one in done:
+        one.close()
