@@ -112,7 +112,7 @@ static void go_idle(struct pull *p)
 static int retry_cap_ms(const struct pull *p)
 {
     double left_s = -node_behind_s(p->conf.node);
-    if (!node_listening(p->conf.node) || !(left_s > 0)) return RETRY_CAP_MS;
+    if (!node_followed(p->conf.node) || !(left_s > 0)) return RETRY_CAP_MS;
     return (int)fmax(RETRY_HURRY_MS, fmin(RETRY_CAP_MS, left_s * 1000 / TRIES_IN_LEAD));
 }
 

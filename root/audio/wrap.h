@@ -7,8 +7,9 @@
 #define FOREVER_ROOT_AUDIO_WRAP_H
 #include <stddef.h>
 
-#define WRAP_TAPS 32 /* of the interpolation: so many samples beyond what is used must be there at the end   \
-                      */
+#define WRAP_TAPS                                                                                            \
+    32 /* of the interpolation: so many samples beyond what is used must be there at the end                 \
+        */
 
 /* Samples (stereo) of `in` that wrap_make reads, from the stretch's first one on. */
 size_t wrap_needs(double body, size_t want, size_t fade);
