@@ -1,5 +1,6 @@
 #include "root/sample.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -240,6 +241,7 @@ void sample_batch_node(struct sample_batch *b, const char *name, const struct sa
     }
     uint8_t *at = b->bytes + b->len;
     *at++ = (uint8_t)len;
+    /* NOLINTNEXTLINE(bugprone-not-null-terminated-result): its length stands before it */
     memcpy(at, name, len);
     at += len;
     *at++ = sample != NULL;
@@ -278,8 +280,7 @@ int sample_reader_next(struct sample_reader *r, struct sample_node *out)
     if (!r->left) return 0;
     size_t len = *r->at;
     if (!len || len > SAMPLE_NAME_MAX || r->left < len + 3) return -1;
-    memcpy(out->name, r->at + 1, len);
-    out->name[len] = '\0';
+    snprintf(out->name, sizeof out->name, "%.*s", (int)len, (const char *)r->at + 1);
     if (strlen(out->name) != len) return -1;
     struct input in = {r->at + len + 1, r->left - len - 1, 0};
     uint64_t has = get_number(&in);

@@ -84,6 +84,7 @@ static const struct wire_row rows[] = {
     REQUEST(SERIES_GET, R(AIR), STORE, SERIES_IS, 3000),
     REPLY(SERIES_IS, R(STORE), MB(8), 0),
     REQUEST(LEDGER_GET, R(AIR), STORE, LEDGER_IS, 5000),
+    EVENT(LEDGER_DROP, R(AIR), STORE, KB(1)),
     REPLY(LEDGER_IS, R(STORE), MB(1), 0),
 };
 

@@ -131,11 +131,12 @@ enum wire_type {
     /* statistics over time and the traffic ledger (root/sample.h) */
     WIRE_SERIES = 180, /* air -> store, binary: a batch of samples and of the ledger's days; those of one
                           moment are written together, with the last of them */
-    WIRE_SERIES_GET, /* request air -> store: {"names":[...],"from","to","step"}, times in seconds since 1970
-                      */
-    WIRE_SERIES_IS,  /* reply: {"from","to","step","series":{name: columns}} */
-    WIRE_LEDGER_GET, /* request air -> store: {"after": 0 or as told,"from_day","to_day"} */
-    WIRE_LEDGER_IS,  /* reply: {"relays":[{"name","days":[day, bytes, ...]}...],"after","last": bool} */
+    WIRE_SERIES_GET,  /* request air -> store: {"names":[...],"from","to","step"}, times in seconds since 1970
+                       */
+    WIRE_SERIES_IS,   /* reply: {"from","to","step","series":{name: columns}} */
+    WIRE_LEDGER_GET,  /* request air -> store: {"after": 0 or as told,"from_day","to_day"} */
+    WIRE_LEDGER_DROP, /* air -> store: {"name"}: the relay is no more */
+    WIRE_LEDGER_IS,   /* reply: {"relays":[{"name","days":[day, bytes, ...]}...],"after","last": bool} */
 };
 
 #define WIRE_ENCODED_HEAD 24 /* as WIRE_FRAMES, then u32 mount, u32 wake */

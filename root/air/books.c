@@ -169,6 +169,14 @@ void book_count(struct book *book, const struct registry_view *view, int64_t now
     book->counting = 1;
 }
 
+void book_forget(struct book *book)
+{
+    memset(&book->tally, 0, sizeof book->tally);
+    book->fresh = book->unsaved = 0;
+    book->counting = 0;
+    book->tick = 0;
+}
+
 void book_told(struct book *book, const struct relay_terms *terms, const json_t *ledger, int64_t now_s)
 {
     int bad = 0;

@@ -56,6 +56,8 @@ void books_sweep(struct books *books);
 void book_count(struct book *book, const struct registry_view *view, int64_t now_s);
 /* Its report's {"since","bytes"}; anything else is ignored. */
 void book_told(struct book *book, const struct relay_terms *terms, const json_t *ledger, int64_t now_s);
+/* The relay is no more: nothing it has sent is known any longer. */
+void book_forget(struct book *book);
 /* The billing month that is on, and what was sent in it. */
 void book_month(const struct book *book, const struct relay_terms *terms, int64_t now_s,
                 struct registry_month *out);

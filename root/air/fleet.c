@@ -1,3 +1,4 @@
+#include "root/air/sampler.h"
 #include "root/air/fleet.h"
 
 #include <math.h>
@@ -98,10 +99,12 @@ static void on_changed(void *context, const struct roster_entry *e, int gone)
     if (gone || e->revoked_s) fleet_close_links(fleet, e->terms.name);
     if (gone || e->revoked_s || e->uncalled) reach_forget(fleet->reach, e);
     if (gone && e->kind == ROSTER_ICECAST) icecast_poll_drop(fleet->air->icecasts, e->terms.name);
-    if (gone)
+    if (gone) {
         registry_unenrol(fleet->air->registry, e->terms.name);
-    else
+        sampler_forget(fleet->air->sampler, e->terms.name);
+    } else {
         tell_registry(fleet, e);
+    }
 }
 
 static void on_reached(void *context, const struct roster_entry *e, int reached)

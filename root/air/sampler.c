@@ -187,11 +187,11 @@ static void ask_ledger(struct sampler *f)
 {
     int64_t today = wall_s() / 86400;
     f->asked_ns = clock_boot_ns();
-    f->loading = switchboard_request(workers_switchboard(f->air->workers), WIRE_LEDGER_GET,
-                                     json_pack("{s:I,s:I,s:I}", "after", (json_int_t)f->after, "from_day",
-                                               (json_int_t)(today - BILLING_DAYS + 1), "to_day",
-                                               (json_int_t)(today + 2)),
-                                     on_ledger, f);
+    f->loading =
+        switchboard_request(workers_switchboard(f->air->workers), WIRE_LEDGER_GET,
+                            json_pack("{s:I,s:I,s:I}", "after", (json_int_t)f->after, "from_day",
+                                      (json_int_t)today - BILLING_DAYS + 1, "to_day", (json_int_t)today + 2),
+                            on_ledger, f);
 }
 
 void sampler_store_up(struct sampler *f)
@@ -217,6 +217,15 @@ json_t *sampler_report(struct sampler *f, const char *name, const json_t *report
     json_t *answer = book_answer(book, v.terms, now_s);
     registry_set_ledger(f->air->registry, name, &month, clock_boot_ns());
     return answer;
+}
+
+void sampler_forget(struct sampler *f, const char *name)
+{
+    struct book *book = f ? books_find(f->books, name) : NULL;
+    if (book) book_forget(book);
+    if (f && f->air->workers)
+        switchboard_send(workers_switchboard(f->air->workers), ROLE_STORE, WIRE_LEDGER_DROP,
+                         json_pack("{s:s}", "name", name));
 }
 
 /* Life */

@@ -33,6 +33,9 @@ void sampler_store_up(struct sampler *sampler);
  * ledger; a new reference, NULL when the relay is not known. */
 json_t *sampler_report(struct sampler *sampler, const char *name, const json_t *report);
 
+/* The operator has removed the relay: its ledger goes, here and in the store. */
+void sampler_forget(struct sampler *sampler, const char *name);
+
 struct sampler_counts {
     uint64_t batches, missed, refused; /* sent; stretches that were not; questions turned away */
 };

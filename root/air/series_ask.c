@@ -174,7 +174,7 @@ static void replied(void *context, const struct msg *message, const char *error)
 static void on_series(void *context, struct http_request *request)
 {
     struct series_ask *ask = context;
-    struct series_question q;
+    struct series_question q = {0};
     char names_text[QUERY_MAX], from[32], to[32], step[32], *cause = NULL;
     const char *text = http_query_get(request, "relay", names_text, sizeof names_text);
     if (!text && strstr(http_query(request), "relay=")) {

@@ -8,11 +8,12 @@
 #include "root/library/db.h"
 #include "root/library/library.h"
 
-#define DAY_S        INT64_C(86400)
-#define GRACE_S      25   /* a batch may come late by as much */
-#define CLOCK_BACK_S 7200 /* looked at again when the clock went back: the same comes out for what was done  \
-                           */
-#define SLICE_NODES 256   /* summed up at a time */
+#define DAY_S   INT64_C(86400)
+#define GRACE_S 25 /* a batch may come late by as much */
+#define CLOCK_BACK_S                                                                                         \
+    7200                /* looked at again when the clock went back: the same comes out for what was done    \
+                         */
+#define SLICE_NODES 256 /* summed up at a time */
 
 static const char *const migrations[] = {
     /* 1 */
@@ -304,6 +305,20 @@ int series_read(struct series *s, const char *name, int64_t from_s, int64_t to_s
 }
 
 /* The ledger */
+
+int series_ledger_drop(struct series *s, const char *name, int64_t now_s)
+{
+    struct library *l = s->db;
+    int64_t node = node_id(l, name, 0), today = now_s / DAY_S;
+    if (node <= 0) return (int)node;
+    /* within a batch that is being written, or in a transaction of its own: a look for each day, not at all
+     * rows */
+    if (db_run(l, "SAVEPOINT ledger_drop", "")) return -1;
+    int failed = 0;
+    for (int64_t day = today - LEDGER_DAYS - 1; day <= today + 1 && !failed; day++)
+        failed = db_run(l, "DELETE FROM ledger WHERE day = ? AND node = ?", "ii", day, node);
+    return db_run(l, "RELEASE ledger_drop", "") || failed ? -1 : 0;
+}
 
 static json_t *days_of(struct library *l, int64_t node, int64_t from_day, int64_t to_day)
 {

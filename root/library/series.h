@@ -49,6 +49,8 @@ int series_work(struct series *series, int64_t now_s);
 int series_read(struct series *series, const char *name, int64_t from_s, int64_t to_s, int64_t step_s,
                 json_t *columns);
 
+/* That node's ledger goes. 0, or -1. */
+int series_ledger_drop(struct series *series, const char *name, int64_t now_s);
 /* The ledger of nodes with an id above *after for the days [from_day, to_day), at most `most` nodes, as
  * {"name","days":[day, bytes, ...]} into array; *after is then the last one's. How many were looked at, or
  * -1. */

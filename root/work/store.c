@@ -319,6 +319,9 @@ static void handle(struct store *s, const struct work_message *m)
     case WIRE_SERIES_GET:
         store_on_series_get(s, m->seq, m->body);
         break;
+    case WIRE_LEDGER_DROP:
+        store_on_ledger_drop(s, m->body);
+        break;
     case WIRE_LEDGER_GET:
         store_on_ledger_get(s, m->seq, m->body);
         break;

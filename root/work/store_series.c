@@ -124,6 +124,13 @@ void store_on_series_get(struct store *s, uint32_t seq, const json_t *body)
               -1);
 }
 
+void store_on_ledger_drop(struct store *s, const json_t *body)
+{
+    if (s->series &&
+        series_ledger_drop(s->series, json_str_or(body, "name", "", NULL), clock_wall_ns() / CLOCK_NS_PER_S))
+        look_after(s);
+}
+
 void store_on_ledger_get(struct store *s, uint32_t seq, const json_t *body)
 {
     int bad = 0;

@@ -342,6 +342,14 @@ static void the_ledger_keeps_the_larger(void **state)
     assert_int_equal(json_integer_value(json_array_get(days, 1)), 1029);
     assert_int_equal(json_integer_value(json_array_get(days, 3)), 50);
     json_decref(all);
+    assert_int_equal(series_ledger_drop(series, "node-29", 101 * 86400), 0);
+    assert_int_equal(series_ledger_drop(series, "nobody", 101 * 86400), 0);
+    after = 28;
+    all = json_array();
+    assert_int_equal(series_ledger(series, &after, 90, 164, 8, all), 2);
+    assert_int_equal(json_array_size(all), 1);
+    assert_string_equal(json_string_value(json_object_get(json_array_get(all, 0), "name")), "node-28");
+    json_decref(all);
 }
 
 static void a_damaged_file_is_set_aside(void **state)
