@@ -58,7 +58,13 @@ static int put_marks(struct link *link)
         if (mark->position <= link->start && ring_mark_at(ring, mark->kind, link->start) != mark) continue;
         struct ring_mark now = *mark;
         now.branch = link->branch;
+        size_t before = evbuffer_get_length(link->out);
         if (link_put_mark(link->out, &now)) return -1;
+        double as_frames = link_pace_frames(&link->pace, evbuffer_get_length(link->out) - before);
+        if (link->begin)
+            link->begun_else += as_frames;
+        else
+            link_pace_spent(&link->pace, as_frames);
     }
     return 0;
 }
@@ -81,6 +87,19 @@ static uint64_t frames_limit(struct link *link, int64_t now)
     return limit < most ? limit : most;
 }
 
+/* What lies before the end of its beginning is not paced. */
+static void spend(struct link *link, uint32_t count)
+{
+    if (!link->begin) {
+        link_pace_spent(&link->pace, count);
+        return;
+    }
+    link->begun += count;
+    if (link->position < link->begin) return;
+    link_pace_begun(&link->pace, link->begun, (double)link_frames_of(LINK_START_S) + link->begun_else);
+    link->begin = 0;
+}
+
 /* 1 when the buffer filled up before the limit, -1 when memory is out. */
 static int put_frames(struct link *link, int64_t now)
 {
@@ -97,7 +116,7 @@ static int put_frames(struct link *link, int64_t now)
         if (link_put_frames(link->out, link->position, link->branch, count, bytes, (size_t)(to - from)))
             return -1;
         link->position += count;
-        link_pace_spent(&link->pace, count);
+        spend(link, count);
     }
     return 0;
 }
@@ -149,6 +168,8 @@ void link_place(struct link *link, const struct link_ask *ask, uint64_t *void_fr
     if (burst > ring_head(server->ring)) burst = ring_head(server->ring);
     link->branch = ring_branch(server->ring);
     link->position = link->start = resume_at(server, ask, burst, void_from);
+    link->begin = air + link_frames_of(LINK_START_S);
+    if (link->position >= link->begin) link->begin = 0;
     link->ahead = UINT64_MAX;
     if (ask->ahead_s > 0) link->ahead = link_frames_of(fmax(ask->ahead_s, LINK_START_S));
     strncpy(link->station, ring_station(server->ring), sizeof link->station - 1);

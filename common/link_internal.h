@@ -9,7 +9,7 @@
 #include "common/link.h"
 
 #define LINK_BUFFER_MAX (256u << 10) /* one record more may lie above it */
-#define LINK_START_S    2.0
+#define LINK_START_S    1.5          /* ahead of the air: enough to start */
 
 struct link {
     struct link *next;
@@ -26,7 +26,10 @@ struct link {
     uint64_t position; /* of the next frame to send */
     uint64_t start;    /* marks before it count only when they hold there */
     uint64_t serial;   /* of the last mark sent */
-    uint64_t ahead;    /* frames ahead of the air that it wants at most */
+    uint64_t begin;    /* its beginning ends here; 0: it is over */
+    uint64_t begun;    /* frames of it that were sent; and what else, as frames */
+    double begun_else;
+    uint64_t ahead; /* frames ahead of the air that it wants at most */
     struct link_pace pace;
     int64_t clock_ns, told_ns, progress_ns; /* the next clock; the last one; the socket took */
 };

@@ -6,8 +6,9 @@
 #include "common/mp3.h"
 
 #define FRAMES_PER_S ((double)MP3_RATE / MP3_FRAME_SAMPLES)
-#define TOKENS_S     0.2  /* of the budget, kept while nobody asks */
-#define DEBT_S       60.0 /* of the budget at most that beginnings take in advance */
+#define TOKENS_S     0.2                  /* of the budget, kept while nobody asks */
+#define BEGIN_MOST   (4 * LINK_PACE_MOST) /* frames that a link owes at most */
+#define DEBT_S       60.0                 /* of the budget at most that beginnings take in advance */
 
 static void refill(struct link_budget *b, int64_t now_ns)
 {
@@ -34,7 +35,7 @@ static void set_filling(struct link_pace *p, int filling)
 
 void link_pace_set(struct link_pace *p, double times)
 {
-    if (times < p->times) p->allowance = 0;
+    if (times < p->times && p->allowance > 0) p->allowance = 0;
     p->times = times;
 }
 
@@ -64,13 +65,30 @@ uint64_t link_pace_allow(struct link_pace *p, uint64_t lacking, int64_t now_ns)
     set_filling(p, p->times > 1 && lacking > 2 * (uint64_t)LINK_PACE_MOST);
     double more = fmin((p->times - 1) * FRAMES_PER_S * seconds, most - p->allowance);
     if (p->times > 1 && more > 0) p->allowance += borrow(p, more, seconds, now_ns);
-    return (uint64_t)p->allowance;
+    return p->allowance > 0 ? (uint64_t)p->allowance : 0;
 }
 
-void link_pace_spent(struct link_pace *p, uint64_t frames)
+static void take_from_budget(struct link_pace *p, double frames)
 {
-    double over = (double)frames - p->allowance;
-    p->allowance = over < 0 ? -over : 0;
-    if (over <= 0 || !p->budget) return;
-    p->budget->tokens = fmax(p->budget->tokens - over * p->frame_bytes, -DEBT_S * p->budget->bytes_per_s);
+    if (!p->budget || frames <= 0) return;
+    p->budget->tokens = fmax(p->budget->tokens - frames * p->frame_bytes, -DEBT_S * p->budget->bytes_per_s);
+}
+
+double link_pace_frames(const struct link_pace *p, size_t bytes)
+{
+    return (double)bytes / p->frame_bytes;
+}
+
+void link_pace_begun(struct link_pace *p, uint64_t frames, double ahead)
+{
+    take_from_budget(p, (double)frames - ahead); /* what lay ahead is borrowed bit by bit */
+    p->allowance = -fmin(ahead, BEGIN_MOST);
+}
+
+void link_pace_spent(struct link_pace *p, double frames)
+{
+    p->allowance -= frames;
+    if (p->allowance >= -BEGIN_MOST) return;
+    take_from_budget(p, -BEGIN_MOST - p->allowance);
+    p->allowance = -BEGIN_MOST;
 }

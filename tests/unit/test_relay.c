@@ -31,7 +31,7 @@
 #define SEED     7
 #define TOKEN    "correct horse battery"
 #define LEAD_S   20
-#define RELAY_S  3
+#define RELAY_S  2
 #define LINGER_S 0.2
 #define ID       "0123456789abcdef"
 
@@ -507,12 +507,12 @@ static void the_lead_stays_what_the_relay_can_hold(void **state)
     hear(&one, 20000);
     struct pacer *pacer = node_pacer(node_of(0));
     double most_s = 0;
-    for (int64_t end = net_now_ms() + 1200; net_now_ms() < end;) {
+    for (int64_t end = net_now_ms() + 1800; net_now_ms() < end;) {
         net_turn(base);
         double lead_s = pacer_lead_s(pacer);
         if (lead_s > most_s) most_s = lead_s;
     }
-    assert_true(most_s > 2.5 && most_s < RELAY_S + 0.2);
+    assert_true(most_s > 1.6 && most_s < RELAY_S + 0.2);
     /* the root's clock has come a second time by now */
     assert_true(pacer_offset_s(pacer) > -0.1 && pacer_offset_s(pacer) < 0.1);
     assert_int_equal(pull_counts(pull_of(0))->failures, 0);
@@ -728,7 +728,7 @@ static void without_a_listener_nothing_is_filled(void **state)
     hear(&one, 2000);
     hang_up(&one);
     UNTIL(root.pace == 1);
-    /* the relay could hold more by now: RELAY_S ahead, at once only 2 s */
+    /* the relay could hold more: RELAY_S ahead, at once only 1.5 s */
     uint64_t begun = link_server_bytes(root.link);
     UNTIL(link_server_count(root.link) == 0);
     assert_true(link_server_bytes(root.link) - begun < 16000 * 0.7 * 1.1 + 3000);
