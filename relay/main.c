@@ -170,15 +170,19 @@ static int on_elsewhere(void *context, int secure, size_t i, char *location, siz
     return r->join ? join_elsewhere(r->join, secure, i, location, size) : -1;
 }
 
-/* What a provider counts of what this node sends. Beside the listeners' bodies there are reports and
- * requests, and acknowledgements of what is pulled: a packet of 52 bytes for every two of 1500. */
+#define ACK_BYTES    52  /* headers of IPv4 and TCP, with time stamps */
+#define REPORT_BYTES 126 /* around a report: its packet's headers, an acknowledgement, TLS's record */
+
+/* What a provider counts of what this node sends. Beside what listeners and relays below get there are
+ * reports and requests, and acknowledgements of what is pulled: one for every two packets of 1500 bytes. */
 static uint64_t on_sent(void *context)
 {
     const struct relay *r = context;
     struct fanout_counts counts;
     bundle_counts(r->bundle, &counts);
-    double bodies = (double)(counts.bytes + fetch_bytes_out(r->client) + (r->feed ? feed_bytes(r->feed) : 0));
-    return (uint64_t)(bodies * BILLING_OVERHEAD + (double)fetch_bytes_in(r->client) * 52 / 3000);
+    double bodies = (double)(counts.bytes + (r->feed ? feed_bytes(r->feed) : 0)) * BILLING_OVERHEAD;
+    double asked = (double)fetch_bytes_out(r->client) + (double)join_counts(r->join)->sent * REPORT_BYTES;
+    return (uint64_t)(bodies + asked + (double)fetch_bytes_in(r->client) * ACK_BYTES / 3000);
 }
 
 /* Well: it can serve whoever comes. Nobody listening is no illness, and neither is a root that is gone as
@@ -347,10 +351,10 @@ static int start(struct relay *r, char **cause)
 static void stop(struct relay *r)
 {
     if (r->http) http_server_stop(r->http);
+    ledger_free(r->ledger); /* while there is something to count */
     join_free(r->join);
     drain_free(r->drain);
     loops_free(r->loops);
-    ledger_free(r->ledger); /* while there is something to count */
     feed_free(r->feed);
     link_door_free(r->door);
     bundle_free(r->bundle);
