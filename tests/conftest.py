@@ -16,7 +16,7 @@ import harness  # noqa: E402
 collect_ignore = [] if os.environ.get("FOREVER_LONG") else ["web/test_page_moves.py"]
 
 # The files that take longest begin first, so that none is left over at the end.
-LONG = ["test_live.py", "test_stream.py", "test_cli.py", "test_resume.py", "test_analysis.py", "test_workers.py", "test_library.py", "test_mounts.py",
+LONG = ["test_survive.py", "test_drain.py", "test_live.py", "test_stream.py", "test_cli.py", "test_resume.py", "test_analysis.py", "test_workers.py", "test_library.py", "test_mounts.py",
         "test_relay.py", "test_icecast.py", "test_load.py", "test_hls.py", "test_resume_player.py"]
 
 

@@ -393,3 +393,37 @@ def once(folder, make):
 def make_crate(folder, tracks, seconds, seed=1):
     return once(folder, lambda out: subprocess.run(
         [CRATE, "--out", out, "--tracks", str(tracks), "--seconds", str(seconds), "--seed", str(seed)], check=True))
+
+
+# --- relays and their listeners -------------------------------------------------------------------------
+
+class Crowd:
+    """forever-load in the background; all hear when this is made. What it says at the end, checked for breaks."""
+
+    def __init__(self, url, listeners, seconds, *options):
+        command = [os.path.join(BUILD, "forever-load"), "--announce", "--listeners", listeners, "--seconds", seconds, *options]
+        self.process = subprocess.Popen([*map(str, command), url], stdout=subprocess.PIPE, text=True)
+        assert self.process.stdout.readline() == "ready\n"
+
+    def report(self, limit=60, silence=False):
+        said = json.loads(self.process.communicate(timeout=limit * SLOW)[0])
+        assert said["breaks"] == said["jumps"] == 0 and (silence or said["starved_2s"] == 0), json.dumps(said)
+        assert said["streaming"] == said["listeners"], said
+        return said
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+
+
+def relays_of(root):
+    return {relay["public_url"]: relay for relay in root.stats()["relays"]}
+
+
+def metrics_of(program):
+    lines = request(program.url, "/metrics").body.decode().splitlines()
+    return {line.rsplit(" ", 1)[0]: float(line.rsplit(" ", 1)[1]) for line in lines if line[0] != "#"}
