@@ -9,6 +9,7 @@
 #include "root/air/air.h"
 #include "root/air/tree_talk.h"
 #include "root/air/live.h"
+#include "root/air/sampler.h"
 
 enum metric {
     M_LINK_EGRESS,
@@ -26,6 +27,9 @@ enum metric {
     M_TREE_MOVES,
     M_REPORTS,
     M_REPORTS_REFUSED,
+    M_SERIES,
+    M_SERIES_MISSED,
+    M_SERIES_REFUSED,
     M_MESSAGES,
     M_TIMEOUTS,
     M_RULE_BREAKS,
@@ -51,6 +55,11 @@ static const struct stats_row rows[M_COUNT] = {
     [M_REPORTS] = {"forever_relay_reports_total", STATS_COUNTER, "Reports taken from relays."},
     [M_REPORTS_REFUSED] = {"forever_relay_reports_refused_total", STATS_COUNTER,
                            "Requests of relays that were refused."},
+    [M_SERIES] = {"forever_series_batches_total", STATS_COUNTER, "Stretches of 10 s told to the store."},
+    [M_SERIES_MISSED] = {"forever_series_missed_total", STATS_COUNTER,
+                         "Messages of them that the store was not there for."},
+    [M_SERIES_REFUSED] = {"forever_series_refused_total", STATS_COUNTER,
+                          "Questions about times past that were answered with 503."},
     [M_MESSAGES] = {"forever_worker_messages_total", STATS_COUNTER, "Events and requests of workers."},
     [M_TIMEOUTS] = {"forever_worker_timeouts_total", STATS_COUNTER, "Requests that got no answer in time."},
     [M_RULE_BREAKS] = {"forever_worker_rule_breaks_total", STATS_COUNTER,
@@ -97,6 +106,10 @@ static void values(void *context, double *v)
     v[M_TREE_MOVES] = (double)tree.moves;
     v[M_REPORTS] = (double)air->reports;
     v[M_REPORTS_REFUSED] = (double)air->reports_refused;
+    const struct sampler_counts *series = sampler_counts(air->sampler);
+    v[M_SERIES] = (double)series->batches;
+    v[M_SERIES_MISSED] = (double)series->missed;
+    v[M_SERIES_REFUSED] = (double)series->refused;
     v[M_MESSAGES] = (double)(w->events + w->requests);
     v[M_TIMEOUTS] = (double)w->timeouts;
     v[M_RULE_BREAKS] = (double)w->rule_breaks;

@@ -167,6 +167,9 @@ int roster_add(struct roster *roster, const struct relay_terms *terms, enum rost
                int64_t now_s, char **cause)
 {
     if (roster_check_terms(terms, cause)) return -1;
+    if (!strcmp(terms->name, "cluster") || !strcmp(terms->name, "root"))
+        return cause_set(cause, "no relay can be called \"%s\": in the statistics that is another thing",
+                         terms->name);
     if (roster_find(roster, terms->name))
         return cause_set(cause, "there is a relay \"%s\" already", terms->name);
     struct roster_row *row = xcalloc(1, sizeof *row);

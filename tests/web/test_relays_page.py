@@ -71,5 +71,13 @@ def test_none_a_few_and_many(browser, stage):
     harness.wait_for(lambda: len(lines(browser)) == 10 and all("many-19" in line for line in lines(browser)), "those asked for", 10)
     width = browser.run("return [document.documentElement.scrollWidth, document.documentElement.clientWidth]")
     assert width[0] <= width[1], "nothing sticks out"
+    try:  # on a phone
+        browser.emulate("Emulation.setDeviceMetricsOverride", width=390, height=844, deviceScaleFactor=1, mobile=True)
+        browser.open(stage.url + "/dashboard")
+        harness.wait_for(lambda: len(lines(browser)) == 25, "a page of them", 10)
+        assert browser.run("return document.documentElement.scrollWidth") == 390
+        assert browser.run("return getComputedStyle(document.querySelector('#relays tr')).display") == "grid"
+    finally:
+        browser.emulate("Emulation.clearDeviceMetricsOverride")
     browser.open("about:blank")
     assert [c for c in browser.complaints() if "503" not in c] == []  # the store may have been starting

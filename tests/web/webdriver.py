@@ -57,6 +57,10 @@ class Browser:
     def text(self, selector):
         return self._call("GET", f"/element/{self.find(selector)}/text")
 
+    def emulate(self, command, **parameters):
+        """A command of Chromium's own (DevTools)."""
+        return self._call("POST", "/goog/cdp/execute", {"cmd": command, "params": parameters})
+
     def complaints(self):
         """What the console said at level SEVERE since the last call."""
         return [e["message"] for e in self._call("POST", "/se/log", {"type": "browser"}) if e["level"] == "SEVERE"]
