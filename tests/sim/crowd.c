@@ -18,7 +18,7 @@
 #define MS       INT64_C(1000000)
 #define WAIT_NS  (20 * SIM_S) /* a root keeps a listener waiting so long */
 #define STAY_S   3600.0
-#define JOINS    0.75 /* of its places, a relay takes so many in a minute */
+#define JOINS    1.2 /* of its places, a relay takes so many in a minute */
 
 enum {
     ARRIVES,  /* a listener comes for the first time */
@@ -447,7 +447,7 @@ static void handle(struct crowd *c, const struct sim_event *e)
 static void make_edges(struct crowd *c)
 {
     c->edges = xcalloc(c->conf->relays, sizeof *c->edges);
-    /* places for a third more than will come, of relays as different as their lines */
+    /* places for a little more than will come, of relays as different as their lines */
     double sum = 0;
     for (unsigned i = 0; i < c->conf->relays; i++) {
         sim_terms(i, c->conf->relays, 0, &c->edges[i].terms);
@@ -455,7 +455,7 @@ static void make_edges(struct crowd *c)
     }
     for (unsigned i = 0; i < c->conf->relays; i++) {
         struct edge *e = &c->edges[i];
-        double places = 1.4 * c->conf->listeners * (double)e->terms.uplink_bps / sum;
+        double places = 1.05 * c->conf->listeners * (double)e->terms.uplink_bps / sum;
         e->max = (uint32_t)places + 20;
         /* half of them say nothing of their places but by their lines */
         e->terms.uplink_bps = (uint64_t)(places * RATE_BPS * 1.062 / 0.92);

@@ -16,6 +16,9 @@
 #define WHEEL    (1 << 17) /* seconds; nobody stays longer */
 #define STEP_S   5
 #define REPORT_S 60
+#define SURGE    4.0
+#define SURGE_S  (6 * 3600)
+#define SURGE_AT 55 /* per cent of the month */
 #define NOBODY   UINT32_MAX
 
 struct session {
@@ -286,6 +289,9 @@ int sim_months(const struct sim_conf *conf)
             end_sessions(m, step * STEP_S + s);
         for (unsigned p = 0; p < SIM_PLACES; p++) {
             double rate = conf->listeners * sim_places[p].share * sim_diurnal(p, wall_now) / m->stay_s;
+            /* somebody with many readers mentions the station */
+            int64_t surge = step * STEP_S % m->month_s - m->month_s * SURGE_AT / 100;
+            if (surge >= 0 && surge < SURGE_S) rate *= SURGE;
             for (unsigned n = sim_poisson(&m->random, rate * STEP_S); n; n--)
                 join(m, p);
         }
