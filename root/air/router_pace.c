@@ -15,7 +15,7 @@
 #define DEVIATIONS  4
 #define MINUTE_S    60
 #define PACE_GAIN   0.004 /* a minute, for a rate off by its own size */
-#define PACE_DOWN   -1.0
+#define PACE_DOWN   (-1.0)
 #define PACE_UP     3.0
 #define PACE_LEAST  1e-5
 #define PACE_MOST   1.0
