@@ -105,7 +105,8 @@ struct link_ask {
     /* What its bytes go through, as a listener's (common/fanout.h); NULL: plain */
     const struct fanout_transport *transport;
     void *transport_self;
-    void *peer; /* the caller's tag */
+    int64_t until_ns; /* boot time when it ends, whatever happens; 0: never */
+    void *peer;       /* the caller's tag */
 };
 /* Takes over a detached socket and the transport, also on failure: 0 or -1. */
 int link_server_add(struct link_server *server, int fd, const struct link_ask *ask);

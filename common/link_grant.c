@@ -41,7 +41,7 @@ int link_grant_sign(const unsigned char *key, const char *child, int64_t until_s
     return 0;
 }
 
-int link_grant_is_true(const unsigned char *key, const char *text, const char *child, int64_t now_s)
+int64_t link_grant_until(const unsigned char *key, const char *text, const char *child, int64_t now_s)
 {
     char expected[LINK_GRANT_TEXT], *end;
     size_t len = strlen(child);
@@ -53,5 +53,5 @@ int link_grant_is_true(const unsigned char *key, const char *text, const char *c
     long long until_s = strtoll(digits, &end, 10);
     if (*end != '.' || link_grant_sign(key, child, until_s, expected)) return 0;
     len = strlen(expected);
-    return strlen(text) == len && enrol_same(text, expected, len) && now_s < until_s;
+    return strlen(text) == len && enrol_same(text, expected, len) && now_s < until_s ? until_s : 0;
 }

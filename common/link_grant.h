@@ -16,7 +16,8 @@
 int link_grant_derive(const unsigned char *master, const char *parent, unsigned char *key);
 /* For the node of id `child`, until that second of the root's clock. */
 int link_grant_sign(const unsigned char *key, const char *child, int64_t until_s, char text[LINK_GRANT_TEXT]);
-/* 1 when the key signed it for that node and it has not ended. Takes the same time wherever it differs. */
-int link_grant_is_true(const unsigned char *key, const char *text, const char *child, int64_t now_s);
+/* When it ends, where the key signed it for that node and it has not ended; else 0. Takes the same time
+ * wherever it differs. */
+int64_t link_grant_until(const unsigned char *key, const char *text, const char *child, int64_t now_s);
 
 #endif

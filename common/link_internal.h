@@ -31,6 +31,7 @@ struct link {
     double begun_else;
     uint64_t ahead; /* frames ahead of the air that it wants at most */
     struct link_pace pace;
+    int64_t until_ns;
     int64_t clock_ns, told_ns, progress_ns; /* the next clock; the last one; the socket took */
 };
 

@@ -142,6 +142,10 @@ void link_server_wake(struct link_server *server)
             link_close(link, "it took nothing for 10 s");
             continue;
         }
+        if (link->until_ns && now >= link->until_ns) {
+            link_close(link, NULL);
+            continue;
+        }
         if (link_tell_time(link, now))
             link_close(link, "out of memory");
         else
@@ -216,6 +220,7 @@ int link_server_add(struct link_server *server, int fd, const struct link_ask *a
                           .transport = ask->transport,
                           .transport_self = ask->transport_self,
                           .out = out,
+                          .until_ns = ask->until_ns,
                           .progress_ns = now};
     link_place(link, ask, &void_from);
     link_pace_begin(&link->pace, server->conf.budget, ring_kbps(server->ring), server->conf.fill_rate, now);

@@ -53,16 +53,19 @@ static int64_t root_clock_s(const struct feed *f)
     return clock_boot_ns() / CLOCK_NS_PER_S + f->clock_s;
 }
 
-static int is_granted(const struct feed *f, const char *given, const char *node)
+/* When the grant ends, by the root's clock; 0: it is none. */
+static int64_t granted_until(const struct feed *f, const char *given, const char *node)
 {
-    int true_one = 0;
-    for (int i = 0; i < f->keys; i++)
-        true_one |= link_grant_is_true(f->key[i], given, node, root_clock_s(f));
-    return true_one;
+    int64_t until_s = 0;
+    for (int i = 0; i < f->keys; i++) {
+        int64_t one = link_grant_until(f->key[i], given, node, root_clock_s(f));
+        if (one > until_s) until_s = one;
+    }
+    return until_s;
 }
 
-/* 1 when the request may go on; else it was answered. */
-static int let_in(struct feed *f, struct http_request *request, const char *node)
+/* 1 when the request may go on, until *until_ns (0: for ever); else it was answered. */
+static int let_in(struct feed *f, struct http_request *request, const char *node, int64_t *until_ns)
 {
     const char *given = http_header(request, "authorization"), *token = f->conf.token;
     if (!given || strncasecmp(given, "Bearer ", 7)) {
@@ -71,7 +74,9 @@ static int let_in(struct feed *f, struct http_request *request, const char *node
         return 0;
     }
     given += 7;
-    if (http_is_tls(request) && is_granted(f, given, node)) return 1;
+    int64_t until_s = http_is_tls(request) ? granted_until(f, given, node) : 0;
+    *until_ns = until_s ? clock_boot_ns() + (until_s - root_clock_s(f)) * CLOCK_NS_PER_S : 0;
+    if (until_s) return 1;
     if (http_peer_is_loopback(request) && token && strlen(given) == strlen(token) &&
         enrol_same(given, token, strlen(token)))
         return 1;
@@ -167,7 +172,7 @@ static void on_link(void *context, struct http_request *request)
     struct link_query query;
     const char *why = NULL;
     int status = link_query_read(request, &query, &why);
-    if (!let_in(f, request, status ? "" : query.node)) return;
+    if (!let_in(f, request, status ? "" : query.node, &query.ask.until_ns)) return;
     struct node *node = status ? NULL : node_of(f, query.mount);
     if (!status && (!node || !node_links(node))) {
         status = 404;
@@ -198,7 +203,8 @@ static void on_pace(void *context, struct http_request *request)
     char id[LINK_ID_MAX], node[LINK_NODE_MAX];
     double times;
     if (!http_query_get(request, "node", node, sizeof node)) *node = '\0';
-    if (!let_in(f, request, node)) return;
+    int64_t until_ns;
+    if (!let_in(f, request, node, &until_ns)) return;
     if (link_query_pace(request, id, &times)) {
         refuse(request, 400, "link must be an id of 16 hex digits, and fill 1 or 2");
         return;

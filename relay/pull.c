@@ -21,6 +21,8 @@
 #define TRIES_IN_LEAD   5
 #define NEXT_MS         20 /* before another parent is asked */
 #define SILENT_S        6  /* without anything new, while there are other parents */
+#define RENEW_AGAIN_S   30
+#define RENEW_S         600 /* of the 900 that a grant lives */
 #define SCARCE_SILENT_S 3
 #define SCARCE_S        4  /* held ahead of the air: there is no time to lose */
 #define AGAIN_S         1  /* before a parent is tried again for no fault of its own */
@@ -45,6 +47,7 @@ struct pull {
     int slowed; /* 1: the parent sends no faster than what airs, or is being told so; -1: nobody knows */
     json_t *lineage;
     int failures, refused;
+    int64_t begun_ns;                      /* the link's HELLO */
     int64_t retry_ns, trial_ns, wanted_ns; /* boot time: next attempt, next trial; somebody last listened */
     char *trouble;
     struct pull_counts counts;
@@ -158,19 +161,22 @@ static int promote(struct pull *p, struct uplink *trial, char **broken)
         return cause_set(broken, "the programme forked meanwhile");
     if (p->silent && uplink_head(trial) <= ring_head(node_ring(p->conf.node)))
         return cause_set(broken, "it has nothing newer either");
-    log_info("link", "goes over from %s%s to %s", uplink_url(p->link),
-             p->silent ? ", which brings nothing new," : "", uplink_url(trial));
+    int renewed = uplink_parent(p->link) == uplink_parent(trial);
+    if (!renewed)
+        log_info("link", "goes over from %s%s to %s", uplink_url(p->link),
+                 p->silent ? ", which brings nothing new," : "", uplink_url(trial));
     if (p->silent) parents_failed(p->conf.parents, uplink_parent(p->link), clock_boot_ns());
     forget_pace(p);
     uplink_free(p->link);
     p->link = trial;
     p->trial = NULL;
-    p->counts.switches++;
+    p->counts.switches += !renewed;
     return 0;
 }
 
 static void greeted(struct pull *p, const struct follow *f)
 {
+    p->begun_ns = clock_boot_ns();
     node_set_identity(p->conf.node, &f->identity);
     p->counts.links++;
     p->counts.resets += (uint64_t)f->begun_anew;
@@ -242,9 +248,11 @@ static void on_ended(void *context, struct uplink *u, char *why, int refused)
     int parent = uplink_parent(u);
     if (u == p->trial) {
         int64_t now = clock_boot_ns();
+        int renewal = parent == uplink_parent(p->link); /* it may be refused: the link itself is well */
         p->trial = NULL;
-        p->trial_ns = now + AGAIN_S * CLOCK_NS_PER_S;
-        if (uplink_still_fits(u, node_ring(p->conf.node))) parents_failed(p->conf.parents, parent, now);
+        p->trial_ns = now + (renewal ? RENEW_AGAIN_S : AGAIN_S) * CLOCK_NS_PER_S;
+        if (!renewal && uplink_still_fits(u, node_ring(p->conf.node)))
+            parents_failed(p->conf.parents, parent, now);
         log_info("link", "stays with %s: %s", uplink_url(p->link), why);
         uplink_free(u);
         free(why);
@@ -294,6 +302,12 @@ static void connect_link(struct pull *p)
     arm(p);
 }
 
+static const struct parent *proposed(const struct pull *p, int id)
+{
+    const struct parent *parent = parents_find(p->conf.parents, id);
+    return parent && parent->proposed ? parent : NULL;
+}
+
 /* Tries a better parent beside the link, or another one when this brings nothing new. */
 static void look_around(struct pull *p, int64_t now)
 {
@@ -303,6 +317,8 @@ static void look_around(struct pull *p, int64_t now)
     if (p->trial || now < p->trial_ns) return;
     const struct parent *other =
         p->silent ? parents_other(p->conf.parents, id, now) : parents_better(p->conf.parents, id, now);
+    /* a grant ends, and there is a fresh one */
+    if (!other && now - p->begun_ns > RENEW_S * CLOCK_NS_PER_S) other = proposed(p, id);
     if (!other) return;
     char *cause = NULL;
     int other_id = other->id;

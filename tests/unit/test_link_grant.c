@@ -24,25 +24,25 @@ static void a_grant_opens_one_relay_to_one_node(void **state)
     assert_memory_equal(a, again, sizeof a);
     assert_memory_not_equal(a, b, sizeof a);
     assert_int_equal(link_grant_sign(a, CHILD, 1000, text), 0);
-    assert_true(link_grant_is_true(a, text, CHILD, 999));
-    assert_false(link_grant_is_true(a, text, CHILD, 1000)); /* over */
-    assert_false(link_grant_is_true(b, text, CHILD, 999));  /* another relay */
-    assert_false(link_grant_is_true(a, text, "00112233445566ab", 999));
-    assert_false(link_grant_is_true(a, text, "0011", 999));
-    assert_false(link_grant_is_true(a, text, "", 999));
+    assert_int_equal(link_grant_until(a, text, CHILD, 999), 1000);
+    assert_false(link_grant_until(a, text, CHILD, 1000)); /* over */
+    assert_false(link_grant_until(b, text, CHILD, 999));  /* another relay */
+    assert_false(link_grant_until(a, text, "00112233445566ab", 999));
+    assert_false(link_grant_until(a, text, "0011", 999));
+    assert_false(link_grant_until(a, text, "", 999));
     /* no byte of it can be another */
     for (size_t i = 0; text[i]; i++) {
         char kept = text[i];
         for (int bit = 0; bit < 7; bit++) {
             text[i] = (char)(kept ^ 1 << bit);
-            if (text[i]) assert_false(link_grant_is_true(a, text, CHILD, 999));
+            if (text[i]) assert_false(link_grant_until(a, text, CHILD, 999));
         }
         text[i] = kept;
     }
     for (size_t cut = strlen(text); cut-- > 0;) {
         char part[LINK_GRANT_TEXT];
         snprintf(part, sizeof part, "%.*s", (int)cut, text);
-        assert_false(link_grant_is_true(a, part, CHILD, 999));
+        assert_false(link_grant_until(a, part, CHILD, 999));
     }
     static const char *const wrong[] = {"",
                                         "g1",
@@ -52,7 +52,7 @@ static void a_grant_opens_one_relay_to_one_node(void **state)
                                         "g1." CHILD ".-5.0",
                                         "g1." CHILD ". 1000.0"};
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
-        assert_false(link_grant_is_true(a, wrong[i], CHILD, 0));
+        assert_false(link_grant_until(a, wrong[i], CHILD, 0));
     assert_int_equal(link_grant_sign(a, "01234567890123456", 1000, text), -1);
 }
 
