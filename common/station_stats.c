@@ -25,6 +25,7 @@ enum {
     M_BRANCH,
     M_LEAD,
     M_STARVATIONS,
+    M_LOOP,
     M_COUNT
 };
 
@@ -44,6 +45,7 @@ static const struct stats_row rows[M_COUNT] = {
     [M_BRANCH] = {"forever_branch", STATS_GAUGE, "Branch of the programme."},
     [M_LEAD] = {"forever_lead_seconds", STATS_GAUGE, "Programme held ahead of the air."},
     [M_STARVATIONS] = {"forever_encoder_starvation_total", STATS_COUNTER, "Times the programme ran dry."},
+    [M_LOOP] = {"forever_loop_playing", STATS_GAUGE, "1 while the loop is heard instead of the programme."},
 };
 
 struct station_stats {
@@ -85,6 +87,7 @@ static void collect(const struct station_look *look, double *v)
     v[M_BRANCH] = ring_branch(look->ring);
     v[M_LEAD] = look->on_air ? pacer_lead_s(look->pacer) : 0;
     v[M_STARVATIONS] = (double)pacer_starvations(look->pacer);
+    v[M_LOOP] = look->loop_playing;
 }
 
 static void write_by_name(struct evbuffer *out, const char *metric, const char *key, const char *const *names,

@@ -25,6 +25,7 @@ struct station_look {
     struct ring *ring;
     struct pacer *pacer;
     int on_air; /* 0: nothing plays, and the pacer is not asked to move the air */
+    int loop_playing;
 };
 
 struct station_stats_conf {

@@ -67,6 +67,8 @@ static void look(void *context, struct station_look *out)
     out->ring = node_ring(heard ? heard : main);
     out->pacer = node_pacer(heard ? heard : main);
     out->on_air = heard != NULL;
+    for (size_t i = 0; i < bundle_count(m->conf.bundle); i++)
+        out->loop_playing |= fanout_loop_title(node_fanout(bundle_at(m->conf.bundle, i)->node)) != NULL;
 }
 
 static void values(void *context, double *v)

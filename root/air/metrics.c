@@ -81,6 +81,7 @@ static void look(void *context, struct station_look *out)
     out->ring = air->ring;
     out->pacer = air->pacer;
     out->on_air = 1;
+    out->loop_playing = fanout_loop_title(air->fanout) != NULL;
 }
 
 static void values(void *context, double *v)

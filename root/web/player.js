@@ -10,6 +10,7 @@
 const POLL_MS = 5000;
 const BEHIND_S = 15; // where a listener starts behind the air: the buffer outlasts a restart of its node
 const STALL_MS = 8000;
+const STALL_LOOP_MS = 2000; // while there is no programme, and the loop is there to be heard
 const GONE_MS = 5000; // the browser has asked in vain for so long: by now the station knows, too
 const ASKS_MS = 3000; // it asks more often than this
 const JOIN_S = 1.5; // the second element has so long to get ready
@@ -32,6 +33,7 @@ let retry = null;
 let lastTime = 0;
 let lastMoved = 0;
 let shown = "";
+let loops = false; // the loop is heard, since there is no programme: its address has no position
 
 const frameSeconds = () => (programme ? programme.frame_s : 1152 / 44100);
 
@@ -112,7 +114,7 @@ function render() {
   const segments = programme.segments;
   const segment = segments.find((s) => startOf(s) <= position && position < endOf(s));
   const tracks = tracksOf(segments);
-  const title = titleAt(position);
+  const title = station && station.loop && (loops || !wanted) ? station : titleAt(position);
   const playing = tracks.findLast((t) => t.from <= position && title && t.title === title.title && t.artist === title.artist)
     || tracks.findLast((t) => t.from <= position);
   const name = title ? title.title || title.text : "Nothing on air yet";
@@ -164,6 +166,7 @@ async function poll() {
     station = now;
     programme = segments;
     answeredAt = performance.now();
+    if (wanted && loops && !now.loop) connect(airPosition() - BEHIND_S / frameSeconds());
     setText($("station"), now.station);
     setText($("listeners"), now.listeners === 1 ? "1 listener" : `${now.listeners} listeners`);
     render();
@@ -196,6 +199,7 @@ function begin(position, joins) {
 function connect(position) {
   begin(Math.max(0, Math.floor(position)), false);
   dropSpare();
+  loops = Boolean(station && station.loop);
   audio.src = address(startPosition); // the browser goes on by itself after a cut
   audio.play().catch((error) => {
     if (error.name === "AbortError") return;
@@ -300,7 +304,7 @@ function watch() {
       if (audio.currentTime > 0.5) notice("");
       lastTime = audio.currentTime;
       lastMoved = performance.now();
-    } else if (performance.now() - lastMoved > STALL_MS) {
+    } else if (performance.now() - lastMoved > (station && station.loop && !loops ? STALL_LOOP_MS : STALL_MS)) {
       lastMoved = performance.now();
       resume();
     }

@@ -9,7 +9,7 @@ import time
 import wave
 
 import harness
-from harness import Crowd, Listener, Recorder, relays_of, wait_for
+from harness import Crowd, Listener, Recorder, metrics_of, relays_of, wait_for
 
 KBPS = 128
 
@@ -117,6 +117,7 @@ def test_the_loop_bridges_a_root_that_is_gone(start, fresh_state, crate):
         assert late.status == 302 and "from=" not in late.headers["location"], "to the loop"
     wait_for(lambda: "back in a moment" in harness.request(relay.url, "/status-json.xsl").json()["icestats"]["source"]["title"],
              "the title says so", 3)
+    assert metrics_of(relay)["forever_loop_playing"] == 1
     size = len(plain.data)
     wait_for(lambda: len(plain.data) > size + 40000, "it goes on", 8)
     back = start.root(port=root.port, **options)
