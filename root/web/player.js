@@ -34,6 +34,7 @@ let lastTime = 0;
 let lastMoved = 0;
 let shown = "";
 let loops = false; // the loop is heard, since there is no programme: its address has no position
+let stood = 0; // where the programme stood then: what lies before it was heard
 
 const frameSeconds = () => (programme ? programme.frame_s : 1152 / 44100);
 
@@ -166,7 +167,7 @@ async function poll() {
     station = now;
     programme = segments;
     answeredAt = performance.now();
-    if (wanted && loops && !now.loop) connect(airPosition() - BEHIND_S / frameSeconds());
+    if (wanted && loops && !now.loop) connect(Math.max(stood, airPosition() - BEHIND_S / frameSeconds()));
     setText($("station"), now.station);
     setText($("listeners"), now.listeners === 1 ? "1 listener" : `${now.listeners} listeners`);
     render();
@@ -200,6 +201,7 @@ function connect(position) {
   begin(Math.max(0, Math.floor(position)), false);
   dropSpare();
   loops = Boolean(station && station.loop);
+  if (loops) stood = station.position;
   audio.src = address(startPosition); // the browser goes on by itself after a cut
   audio.play().catch((error) => {
     if (error.name === "AbortError") return;
