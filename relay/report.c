@@ -13,6 +13,7 @@
 #include "common/stats.h"
 #include "relay/admission.h"
 
+#define LENGTHS_EVERY  8  /* reports: they are for people, who look now and then */
 #define VERSIONS_EVERY 32 /* reports: they change with a new session only, but any report may get lost */
 
 struct report {
@@ -149,7 +150,7 @@ json_t *report_make(struct report *r)
     if (r->conf.admission) json_object_set_new(o, "tickets", admission_json(r->conf.admission));
     if (r->conf.uplink_bps) put_count(o, "uplink_bps", r->conf.uplink_bps);
     put_tree(r, o);
-    json_object_set_new(o, "lengths", lengths(&counts));
+    if (r->seq % LENGTHS_EVERY == 1) json_object_set_new(o, "lengths", lengths(&counts));
     if (r->seq % VERSIONS_EVERY == 1) json_object_set_new(o, "versions", versions());
     if (r->conf.ledger) json_object_set_new(o, "ledger", ledger_json(r->conf.ledger));
     return o;

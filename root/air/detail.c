@@ -23,6 +23,7 @@ static void take_text(char *out, size_t size, const json_t *object, const char *
     out[n] = '\0';
 }
 
+/* Not in every report. */
 static void take_lengths(struct detail *d, const json_t *report, int anew)
 {
     const json_t *list = json_object_get(report, "lengths");

@@ -40,7 +40,8 @@ function table(body, rows) {
 
 function workerRow(worker) {
   const good = worker.state === "serving" || worker.state === "replacing";
-  return [[worker.role], [worker.job ? `${worker.state}, track ${worker.job}` : worker.state, good ? "good" : "bad"],
+  const idle = worker.state === "waiting" && !worker.restarts; // one that is only there when it is needed
+  return [[worker.role], [worker.job ? `${worker.state}, track ${worker.job}` : idle ? "not needed now" : worker.state, good ? "good" : idle ? "" : "bad"],
     [worker.pid || "–", "n"], [worker.generation || "–", "n"], [worker.restarts, "n"],
     [worker.uptime_s === undefined ? "–" : duration(worker.uptime_s), "n"]];
 }
