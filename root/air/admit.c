@@ -7,6 +7,7 @@
 #include <sys/random.h>
 
 #include "common/clock.h"
+#include "common/log.h"
 #include "root/air/air.h"
 #include "root/air/geo.h"
 #include "root/air/icecast_poll.h"
@@ -14,6 +15,7 @@
 
 #define HELD_MAX      2000
 #define ELSEWHERE_MAX 8
+#define TELL_NS       INT64_C(600000000000)
 
 static uint64_t fresh_bits(void)
 {
@@ -86,6 +88,17 @@ static int hold(struct air *air, int64_t hold_ns)
     return 1;
 }
 
+/* Why there are free places, and still nobody is sent there. */
+static void tell_reserve(struct air *air)
+{
+    int64_t now_ns = clock_boot_ns();
+    if (air->reserve_told_ns && now_ns - air->reserve_told_ns < TELL_NS) return;
+    air->reserve_told_ns = now_ns;
+    log_info("relays",
+             "the places that are free at relays are kept for the listeners of the largest one, should it "
+             "be lost (--relay-reserve none does without)");
+}
+
 static enum station_verdict send_on(struct air *air, const struct mount *mount,
                                     const struct http_request *request, enum station_asking asking,
                                     const char *region, char *location, size_t size, int *nobody)
@@ -110,6 +123,7 @@ static enum station_verdict send_on(struct air *air, const struct mount *mount,
         if (hold(air, choice.hold_ns)) return STATION_WAIT;
         break;
     case ROUTER_NOBODY:
+        if (choice.reserved && asking != STATION_HEAD) tell_reserve(air);
         break;
     }
     *nobody = 1;

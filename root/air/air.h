@@ -71,6 +71,7 @@ struct air {
     int64_t progress_logged_ns, started_ns, started_wall_ns;
     uint64_t redirects, refused, reports, reports_refused;
     uint64_t links_started;
+    int64_t reserve_told_ns; /* when the log said last that places are kept */
     int port, stopping, had_music;
 };
 

@@ -100,6 +100,7 @@ struct registry_ask {
 struct registry_choice {
     int as_is;        /* the location is a stream that is not ours: to be sent there as it stands */
     int64_t hold_ns;  /* of ROUTER_HOLD */
+    int reserved;     /* of ROUTER_NOBODY, as struct router_choice's */
     const char *name; /* of the relay; borrowed */
 };
 /* Writes where the listener is sent: the main mount's stream there, with ?ticket=, and counts it as sent. */

@@ -48,6 +48,7 @@ enum router_answer registry_route(struct registry *g, const struct registry_ask 
     }
     enum router_answer answer = router_choose(g->router, &to, now_ns, &choice);
     out->hold_ns = choice.hold_ns;
+    out->reserved = choice.reserved;
     if (answer != ROUTER_TO) return answer;
     struct relay *r = g->slots[choice.slot];
     if (write_location(g, r, ask, to.rate_bps, now_ns, location, size)) return ROUTER_NOBODY;

@@ -23,7 +23,7 @@
 #define OWED_NS    INT64_C(60000000000)
 /* A new relay's share of used tickets, believed as if it had been seen that often. */
 #define Q_MEMORY 64.0
-#define Q_LEAST  0.5
+#define Q_LEAST  0.05
 /* Buckets of cost: fine near 0, some 1.5 % wide above. */
 #define COST_UNIT  0.002
 #define COST_STEPS 48

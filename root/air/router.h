@@ -83,7 +83,8 @@ enum router_answer {
 struct router_choice {
     uint32_t slot;
     int64_t hold_ns;
-    double cost; /* money for a GB, with distance, without the price of use */
+    double cost;  /* money for a GB, with distance, without the price of use */
+    int reserved; /* of ROUTER_NOBODY: there are places, but they are kept */
 };
 enum router_answer router_choose(struct router *router, const struct router_ask *ask, int64_t now_ns,
                                  struct router_choice *out);

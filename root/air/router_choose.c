@@ -119,7 +119,8 @@ enum router_answer router_choose(struct router *r, const struct router_ask *ask,
     *out = (struct router_choice){.slot = ROUTER_NONE_SLOT};
     unsigned count = places_of(r, ask, places);
     if (count || r->of[s].waits) {
-        if (!reserve_holds(r, s, now_ns)) return ROUTER_NOBODY;
+        out->reserved = !reserve_holds(r, s, now_ns);
+        if (out->reserved) return ROUTER_NOBODY;
     }
     for (struct place *p; draws < DRAWS_MAX && (p = cheapest(r, places, count)); draws += DRAWS_BUCKET) {
         uint32_t slot = draw(r, &p->index->buckets[p->bucket], ask, &random);

@@ -15,6 +15,8 @@
 #define DEVIATIONS  4
 #define MINUTE_S    60
 #define PACE_GAIN   0.004 /* a minute, for a rate off by its own size */
+#define PACE_RAMP   0.04  /* while it is next to nothing: a root that has just started */
+#define PACE_SMALL  1e-3
 #define PACE_DOWN   (-1.0)
 #define PACE_UP     3.0
 #define PACE_LEAST  1e-5
@@ -87,7 +89,7 @@ static void pace(struct router *r, struct router_relay *relay, double hours)
     off = off > PACE_UP ? PACE_UP : off < PACE_DOWN ? PACE_DOWN : off;
     double value = (double)relay->pacing;
     if (value < PACE_LEAST) value = PACE_LEAST;
-    value *= exp(PACE_GAIN * off);
+    value *= exp((off > 0 && value < PACE_SMALL ? PACE_RAMP : PACE_GAIN) * off);
     relay->pacing = (float)(value > PACE_MOST ? PACE_MOST : value < PACE_LEAST ? PACE_LEAST : value);
 }
 

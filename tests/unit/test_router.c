@@ -325,6 +325,10 @@ static void slots_are_kept_for_the_largest_ones_loss(void **state)
     while (send_one(r) != ROUTER_NONE_SLOT)
         sent++;
     assert_in_range(sent, 296, 300);
+    struct router_choice kept;
+    assert_int_equal(router_choose(r, &(struct router_ask){.but = ROUTER_NONE_SLOT}, now, &kept),
+                     ROUTER_NOBODY);
+    assert_true(kept.reserved);
     /* one dies: the others take up all it had, and no more than they can */
     unsigned had[4];
     for (uint32_t i = 0; i < 4; i++)
