@@ -1,3 +1,4 @@
+#include "root/air/overview.h"
 #include "root/air/sampler.h"
 #include "root/air/fleet.h"
 
@@ -241,6 +242,11 @@ json_t *fleet_json(struct fleet *fleet, const struct roster_entry *e)
         json_object_set_new(o, "listeners", json_integer((json_int_t)seen.listeners));
         json_object_set_new(o, "report_age_s", json_finite(seen.age_s));
         json_object_set_new(o, "version", seen.version ? json_string(seen.version) : json_null());
+        struct overview month = {.view = seen,
+                                 .book = books_find(sampler_books(fleet->air->sampler), t->name),
+                                 .now_s = clock_wall_ns() / CLOCK_NS_PER_S};
+        overview_judge(&month);
+        json_object_set_new(o, "ledger", overview_ledger_json(&month));
     }
     return o;
 }

@@ -226,6 +226,15 @@ static void show_one(const json_t *one)
                (long long)whole(one, "reset_day"));
     else
         printf("%-12s%s\n", "allotment", "none");
+    const json_t *month = json_object_get(one, "ledger");
+    if (month) {
+        printf("%-12s%.1f GB since %s", "sent", (double)whole(month, "used_bytes") / TERMS_GB,
+               moment(whole(month, "since"), text));
+        if (whole(month, "used_bytes"))
+            printf(", on course for %.1f GB by %s", (double)whole(month, "projected_bytes") / TERMS_GB,
+                   moment(whole(month, "until"), more));
+        printf("\n");
+    }
     printf("%-12s%s\n", "price", units_price_text(json_real_or(one, "price_per_gb", 0, NULL), more));
     printf("%-12s%s\n", "uplink", uplink ? units_rate_text(uplink, text) : "not said");
     if (whole(one, "max_listeners"))
