@@ -86,7 +86,7 @@ def test_wrong_token_is_refused_and_said(start, scratch):
         f.write("not-the-token\n")
     root = start.root(relay_limit=0)
     relay = start.relay(root, token_file=wrong)
-    harness.wait_for(lambda: "token" in relay.log(), "the relay says what is wrong", 10)
+    harness.wait_for(lambda: "refuses this relay" in relay.log(), "the relay says what is wrong", 10)
     assert root.stats()["relays"] == []
     with Listener(root.url) as one:
         assert one.status == 200
