@@ -136,6 +136,7 @@ static void wait_for_retry(struct pull *p, int parent, char *text, int refused)
     p->failures++;
     p->retry_ns = now + ms * INT64_C(1000000);
     p->state = WAITING;
+    if (node_loop(p->conf.node)) station_wake(node_station(p->conf.node)); /* who waits hears that */
     if (!other) return;
     struct timeval soon = {0, NEXT_MS * 1000};
     evtimer_add(p->tick, &soon);

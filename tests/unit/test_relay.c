@@ -851,6 +851,31 @@ static int status_of(const char *request)
     return status;
 }
 
+/* Nobody is reached, and nothing is held: who comes hears the loop, told so, and without a place. */
+static void the_loop_is_there_for_who_comes(void **state)
+{
+    (void)state;
+    size_t len;
+    char *cause = NULL;
+    start_relay(TOKEN, 100);
+    unsigned kbps = ring_kbps(node_ring(node_of(0)));
+    uint8_t *bytes = frames_make(kbps, 0, 2 * MP3_PERIOD_FRAMES, SEED, &len);
+    struct loop *loop = loop_new(kbps, bytes, len, &cause);
+    if (!loop) fail_msg("%s", cause);
+    node_set_loop(node_of(0), loop);
+    struct listener l = listen_to("/stream.mp3");
+    hear(&l, 10000);
+    assert_null(strstr(l.in.data, "X-Forever-Position: "));
+    size_t heard;
+    const char *body = body_of(&l, &heard);
+    assert_memory_equal(body, bytes, heard < len ? heard : len);
+    hang_up(&l);
+    char path[128];
+    snprintf(path, sizeof path, "%s/loop-stream.mp3", relay.state);
+    assert_int_equal(unlink(path), 0);
+    free(bytes);
+}
+
 #define BEGINS  "GET /stream.mp3?from=300&nearest=1 HTTP/1.1\r\nHost: x\r\n\r\n"
 #define RESUMES "GET /stream.mp3?from=300&nearest=1 HTTP/1.1\r\nHost: x\r\nRange: bytes=400-\r\n\r\n"
 
@@ -919,6 +944,7 @@ int main(void)
         TEST(the_rate_is_learned_from_the_link_too),
         TEST(metrics_and_health_answer),
         TEST(the_root_moves_and_drains),
+        TEST(the_loop_is_there_for_who_comes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
