@@ -8,16 +8,16 @@
 #include "common/clock.h"
 #include "common/mem.h"
 
-#define BUCKETS      4096
-#define ALIVE_NS     (TREE_ALIVE_S * CLOCK_NS_PER_S)
-#define GRACE_NS     (6 * CLOCK_NS_PER_S)  /* for the one above to report, after the root's start */
-#define PROVE_NS     (20 * CLOCK_NS_PER_S) /* for a relay to pull from where it was put, or to go back there */
-#define AVOID_NS     (300 * CLOCK_NS_PER_S)
-#define SETTLE_NS    (30 * CLOCK_NS_PER_S) /* before it is moved again without need */
-#define PROMOTE_NS   (60 * CLOCK_NS_PER_S)
-#define MOVE_NS      (10 * CLOCK_NS_PER_S) /* between moves that are not needed */
-#define USABLE_SHARE 9 / 10                /* of an uplink */
-#define FILL_TIMES   2
+#define BUCKETS       4096
+#define ALIVE_NS      (TREE_ALIVE_S * CLOCK_NS_PER_S)
+#define GRACE_NS      (6 * CLOCK_NS_PER_S) /* for the one above to report, after the root's start */
+#define PROVE_NS      (20 * CLOCK_NS_PER_S) /* for a relay to pull from where it was put, or to go back there */
+#define AVOID_NS      (300 * CLOCK_NS_PER_S)
+#define SETTLE_NS     (30 * CLOCK_NS_PER_S) /* before it is moved again without need */
+#define PROMOTE_NS    (60 * CLOCK_NS_PER_S)
+#define MOVE_NS       (10 * CLOCK_NS_PER_S) /* between moves that are not needed */
+#define USABLE_TENTHS 9                     /* of an uplink */
+#define FILL_TIMES    2
 
 /* Invariants: parent NULL: the root feeds it, and it counts in `direct`; fed_bps is the sum of its children's
  * wants_bps; it is in its parent's list of children, in both tables, in `all` by the time of its last report,
@@ -115,7 +115,7 @@ static int is_below(const struct node *n, const struct node *top)
 
 static int64_t spare_of(const struct node *n)
 {
-    return (int64_t)(n->uplink_bps * USABLE_SHARE) - (int64_t)(n->used_bps + n->fed_bps);
+    return (int64_t)(n->uplink_bps / 10 * USABLE_TENTHS) - (int64_t)(n->used_bps + n->fed_bps);
 }
 
 static void place(struct tree *t, struct node *n, struct node *parent, int64_t now)
@@ -198,8 +198,11 @@ static void node_free(struct tree *t, struct node *n, int64_t now)
 void tree_free(struct tree *t)
 {
     if (!t) return;
-    while (!TAILQ_EMPTY(&t->all))
-        node_free(t, TAILQ_FIRST(&t->all), 0);
+    struct node *n, *after;
+    for (n = TAILQ_FIRST(&t->all); n; n = after) {
+        after = TAILQ_NEXT(n, in_all);
+        node_free(t, n, 0);
+    }
     free(t);
 }
 

@@ -23,7 +23,7 @@
 #define COST_BASS       4.0  /* likewise for the basses on both sides of the switch */
 #define COST_KEY        26.0 /* of keys that clash, in a blend, */
 #define COST_KEY_SIGMA  8.0  /* less so much for each deviation by which the passages do not */
-#define COST_KEY_SWAP   9.0 /* in a swap, where both are heard for a bar */
+#define COST_KEY_SWAP   9.0  /* in a swap, where both are heard for a bar */
 #define COST_VOICES     2.0  /* per beat with two voices */
 #define COST_UNLIKE     6.0  /* for passages that have nothing in common */
 #define GAIN_OUTRO      4.0  /* for leaving at the start of the outro */
