@@ -15,6 +15,7 @@
 #include "common/mem.h"
 #include "relay/lineage.h"
 
+#define CUT_MAX   64
 #define LINKS_MAX 256  /* of all mounts, those who wait among them */
 #define WAIT_MS   4000 /* less than what makes a silent link look dead */
 #define LOOK_MS   50
@@ -36,8 +37,24 @@ struct feed {
     unsigned char key[2][LINK_GRANT_KEY_BYTES]; /* the present one and the one before */
     int keys;
     int64_t clock_s; /* the root's clock less this boot's */
-    uint64_t refused, started;
+    uint64_t refused;
+    uint64_t cut[CUT_MAX]; /* tags of nodes that are not to be fed */
+    size_t cut_count;
 };
+
+/* A node's id as a number: the tag of its links. */
+static uint64_t tag_of(const char *node)
+{
+    return strtoull(node, NULL, 16);
+}
+
+static int is_cut(const struct feed *f, uint64_t tag)
+{
+    for (size_t i = 0; i < f->cut_count; i++) {
+        if (f->cut[i] == tag) return 1;
+    }
+    return 0;
+}
 
 static struct node *node_of(const struct feed *f, const char *mount)
 {
@@ -76,7 +93,7 @@ static int let_in(struct feed *f, struct http_request *request, const char *node
     given += 7;
     int64_t until_s = http_is_tls(request) ? granted_until(f, given, node) : 0;
     *until_ns = until_s ? clock_boot_ns() + (until_s - root_clock_s(f)) * CLOCK_NS_PER_S : 0;
-    if (until_s) return 1;
+    if (until_s && !is_cut(f, tag_of(node))) return 1;
     if (http_peer_is_loopback(request) && token && strlen(given) == strlen(token) &&
         enrol_same(given, token, strlen(token)))
         return 1;
@@ -121,12 +138,12 @@ static void on_gone(void *context)
     forget(context);
 }
 
-static void give(struct feed *f, struct node *node, struct http_request *request, struct link_query *query)
+static void give(struct node *node, struct http_request *request, struct link_query *query)
 {
     log_info("feed", "link of %s to relay %s at %s", query->mount, *query->node ? query->node : "(no id)",
              http_peer(request));
     query->ask.station = query->ask.has_from ? query->station : NULL; /* it may have been copied */
-    query->ask.peer = (void *)(uintptr_t)++f->started;
+    query->ask.peer = (void *)(uintptr_t)tag_of(query->node);
     if (link_door_give(node_links(node), request, &query->ask))
         log_warn("feed", "a link could not be set up");
 }
@@ -144,7 +161,7 @@ static void on_look(evutil_socket_t fd, short what, void *context)
         struct http_request *request = a->request;
         struct link_query query = a->query;
         if (ready)
-            give(f, node, request, &query); /* before it is forgotten: the pull must not find it unwanted */
+            give(node, request, &query); /* before it is forgotten: the pull must not find it unwanted */
         forget(a);
         if (!ready) refuse(request, 503, "nothing has come from above yet");
     }
@@ -192,7 +209,7 @@ static void on_link(void *context, struct http_request *request)
     if (status)
         refuse(request, status, why);
     else if (node_playable(node) && !node_ask(node))
-        give(f, node, request, &query);
+        give(node, request, &query);
     else
         wait_for_music(f, request, &query);
 }
@@ -255,6 +272,22 @@ void feed_set_key(struct feed *f, const unsigned char *key, int64_t root_s)
     memcpy(f->key[1], f->key[0], LINK_GRANT_KEY_BYTES);
     memcpy(f->key[0], key, LINK_GRANT_KEY_BYTES);
     f->keys = f->keys ? 2 : 1;
+}
+
+void feed_cut(struct feed *f, const json_t *ids)
+{
+    size_t count = json_array_size(ids);
+    f->cut_count = 0;
+    for (size_t i = 0; i < count && i < CUT_MAX; i++) {
+        const char *id = json_string_value(json_array_get(ids, i));
+        if (!id || !*id) continue;
+        uint64_t tag = tag_of(id);
+        f->cut[f->cut_count++] = tag;
+        for (size_t k = 0; k < bundle_count(f->conf.bundle); k++) {
+            struct link_server *links = node_links(bundle_at(f->conf.bundle, k)->node);
+            if (links) link_server_close_peer(links, (void *)(uintptr_t)tag);
+        }
+    }
 }
 
 unsigned feed_links(const struct feed *f)

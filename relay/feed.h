@@ -7,6 +7,7 @@
 #ifndef FOREVER_RELAY_FEED_H
 #define FOREVER_RELAY_FEED_H
 #include <stdint.h>
+#include <jansson.h>
 
 #include "common/link_grant.h"
 #include "relay/bundle.h"
@@ -26,6 +27,9 @@ void feed_free(struct feed *feed);
 void feed_routes(struct feed *feed, struct http_server *server);
 /* The key that grants are signed with from now on, and the root's clock. */
 void feed_set_key(struct feed *feed, const unsigned char *key, int64_t root_s);
+/* The nodes of these ids are fed no longer: their links end, and they get no other. Borrows an array of
+ * texts. */
+void feed_cut(struct feed *feed, const json_t *ids);
 unsigned feed_links(const struct feed *feed);
 uint64_t feed_bps(const struct feed *feed);   /* of their mounts' rates */
 uint64_t feed_bytes(const struct feed *feed); /* to relays, since the start */

@@ -116,8 +116,10 @@ static void read_link_key(struct join *j, const json_t *link_key)
     unsigned char key[LINK_GRANT_KEY_BYTES];
     const char *text = json_str_or(link_key, "key", "", NULL);
     int64_t now_s = json_int_or(link_key, "now", -1, 0, INT64_MAX, NULL);
-    if (j->conf.feed && now_s >= 0 && !enrol_unhex(text, key, sizeof key))
+    if (j->conf.feed && now_s >= 0 && !enrol_unhex(text, key, sizeof key)) {
         feed_set_key(j->conf.feed, key, now_s);
+        feed_cut(j->conf.feed, json_object_get(link_key, "cut"));
+    }
 }
 
 static void read_credential(struct join *j, const char *credential)

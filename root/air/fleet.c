@@ -15,6 +15,7 @@
 #include "root/air/air.h"
 #include "root/air/enrolment.h"
 #include "root/air/icecast_poll.h"
+#include "root/air/tree_talk.h"
 
 struct tag {
     LIST_ENTRY(tag) next;
@@ -98,6 +99,7 @@ static void on_changed(void *context, const struct roster_entry *e, int gone)
 {
     struct fleet *fleet = context;
     if (gone || e->revoked_s) fleet_close_links(fleet, e->terms.name);
+    if (gone || e->revoked_s) tree_talk_revoked(fleet->air->tree_talk, e->terms.name);
     if (gone || e->revoked_s || e->uncalled) reach_forget(fleet->reach, e);
     if (gone && e->kind == ROSTER_ICECAST) icecast_poll_drop(fleet->air->icecasts, e->terms.name);
     if (gone) {

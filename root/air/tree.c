@@ -327,6 +327,15 @@ enum tree_place tree_reported(struct tree *t, const struct tree_report *r, int64
     return TREE_UNDER;
 }
 
+int tree_forget(struct tree *t, const char *name, int64_t now, char id[TREE_ID_MAX])
+{
+    struct node *n = find_name(t, name);
+    if (!n) return -1;
+    memcpy(id, n->id, TREE_ID_MAX);
+    node_free(t, n, now);
+    return 0;
+}
+
 void tree_counts(const struct tree *t, struct tree_counts *out)
 {
     const struct node *n;

@@ -52,6 +52,9 @@ struct tree_parent { /* borrowed until the next report */
 enum tree_place tree_reported(struct tree *tree, const struct tree_report *report, int64_t now_ns,
                               struct tree_parent *parent);
 
+/* The relay is none any more; its id, 0 or -1 when it is not known. */
+int tree_forget(struct tree *tree, const char *name, int64_t now_ns, char id[TREE_ID_MAX]);
+
 struct tree_counts {
     unsigned known, direct, deepest; /* deepest: hops of the furthest one */
     uint64_t moves;

@@ -14,12 +14,19 @@
 
 #define NAME_MAX_BYTES (TREE_NAME_MAX - 1)
 #define LISTENERS_MAX  1000000
+#define CUT_MAX        32
 #define BPS_MAX        INT64_C(1000000000000)
 
 struct tree_talk {
     struct air *air;
     struct tree *tree;
     unsigned char master[LINK_GRANT_KEY_BYTES]; /* of this life: grants are made anew with each report */
+    /* Nodes that were revoked, as long as a grant of theirs may live; the oldest goes when there are more. */
+    struct {
+        char id[TREE_ID_MAX];
+        int64_t until_ns;
+    } cut[CUT_MAX];
+    unsigned cut_next;
 };
 
 struct tree_talk *tree_talk_new(struct air *air, unsigned fanout, char **cause)
@@ -92,6 +99,25 @@ static json_t *parent_json(const struct tree_talk *talk, const struct tree_paren
     return json_pack("{s:s,s:s,s:s}", "url", parent->url, "pin", parent->pin, "grant", grant);
 }
 
+static json_t *cut_list(const struct tree_talk *talk, int64_t now_ns)
+{
+    json_t *list = json_array();
+    for (unsigned i = 0; i < CUT_MAX; i++) {
+        if (now_ns < talk->cut[i].until_ns) json_array_append_new(list, json_string(talk->cut[i].id));
+    }
+    return list;
+}
+
+void tree_talk_revoked(struct tree_talk *talk, const char *name)
+{
+    int64_t now_ns = clock_boot_ns();
+    char id[TREE_ID_MAX];
+    if (!talk || tree_forget(talk->tree, name, now_ns, id)) return;
+    unsigned at = talk->cut_next++ % CUT_MAX;
+    memcpy(talk->cut[at].id, id, sizeof id);
+    talk->cut[at].until_ns = now_ns + LINK_GRANT_LIFE_S * CLOCK_NS_PER_S;
+}
+
 json_t *tree_talk_heard(struct tree_talk *talk, const struct roster_entry *entry, const json_t *report)
 {
     int64_t now_ns = clock_boot_ns(), now_s = clock_wall_ns() / CLOCK_NS_PER_S;
@@ -107,8 +133,9 @@ json_t *tree_talk_heard(struct tree_talk *talk, const struct roster_entry *entry
     char hex[LINK_GRANT_KEY_TEXT];
     if (said.url && !link_grant_derive(talk->master, said.id, key)) {
         enrol_hex(key, sizeof key, hex);
-        json_object_set_new(members, "link_key",
-                            json_pack("{s:s,s:I}", "key", hex, "now", (json_int_t)now_s));
+        json_object_set_new(
+            members, "link_key",
+            json_pack("{s:s,s:I,s:o}", "key", hex, "now", (json_int_t)now_s, "cut", cut_list(talk, now_ns)));
     }
     return members;
 }

@@ -16,6 +16,8 @@ void tree_talk_free(struct tree_talk *talk);
 /* A report of that relay (NULL: of one with the shared token) was taken: the members of the answer, a new
  * reference. */
 json_t *tree_talk_heard(struct tree_talk *talk, const struct roster_entry *entry, const json_t *report);
+/* The relay was revoked or removed: those that feed it are told to end its links. talk NULL is fine. */
+void tree_talk_revoked(struct tree_talk *talk, const char *name);
 void tree_talk_counts(const struct tree_talk *talk, struct tree_counts *out);
 
 #endif

@@ -699,6 +699,14 @@ static void a_relay_is_fed_while_it_wants_to_be(void **state)
     UNTIL(json_integer_value(json_object_get(root.last_report, "links")) == 1);
     assert_int_equal(json_integer_value(json_object_get(root.last_report, "listeners")), 0);
     assert_string_equal(json_str_or(root.last_report, "upstream", NULL, NULL), "");
+    struct listener other = ask_for_link(TOKEN, "bb");
+    UNTIL(feed_links(relay.feed) == 2);
+    json_t *cut = json_pack("[s,s]", "ab", "aa");
+    feed_cut(relay.feed, cut);
+    json_decref(cut);
+    UNTIL(feed_links(relay.feed) == 1);
+    assert_true(net_until(base, child.fd, &child.in, "no such text", 10) == 0 && child.in.ended);
+    hang_up(&other);
     hang_up(&child);
     UNTIL(link_server_count(root.link) == 0);
     assert_true(feed_bytes(relay.feed) > 60000);
