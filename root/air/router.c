@@ -411,7 +411,8 @@ uint64_t router_floor(struct router *r, uint32_t slot, int64_t now_ns)
     struct router_relay *relay = &r->relays[slot];
     turn_periods(relay, now_ns);
     /* 5 whole periods back: 25 s at least, longer than a ticket's life and its way */
-    return relay->starts[(relay->period + PERIODS - 5) % PERIODS];
+    uint64_t oldest = relay->starts[(relay->period + PERIODS - 5) % PERIODS];
+    return oldest > relay->floor ? oldest : relay->floor;
 }
 
 uint64_t router_issue(struct router *r, uint32_t slot, double rate_bps, int64_t now_ns)

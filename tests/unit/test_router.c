@@ -185,9 +185,23 @@ static void tickets_count_until_the_relay_does(void **state)
     struct router_view v;
     router_view(r, a, now, &v);
     assert_true(v.redemption < 0.98 && v.redemption > 0.9);
+    /* a report that does not count them: what was sent is among its listeners, and is not counted again */
+    for (int i = 0; i < 4; i++)
+        send_one(r);
+    heard(r, a, 14, 100);
+    assert_int_equal(router_floor(r, a, now), 13);
+    send_one(r);
+    report = (struct router_report){.listeners = 15,
+                                    .max_listeners = 100,
+                                    .counts_tickets = 1,
+                                    .floor = 13,
+                                    .redeemed_from_floor = 1,
+                                    .redeemed = 1};
+    router_heard(r, a, &report, now);
+    assert_int_equal(estimate(r, a), 15);
     router_restarted(r, a, now);
-    assert_int_equal(router_floor(r, a, now), 9);
-    assert_int_equal(router_issue(r, a, 0, now), 9);
+    assert_int_equal(router_floor(r, a, now), 14);
+    assert_int_equal(router_issue(r, a, 0, now), 14);
     router_free(r);
 }
 
