@@ -13,7 +13,7 @@
 #define SETTLE_NS  (2 * CLOCK_NS_PER_S) /* they come again for an address before this node may go */
 #define PATIENCE_S 3                    /* after the deadline, then who hangs on is cut */
 
-/* Moving goes on while now < move_end_ns and `moving` is left. */
+/* Moving goes on while `moving` is left, and until a little after move_end_ns. */
 struct drain {
     struct drain_conf conf;
     struct event *tick;
@@ -84,7 +84,8 @@ static unsigned share(unsigned left, int64_t now, int64_t end)
     if (ticks < 1) return left;
     double due = 2.0 * random / 65536 * left / ticks;
     unsigned whole = (unsigned)due;
-    return whole + (due - whole > (random & 0xff) / 256.0);
+    whole += due - whole > (random & 0xff) / 256.0;
+    return whole < left ? whole : left;
 }
 
 static void move_some(struct drain *d, int64_t now, int64_t end)
@@ -128,7 +129,7 @@ static void on_tick(evutil_socket_t fd, short what, void *context)
             d->conf.over(d->conf.context);
             return;
         }
-    } else if (d->moving && now < d->move_end_ns) {
+    } else if (d->moving && now < d->move_end_ns + CLOCK_NS_PER_S) { /* a tick may be late */
         move_some(d, now, d->move_end_ns);
     } else if (now - d->moved_ns >= SETTLE_NS) {
         /* those who were moved last have asked again by now */
