@@ -74,13 +74,15 @@ def test_a_relay_gets_its_ledger_back_from_the_root(stage, scratch, token):
     def used():
         return [r["used_bytes"] for r in stage.get("/api/ledger").json()["relays"] if r["name"] == "ber"]
     relay = harness.Relay(stage.root, state, token, name="ber")
-    harness.wait_for(lambda: used() and used()[0] >= 123_000_000, "the root knows of it", 5)
-    relay.kill()
-    shutil.rmtree(state)
-    os.makedirs(state)
-    relay = harness.Relay(stage.root, state, token, name="ber", port=relay.port)
-    harness.wait_for(lambda: stage.get("/api/relays/ber").json()["sessions"] == 2, "it reports again", 5)
-    assert relay.stop() == 0
+    try:
+        harness.wait_for(lambda: used() and used()[0] >= 123_000_000, "the root knows of it", 5)
+        relay.kill()
+        shutil.rmtree(state)
+        os.makedirs(state)
+        relay = harness.Relay(stage.root, state, token, name="ber", port=relay.port)
+        harness.wait_for(lambda: stage.get("/api/relays/ber").json()["sessions"] == 2, "it reports again", 5)
+    finally:
+        assert relay.stop() == 0
     with open(path, encoding="utf-8") as file:
         kept = json.load(file)
     assert kept["ended"] and sum(kept["days"].values()) >= 123_000_000, kept
