@@ -6,81 +6,22 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/clock.h"
 #include "common/mem.h"
-#include "common/mp3.h"
-#include "relay/admission.h"
-#include "root/air/registry.h"
-#include "tests/sim/sim.h"
-
-#define RATE_BPS 128000.0
-#define NOBODY   UINT32_MAX
-#define MS       INT64_C(1000000)
-#define WAIT_NS  (20 * SIM_S) /* a root keeps a listener waiting so long */
-#define STAY_S   3600.0
-#define JOINS    1.2 /* of its places, a relay takes so many in a minute */
-
-enum {
-    ARRIVES,  /* a listener comes for the first time */
-    ASKS,     /* asks the root (again) */
-    REACHES,  /* is at the relay; what: the ticket */
-    LEAVES,   /* who: the listener, what: its visit's number */
-    REPORTS,  /* a relay makes its report */
-    REPORTED, /* it has come to the root; what: the report */
-    ANSWERED, /* what: the answer's ticket member */
-    PHASE,
-    SECOND
-};
-
-struct person {
-    int64_t came_ns, asked_ns;
-    uint32_t relay, after, before, visit;
-    uint8_t place, tries, bot, playing;
-};
-
-struct edge {
-    struct relay_terms terms;
-    struct admission *admission;
-    uint32_t max, listeners, first;
-    uint64_t accepted, closed, bytes, seq;
-    unsigned life;
-    double joins, joins_per_s;
-    int64_t joins_ns;
-    int dead, cut; /* it does not run; what it sends to the root is lost */
-};
-
-struct crowd {
-    const struct sim_conf *conf;
-    struct sim_random random;
-    struct sim_queue queue;
-    struct registry *root; /* NULL: it is down */
-    unsigned roots;
-    struct edge *edges;
-    struct person *people;
-    uint32_t people_count, people_capacity, *spare, spare_count;
-    uint32_t *latencies;
-    size_t latency_count, latency_capacity;
-    int64_t now_ns, end_ns;
-    double arrivals_per_s;
-    uint64_t joins, playing, peak, bots, redirects, held, refused, misplaced_full, misplaced_dead,
-        misplaced_joins, over_cap, over_line, lost, back, reports, reports_lost, gave_up, untrue;
-    double error_sum, listening_sum;
-    uint64_t worst_error;
-};
+#include "tests/sim/crowd_internal.h"
 
 static int64_t wall_s(const struct crowd *c)
 {
     return 1767225600 + c->now_ns / SIM_S;
 }
 
-static void later(struct crowd *c, double seconds, uint32_t kind, uint32_t who, void *what)
+void crowd_later(struct crowd *c, double seconds, uint32_t kind, uint32_t who, void *what)
 {
     sim_push(&c->queue,
              (struct sim_event){
                  .at_ns = c->now_ns + (int64_t)(seconds * 1e9) + 1, .kind = kind, .who = who, .what = what});
 }
 
-static double way_s(struct crowd *c)
+double crowd_way_s(struct crowd *c)
 {
     return 0.01 + sim_exponential(&c->random, 0.05);
 }
@@ -99,231 +40,12 @@ static void start_root(struct crowd *c)
     registry_tick(c->root, c->now_ns, wall_s(c));
 }
 
-/* Listeners at relays */
-
-static void sit(struct crowd *c, uint32_t who, uint32_t relay)
-{
-    struct edge *e = &c->edges[relay];
-    struct person *p = &c->people[who];
-    p->relay = relay;
-    p->before = NOBODY;
-    p->after = e->first;
-    if (e->first != NOBODY) c->people[e->first].before = who;
-    e->first = who;
-    e->listeners++;
-    e->accepted++;
-    c->playing++;
-    if (c->playing > c->peak) c->peak = c->playing;
-    if (e->listeners > e->max) c->over_cap++;
-    if (e->listeners * RATE_BPS * 1.062 > (double)e->terms.uplink_bps) c->over_line++;
-}
-
-static void rise(struct crowd *c, uint32_t who)
-{
-    struct person *p = &c->people[who];
-    struct edge *e = &c->edges[p->relay];
-    if (p->before != NOBODY)
-        c->people[p->before].after = p->after;
-    else
-        e->first = p->after;
-    if (p->after != NOBODY) c->people[p->after].before = p->before;
-    e->listeners--;
-    e->closed++;
-    c->playing--;
-    p->relay = NOBODY;
-    p->playing = 0;
-    p->visit++;
-}
-
-static void forget(struct crowd *c, uint32_t who)
-{
-    c->spare[c->spare_count++] = who;
-}
-
-static uint32_t person(struct crowd *c)
-{
-    if (c->spare_count) return c->spare[--c->spare_count];
-    if (c->people_count == c->people_capacity) {
-        c->people_capacity = c->people_capacity ? c->people_capacity * 2 : 4096;
-        c->people = xrealloc(c->people, c->people_capacity * sizeof *c->people);
-        c->spare = xrealloc(c->spare, c->people_capacity * sizeof *c->spare);
-    }
-    c->people[c->people_count].visit = 0;
-    return c->people_count++;
-}
-
-static void arrive(struct crowd *c, double at_s)
-{
-    uint32_t who = person(c), visit = c->people[who].visit;
-    double at = sim_unit(&c->random);
-    unsigned place = 0;
-    while (place + 1 < SIM_PLACES && (at -= sim_places[place].share) > 0)
-        place++;
-    c->people[who] = (struct person){.came_ns = c->now_ns + (int64_t)(at_s * 1e9),
-                                     .relay = NOBODY,
-                                     .visit = visit,
-                                     .place = (uint8_t)place,
-                                     .bot = sim_unit(&c->random) < 0.03};
-    c->joins++;
-    later(c, at_s, ARRIVES, who, NULL);
-}
-
-/* As players and the load generator do: a random pause that doubles. */
-static void again(struct crowd *c, uint32_t who)
-{
-    struct person *p = &c->people[who];
-    if (p->tries > 12) {
-        c->gave_up++;
-        forget(c, who);
-        return;
-    }
-    double most = 0.5 * (double)(1u << (p->tries < 5 ? p->tries : 5));
-    p->tries++;
-    p->asked_ns = 0;
-    later(c, 0.1 + most * sim_unit(&c->random), ASKS, who, NULL);
-}
-
-static void ask(struct crowd *c, uint32_t who)
-{
-    struct person *p = &c->people[who];
-    char location[1024];
-    struct registry_choice choice;
-    struct registry_view view;
-    if (!c->root) {
-        again(c, who);
-        return;
-    }
-    if (!p->asked_ns) p->asked_ns = c->now_ns;
-    const struct registry_ask to = {.region = sim_places[p->place].region, .random = sim_bits(&c->random)};
-    switch (registry_route(c->root, &to, c->now_ns, location, sizeof location, &choice)) {
-    case ROUTER_TO:
-        break;
-    case ROUTER_HOLD:
-        c->held++;
-        if (c->now_ns - p->asked_ns < WAIT_NS)
-            later(c, (double)choice.hold_ns / 1e9, ASKS, who, NULL);
-        else
-            again(c, who);
-        return;
-    case ROUTER_NOBODY:
-        c->refused++;
-        again(c, who);
-        return;
-    }
-    c->redirects++;
-    if (p->bot) { /* it never comes to where it was sent */
-        c->bots++;
-        forget(c, who);
-        return;
-    }
-    const char *ticket = strstr(location, "?ticket=");
-    registry_find(c->root, choice.name, c->now_ns, &view);
-    p->relay = (uint32_t)strtoul(choice.name + 1, NULL, 10);
-    later(c, 0.03 + 2 * way_s(c), REACHES, who, ticket ? xstrdup(ticket + 8) : NULL);
-}
-
-static int has_join(struct crowd *c, struct edge *e)
-{
-    double most = 2 * e->joins_per_s > 1 ? 2 * e->joins_per_s : 1;
-    e->joins += e->joins_per_s * (double)(c->now_ns - e->joins_ns) / 1e9;
-    e->joins_ns = c->now_ns;
-    if (e->joins > most) e->joins = most;
-    if (e->joins < 1) return 0;
-    e->joins -= 1;
-    return 1;
-}
-
-static void reach(struct crowd *c, uint32_t who, char *ticket)
-{
-    struct person *p = &c->people[who];
-    struct edge *e = &c->edges[p->relay];
-    uint32_t relay = p->relay;
-    p->relay = NOBODY;
-    uint64_t *wrong = e->dead ? &c->misplaced_dead : NULL;
-    if (!wrong && e->listeners >= e->max) wrong = &c->misplaced_full;
-    if (!wrong && admission_judge(e->admission, ticket, e->listeners, c->now_ns) == ADMISSION_ELSEWHERE)
-        wrong = &c->misplaced_full;
-    if (!wrong && !has_join(c, e)) wrong = &c->misplaced_joins;
-    if (wrong) {
-        ++*wrong;
-        again(c, who);
-    } else {
-        admission_taken(e->admission, ticket, 0, c->now_ns);
-        sit(c, who, relay);
-        p->playing = 1;
-        if (c->latency_count < c->latency_capacity)
-            c->latencies[c->latency_count++] = (uint32_t)((c->now_ns - p->came_ns) / MS);
-        later(c, sim_stay(&c->random, STAY_S), LEAVES, who, (void *)(uintptr_t)p->visit);
-    }
-    free(ticket);
-}
-
-/* Reports */
-
-static json_t *make_report(struct crowd *c, uint32_t relay)
-{
-    struct edge *e = &c->edges[relay];
-    char url[128], session[24];
-    snprintf(url, sizeof url, "http://%s.example:8000", e->terms.name);
-    snprintf(session, sizeof session, "%08x%08x", relay, e->life);
-    json_t *o = json_pack("{s:s,s:s,s:s,s:s,s:I,s:f,s:I,s:I,s:I,s:I,s:I,s:I,s:f,s:[{s:s,s:I,s:b}]}", "name",
-                          e->terms.name, "public_url", url, "version", "1", "session", session, "seq",
-                          (json_int_t)++e->seq, "uptime_s", 1.0, "listeners", (json_int_t)e->listeners,
-                          "max_listeners", (json_int_t)e->max, "accepted", (json_int_t)e->accepted, "closed",
-                          (json_int_t)e->closed, "bytes_in", (json_int_t)0, "bytes_out", (json_int_t)e->bytes,
-                          "joins_per_s", e->joins_per_s, "mounts", "name", "stream", "listeners",
-                          (json_int_t)e->listeners, "pulling", 1);
-    json_object_set_new(o, "tickets", admission_json(e->admission));
-    return o;
-}
-
-static void report(struct crowd *c, uint32_t relay)
-{
-    struct edge *e = &c->edges[relay];
-    if (c->now_ns < c->end_ns) later(c, 2, REPORTS, relay, NULL);
-    if (e->dead) return;
-    e->bytes += (uint64_t)(e->listeners * RATE_BPS / 4);
-    c->reports++;
-    json_t *o = make_report(c, relay);
-    int calm = c->now_ns > c->end_ns - 8 * SIM_S; /* the last ones arrive, so that sums can be compared */
-    if (e->cut || (!calm && sim_unit(&c->random) < 0.05)) {
-        c->reports_lost++;
-        json_decref(o);
-        return;
-    }
-    if (!calm && sim_unit(&c->random) < 0.02) later(c, way_s(c) + 1, REPORTED, relay, json_incref(o));
-    later(c, !calm && sim_unit(&c->random) < 0.02 ? 3 : way_s(c), REPORTED, relay, o);
-}
-
-static void reported(struct crowd *c, uint32_t relay, json_t *o)
-{
-    char *cause = NULL;
-    if (c->root) {
-        if (registry_report(c->root, NULL, o, c->now_ns, &cause) < 0) {
-            fprintf(stderr, "%s\n", cause);
-            abort();
-        }
-        if (sim_unit(&c->random) >= 0.05)
-            later(c, way_s(c), ANSWERED, relay,
-                  registry_ticket_json(c->root, c->edges[relay].terms.name, c->now_ns));
-    }
-    json_decref(o);
-}
-
 /* What goes wrong */
 
 static void die(struct crowd *c, uint32_t relay)
 {
-    struct edge *e = &c->edges[relay];
-    e->dead = 1;
-    while (e->first != NOBODY) {
-        uint32_t who = e->first;
-        rise(c, who);
-        c->lost++;
-        c->people[who].came_ns = c->now_ns;
-        c->people[who].tries = 0;
-        again(c, who);
-    }
+    c->edges[relay].dead = 1;
+    crowd_lose(c, relay);
 }
 
 static void revive(struct crowd *c, uint32_t relay)
@@ -392,9 +114,9 @@ static void compare(struct crowd *c)
 
 static void second(struct crowd *c)
 {
-    if (c->now_ns < c->end_ns) later(c, 1, SECOND, 0, NULL);
+    if (c->now_ns < c->end_ns) crowd_later(c, 1, SECOND, 0, NULL);
     for (unsigned n = sim_poisson(&c->random, c->arrivals_per_s); n; n--)
-        arrive(c, sim_unit(&c->random));
+        crowd_arrive(c, sim_unit(&c->random));
     if (c->root) registry_tick(c->root, c->now_ns, wall_s(c));
     if (c->now_ns / SIM_S % 5 == 0) compare(c);
 }
@@ -415,22 +137,21 @@ static void handle(struct crowd *c, const struct sim_event *e)
     switch (e->kind) {
     case ARRIVES:
     case ASKS:
-        ask(c, e->who);
+        crowd_ask(c, e->who);
         break;
     case REACHES:
-        reach(c, e->who, e->what);
+        crowd_reach(c, e->who, e->what);
         break;
     case LEAVES:
         if (c->people[e->who].visit != (uint32_t)(uintptr_t)e->what || c->now_ns > c->end_ns - 8 * SIM_S)
             break;
-        rise(c, e->who);
-        forget(c, e->who);
+        crowd_leave(c, e->who);
         break;
     case REPORTS:
-        report(c, e->who);
+        crowd_report(c, e->who);
         break;
     case REPORTED:
-        reported(c, e->who, e->what);
+        crowd_reported(c, e->who, e->what);
         break;
     case ANSWERED:
         if (!c->edges[e->who].dead) admission_answered(c->edges[e->who].admission, e->what, c->now_ns);
@@ -464,7 +185,7 @@ static void make_edges(struct crowd *c)
         e->first = NOBODY;
         e->joins = e->joins_per_s = JOINS * places / 60 + 0.1;
         e->admission = admission_new(e->max);
-        later(c, 2 * sim_unit(&c->random), REPORTS, i, NULL);
+        crowd_later(c, 2 * sim_unit(&c->random), REPORTS, i, NULL);
     }
 }
 
@@ -519,8 +240,8 @@ int sim_crowd(const struct sim_conf *conf)
     start_root(c);
     c->arrivals_per_s = conf->listeners / STAY_S / 50;
     for (size_t i = 0; i < sizeof phases / sizeof *phases; i++)
-        later(c, phases[i].at_s, PHASE, phases[i].phase, NULL);
-    later(c, 0, SECOND, 0, NULL);
+        crowd_later(c, phases[i].at_s, PHASE, phases[i].phase, NULL);
+    crowd_later(c, 0, SECOND, 0, NULL);
     while (c->queue.count && c->queue.heap[0].at_ns <= c->end_ns && sim_pop(&c->queue, &event)) {
         c->now_ns = event.at_ns;
         handle(c, &event);
