@@ -141,6 +141,24 @@ static void key_frames_set(RubberBandState state, const struct stretch_point *ma
     free(keys.to);
 }
 
+static void split(const float *in, size_t samples, float *left, float *right)
+{
+    for (size_t i = 0; i < samples; i++) {
+        left[i] = in[i * PCM_CHANNELS];
+        right[i] = in[i * PCM_CHANNELS + 1];
+    }
+}
+
+/* In one piece: studied by chunks the same music comes out a little different. */
+static void study(RubberBandState state, const float *in, size_t in_samples)
+{
+    float *left = xmalloc(in_samples * sizeof *left), *right = xmalloc(in_samples * sizeof *right);
+    split(in, in_samples, left, right);
+    rubberband_study(state, (const float *const[]){left, right}, (unsigned)in_samples, 1);
+    free(left);
+    free(right);
+}
+
 static void stretch(const float *in, size_t in_samples, const struct stretch_point *map, size_t points,
                     float *out, size_t out_samples)
 {
@@ -152,25 +170,19 @@ static void stretch(const float *in, size_t in_samples, const struct stretch_poi
             RubberBandOptionChannelsTogether | RubberBandOptionTransientsCrisp | RubberBandOptionPhaseLaminar,
         ratio, 1);
     struct take take = {.state = state, .out = out, .samples = out_samples};
-    float *left = xmalloc(in_samples * sizeof *left), *right = xmalloc(in_samples * sizeof *right);
-    for (size_t i = 0; i < in_samples; i++) {
-        left[i] = in[i * PCM_CHANNELS];
-        right[i] = in[i * PCM_CHANNELS + 1];
-    }
     rubberband_set_expected_input_duration(state, (unsigned)in_samples);
     rubberband_set_max_process_size(state, CHUNK);
     key_frames_set(state, map, points, ratio);
-    rubberband_study(state, (const float *const[]){left, right}, (unsigned)in_samples, 1);
+    study(state, in, in_samples);
     for (size_t at = 0; at < in_samples; at += CHUNK) {
+        float left[CHUNK], right[CHUNK];
         size_t n = in_samples - at < CHUNK ? in_samples - at : CHUNK;
-        rubberband_process(state, (const float *const[]){left + at, right + at}, (unsigned)n,
-                           at + n == in_samples);
+        split(in + at * PCM_CHANNELS, n, left, right);
+        rubberband_process(state, (const float *const[]){left, right}, (unsigned)n, at + n == in_samples);
         retrieve(&take);
     }
     memset(out + take.done * PCM_CHANNELS, 0, (out_samples - take.done) * PCM_CHANNELS * sizeof *out);
     rubberband_delete(state);
-    free(left);
-    free(right);
 }
 
 void stretch_passage(const float *in, size_t in_samples, const struct stretch_point *map, size_t points,

@@ -8,7 +8,7 @@
 /* What a transition has to keep. Beats only where they can be measured, voices and harmony where known. */
 #define CERTIFICATE_BEAT_P95_MS   12.0
 #define CERTIFICATE_BEAT_BARS_MIN 4 /* bars measured, for the beats to count */
-#define CERTIFICATE_DRIFT_MS      8.0
+#define CERTIFICATE_DRIFT_MS      3.0
 #define CERTIFICATE_OFFBEAT       0.5
 #define CERTIFICATE_STEP_LU       2.0
 #define CERTIFICATE_HOLE_LU       2.0

@@ -37,8 +37,6 @@ struct stage {
     int64_t *bad_track;
     char **cause;
     struct programme *programme; /* of the takes of one way to join */
-    float *before;               /* what they all come after */
-    size_t before_samples;
 };
 
 static void take_drop(struct take *take)
@@ -97,14 +95,11 @@ static void measure_stems(struct take *take, const struct stem stems[2], int voi
             &stems[0], &stems[1], at > beat_samples ? at - beat_samples : 0, at + beat_samples);
 }
 
-/* The programme's end before the transition, once for all takes. 0; -1 when a file failed. */
-static int read_before(struct stage *stage, uint64_t start)
+/* The programme's end before the transition: read when that is rendered, which takes the most memory. */
+static float *around_before(const struct stage *stage, uint64_t start, size_t *samples)
 {
     uint64_t reach = (uint64_t)(MEASURE_AROUND_S * PCM_RATE), first = programme_start(stage->programme);
-    if (stage->before || start <= first) return 0;
-    stage->before =
-        around(stage, start > first + reach ? start - reach : first, start, &stage->before_samples);
-    return stage->before ? 0 : -1;
+    return around(stage, start > first + reach ? start - reach : first, start, samples);
 }
 
 /* Renders and measures the planned transition. 0; -1 when a file failed. */
@@ -118,29 +113,33 @@ static int listen(struct stage *stage, struct take *take)
     uint64_t end = (uint64_t)json_integer_value(json_object_get(transition, "end_sample"));
     json_t *const parts[] = {take->segments[0], transition, alone};
     struct stem stems[2] = {{0}, {0}};
-    float *after = NULL;
+    float *before = NULL, *after = NULL;
     const float *mix = NULL;
-    size_t after_samples = 0;
+    size_t before_samples = 0, after_samples = 0;
     int result = 0, voices = 0;
     *stage->bad_track = 0;
     programme_truncate(p, 0);
     for (int i = 0; i < 3 && result == 0; i++) {
         if (parts[i]) result = programme_add(p, parts[i], stage->cause);
     }
-    if (result == 0) result = read_before(stage, start);
     if (result == 0) result = programme_stems(p, start, stems, &voices, &mix, stage->bad_track, stage->cause);
+    if (result == 0 && start > programme_start(p)) {
+        before = around_before(stage, start, &before_samples);
+        result = before ? 0 : -1;
+    }
     if (result == 0 && alone) {
         after = around(stage, end, programme_end(p), &after_samples);
         result = after ? 0 : -1;
     }
     if (result == 0) {
-        measure_loudness(stage->before, stage->before_samples, mix, (size_t)(end - start), after,
-                         after_samples, &c->loudness);
+        measure_loudness(before, before_samples, mix, (size_t)(end - start), after, after_samples,
+                         &c->loudness);
         c->dropouts = measure_dropouts(mix, (size_t)(end - start), &stems[0], &stems[1]);
         measure_stems(take, stems, voices);
     }
     for (int i = 0; i < 2; i++)
         stem_free(&stems[i]);
+    free(before);
     free(after);
     json_decref(alone);
     return result;
@@ -234,10 +233,7 @@ static int rehearse_way(struct stage *stage, int rank, struct take *best)
     stage->programme = programme_new_rehearsal(stage->open, stage->context);
     int result = try_takes(stage, rank, best);
     programme_free(stage->programme);
-    free(stage->before);
     stage->programme = NULL;
-    stage->before = NULL;
-    stage->before_samples = 0;
     return result;
 }
 

@@ -19,8 +19,11 @@ struct stem {
 
 void stem_init(struct stem *stem, int64_t samples); /* silence */
 void stem_free(struct stem *stem);                  /* the members */
-/* Adds a passage that begins at sample `at` of the transition. dry: stereo; gain: a factor for it; wet: mono,
- * as mixed; `samples` of each. */
-void stem_add(struct stem *stem, int64_t at, const float *dry, float gain, const float *wet, size_t samples);
+/* Add a passage that begins at sample `at` of the transition, `samples` long: all of it as it is, stereo,
+ * gain being a factor for it; and each of its channels as it is mixed. scratch has room for `samples` values.
+ */
+void stem_add_dry(struct stem *stem, int64_t at, const float *dry, float gain, size_t samples,
+                  float *scratch);
+void stem_add_wet(struct stem *stem, int64_t at, const float *channel, size_t samples, float *scratch);
 
 #endif

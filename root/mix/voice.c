@@ -77,22 +77,33 @@ static float *passage(const struct voice *voice, struct decks *decks, char **cau
 }
 
 /* One channel of the passage, as it is mixed: three bands of a zero-phase crossover, whose sum is the passage
- * again, each under its own fades. low, high (scratch) and out: `samples` values. */
-static void channel_mix(const struct voice *voice, const struct recipe *recipe, const float *pcm, float *low,
-                        float *high, float *out)
+ * again, each under its own fades. scratch and out: `samples` values. */
+static void channel_mix(const struct voice *voice, const struct recipe *recipe, const float *pcm,
+                        float *scratch, float *out)
 {
     size_t samples = (size_t)voice->samples;
-    int bass = voice->bass.count > 0, treble = voice->treble.count > 0;
-    if (bass) split_low(pcm, PCM_CHANNELS, samples, recipe->bass_hz, PCM_RATE, low);
-    /* what lies below the treble's corner */
-    if (treble) split_low(pcm, PCM_CHANNELS, samples, recipe->treble_hz, PCM_RATE, high);
+    for (size_t i = 0; i < samples; i++)
+        out[i] = (float)fades_gain(&voice->level, voice->at + (int64_t)i) * pcm[i * PCM_CHANNELS];
+    if (voice->bass.count) {
+        split_low(pcm, PCM_CHANNELS, samples, recipe->bass_hz, PCM_RATE, scratch);
+        for (size_t i = 0; i < samples; i++) {
+            int64_t at = voice->at + (int64_t)i;
+            float level = (float)fades_gain(&voice->level, at);
+            out[i] += ((float)fades_gain(&voice->bass, at) - level) * scratch[i];
+        }
+    }
+    if (voice->treble.count) {
+        /* what lies below the treble's corner */
+        split_low(pcm, PCM_CHANNELS, samples, recipe->treble_hz, PCM_RATE, scratch);
+        for (size_t i = 0; i < samples; i++) {
+            int64_t at = voice->at + (int64_t)i;
+            float level = (float)fades_gain(&voice->level, at);
+            out[i] += ((float)fades_gain(&voice->treble, at) - level) * (pcm[i * PCM_CHANNELS] - scratch[i]);
+        }
+    }
     for (size_t i = 0; i < samples; i++) {
-        int64_t at = voice->at + (int64_t)i;
-        float x = pcm[i * PCM_CHANNELS], level = (float)fades_gain(&voice->level, at), y = level * x;
-        if (bass) y += ((float)fades_gain(&voice->bass, at) - level) * low[i];
-        if (treble) y += ((float)fades_gain(&voice->treble, at) - level) * (x - high[i]);
-        out[i] = y * voice->gain;
-        if (voice->ride.count) out[i] *= (float)ride_gain(&voice->ride, at);
+        out[i] *= voice->gain;
+        if (voice->ride.count) out[i] *= (float)ride_gain(&voice->ride, voice->at + (int64_t)i);
     }
 }
 
@@ -127,22 +138,17 @@ int voice_add(const struct voice *voice, const struct recipe *recipe, struct dec
         if (passages) passages_keep(passages, voice, pcm);
     }
     size_t samples = (size_t)voice->samples;
-    float *low = xmalloc(samples * sizeof *low), *high = xmalloc(samples * sizeof *high);
-    float *out = xmalloc(samples * sizeof *out);
-    float *wet = stem ? xcalloc(samples, sizeof *wet) : NULL;
+    float *scratch = xmalloc(samples * sizeof *scratch), *out = xmalloc(samples * sizeof *out);
     for (int channel = 0; channel < PCM_CHANNELS; channel++) {
-        channel_mix(voice, recipe, pcm + channel, low, high, out);
+        channel_mix(voice, recipe, pcm + channel, scratch, out);
         for (size_t i = 0; i < samples; i++)
             mix[((size_t)voice->at + i) * PCM_CHANNELS + (size_t)channel] += out[i];
-        for (size_t i = 0; wet && i < samples; i++)
-            wet[i] += out[i] / PCM_CHANNELS;
+        if (stem) stem_add_wet(stem, voice->at, out, samples, scratch);
         if (voice->echo.delay) echo_add(voice, recipe->length, out, mix + channel);
     }
-    if (stem) stem_add(stem, voice->at, pcm, voice->gain, wet, samples);
-    free(low);
-    free(high);
     free(out);
-    free(wet);
+    if (stem) stem_add_dry(stem, voice->at, pcm, voice->gain, samples, scratch);
+    free(scratch);
     free(pcm);
     return 0;
 }

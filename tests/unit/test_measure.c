@@ -45,12 +45,15 @@ static void add_hit(float *mono, double at_s, double hz, double decay, double le
 /* wet: what the mix has of it. */
 static void to_stem(struct stem *stem, const float *mono, const float *wet)
 {
-    float *dry = xmalloc(2 * SAMPLES * sizeof *dry);
+    float *dry = xmalloc(2 * SAMPLES * sizeof *dry), *scratch = xmalloc(SAMPLES * sizeof *scratch);
     for (size_t i = 0; i < SAMPLES; i++)
         dry[2 * i] = dry[2 * i + 1] = mono[i];
     stem_init(stem, (int64_t)SAMPLES);
-    stem_add(stem, 0, dry, 1, wet, SAMPLES);
+    stem_add_dry(stem, 0, dry, 1, SAMPLES, scratch);
+    for (int channel = 0; channel < 2; channel++)
+        stem_add_wet(stem, 0, wet, SAMPLES, scratch);
     free(dry);
+    free(scratch);
 }
 
 /* A kick on each beat, late by lag_ms and by drift_ms more at the end; claps; a bass between the beats. */
