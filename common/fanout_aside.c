@@ -18,7 +18,13 @@ uint64_t fanout_now(struct fanout *f)
 
 int fanout_loops(struct fanout *f)
 {
-    if (f->conf.filler) fanout_now(f);
+    if (!f->conf.filler) return 0;
+    if (!fanout_served(f)) { /* then no turn looks after it */
+        int runs = !f->conf.runs || f->conf.runs(f->conf.context);
+        if (runs && ring_head(f->ring) >= fanout_air(f) + FILLER_HOME_FRAMES) filler_stop(f->conf.filler);
+        if (!fanout_is_aside(f)) return 0;
+    }
+    fanout_now(f);
     return fanout_is_aside(f);
 }
 

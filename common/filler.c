@@ -162,17 +162,21 @@ static void begin_loop(struct filler *f)
     f->origin = n / MP3_PERIOD_FRAMES * MP3_PERIOD_FRAMES; /* its frames have the lengths of the tape's */
 }
 
+static void take_next_loop(struct filler *f)
+{
+    if (!f->loop_next) return;
+    loop_free(f->loop);
+    f->loop = f->loop_next;
+    f->loop_next = NULL;
+}
+
 static void end(struct filler *f, int64_t now)
 {
     f->course = OFF;
     f->join_tape = next_frame(f);
     f->join_ring = f->join_tape - f->shift;
     f->ended_ns = now;
-    if (f->loop_next) {
-        loop_free(f->loop);
-        f->loop = f->loop_next;
-        f->loop_next = NULL;
-    }
+    take_next_loop(f);
     log_info("filler", "the programme is back, from frame %" PRIu64 " on", f->join_ring);
 }
 
@@ -296,6 +300,13 @@ void filler_begin(struct filler *f, uint64_t air, int64_t now)
     f->head_seen = ring_head(f->ring);
     f->turned_ns = now;
     f->fed_ns = now - FILLER_STALE_S * CLOCK_NS_PER_S;
+}
+
+void filler_stop(struct filler *f)
+{
+    f->course = OFF;
+    drop_tape(f);
+    take_next_loop(f);
 }
 
 int64_t filler_until(const struct filler *f, uint64_t frame, int64_t now)

@@ -47,6 +47,8 @@ const json_t *filler_title(const struct filler *filler); /* borrowed; NULL: none
 uint64_t filler_air(struct filler *filler, uint64_t air, int runs, int64_t now_ns);
 /* Begins at once, if there is a loop and it has not: for somebody who comes when nothing is held. */
 void filler_begin(struct filler *filler, uint64_t air, int64_t now_ns);
+/* Ends at once, when nobody hears it and the programme is there. */
+void filler_stop(struct filler *filler);
 /* Ns until filler_air will be `frame`, while it is on. */
 int64_t filler_until(const struct filler *filler, uint64_t frame, int64_t now_ns);
 /* 1 while listeners are led aside. */
