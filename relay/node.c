@@ -1,10 +1,9 @@
-#include "relay/node.h"
+#include "relay/node_internal.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/queue.h>
 
 #include "common/clock.h"
 #include "common/log.h"
@@ -14,40 +13,13 @@
 #include "common/proc.h"
 #include "common/ticket.h"
 #include "relay/admission.h"
-#include "relay/identity.h"
 
-#define FIRST_KBPS     192 /* until the root has told */
-#define PAST_S         90  /* held behind the air: burst, laggards, resumes */
-#define LEAD_SLACK_S   20  /* the clock of a node that joins may be off */
-#define BURST_S        4
-#define LAG_LIMIT_S    20
-#define START_LEAD_S   0.5
-#define WAIT_MS        8000
-#define LINK_FILL_RATE 2
-
-struct node {
-    struct node_conf conf;
-    LIST_HEAD(, node) further; /* the main one's: the others */
-    LIST_ENTRY(node) sibling;
-    unsigned kbps;
-    int told; /* kbps is the root's word, not our guess */
-    struct ring *ring;
-    struct pacer *pacer;
-    struct fanout *fanout;
-    struct station *station;
-    struct link_server *links; /* NULL: of foreign frames */
-    unsigned asking;
-    double asking_back_s;
-    json_t *lineage;
-    uint64_t link_bytes_before;
-    struct filler *filler;    /* NULL: its frames do not stand for themselves */
-    struct identity identity; /* of the station, as the root told last; the main one's */
-    enum node_draining draining;
-    int linked, moving;
-    struct fanout_counts before; /* of the parts that were closed */
-    uint64_t peak, turned_away, sent_on;
-    double asking_s; /* the burst that who is let in just now asks for */
-};
+#define FIRST_KBPS   192 /* until the root has told */
+#define PAST_S       90  /* held behind the air: burst, laggards, resumes */
+#define LEAD_SLACK_S 20  /* the clock of a node that joins may be off */
+#define LAG_LIMIT_S  20
+#define START_LEAD_S 0.5
+#define WAIT_MS      8000
 
 /* The one that stands for the relay. */
 static struct node *main_of(const struct node *n)
@@ -59,11 +31,6 @@ static uint64_t node_air(void *context)
 {
     struct node *n = context;
     return pacer_air(n->pacer, NULL);
-}
-
-static uint64_t node_on_air(void *context, uint32_t *ns)
-{
-    return pacer_on_air(((struct node *)context)->pacer, ns);
 }
 
 static int node_runs(void *context)
@@ -109,7 +76,7 @@ static int elsewhere(void *context, int secure, size_t i, char *location, size_t
 }
 
 /* A full disk is told as such: the listener is sent away. */
-static int rouse(struct node *n)
+int node_rouse(struct node *n)
 {
     char *cause = NULL;
     if (ring_rouse(n->ring, &cause) == 0) return 0;
@@ -165,7 +132,7 @@ static enum station_verdict admit(void *context, struct http_request *request, e
         return STATION_FULL;
     }
     if (asking == STATION_HEAD) return STATION_SERVE;
-    if (rouse(n)) return STATION_FULL;
+    if (node_rouse(n)) return STATION_FULL;
     n->asking_s = station_burst_s(request, asking); /* it does not wait yet */
     n->conf.wanted(n->conf.context);
     n->asking_s = 0;
@@ -206,7 +173,7 @@ static void parts_close(struct node *n)
     n->ring = NULL;
 }
 
-static struct station_identity identity(const struct node *n)
+struct station_identity node_identity(const struct node *n)
 {
     return identity_of(&main_of(n)->identity);
 }
@@ -240,23 +207,6 @@ const struct loop *node_loop(const struct node *n)
     return n->filler ? filler_loop(n->filler) : NULL;
 }
 
-static void open_links(struct node *n)
-{
-    const struct station_identity own = identity(n);
-    const struct link_server_conf conf = {.name = own.name,
-                                          .description = own.description,
-                                          .genre = own.genre,
-                                          .url = own.url,
-                                          .mount = n->conf.mount ? n->conf.mount : MOUNT_MAIN,
-                                          .burst_s = BURST_S,
-                                          .fill_rate = LINK_FILL_RATE,
-                                          .follows = 1,
-                                          .air = node_on_air,
-                                          .context = n};
-    n->links = link_server_new(n->conf.base, n->ring, &conf);
-    if (n->lineage) link_server_set_path(n->links, n->lineage);
-}
-
 static int parts_open(struct node *n, char **cause)
 {
     /* what is only assumed must not replace what an earlier life has kept: it stays in memory */
@@ -275,7 +225,7 @@ static int parts_open(struct node *n, char **cause)
     const struct pacer_conf pacer = {.start_lead_s = START_LEAD_S};
     n->pacer = pacer_new(n->ring, &pacer);
     filler_open(n);
-    const struct fanout_conf fanout = {.burst_s = BURST_S,
+    const struct fanout_conf fanout = {.burst_s = NODE_BURST_S,
                                        .lag_limit_s = LAG_LIMIT_S,
                                        .air = node_air,
                                        .until = node_until,
@@ -283,7 +233,7 @@ static int parts_open(struct node *n, char **cause)
                                        .runs = node_runs,
                                        .context = n};
     n->fanout = fanout_new(n->conf.base, n->ring, &fanout);
-    const struct station_conf station = {.identity = identity(n),
+    const struct station_conf station = {.identity = node_identity(n),
                                          .public_url = n->conf.public_url,
                                          .mount = n->conf.mount,
                                          .main = n->conf.main ? n->conf.main->station : NULL,
@@ -296,7 +246,7 @@ static int parts_open(struct node *n, char **cause)
                                          .air = node_air,
                                          .context = n};
     n->station = station_new(n->conf.base, n->conf.http, n->ring, n->fanout, &station);
-    if (!n->conf.foreign) open_links(n);
+    if (!n->conf.foreign) node_open_links(n);
     struct node *further;
     LIST_FOREACH(further, &n->further, sibling)
     station_set_main(further->station, n->station);
@@ -367,7 +317,7 @@ int node_set_kbps(struct node *n, unsigned kbps, char **cause)
 
 static void tell_identity(struct node *n)
 {
-    const struct station_identity now = identity(n);
+    const struct station_identity now = node_identity(n);
     station_set_identity(n->station, &now);
     if (n->links) link_server_set_texts(n->links, now.name, now.description, now.genre, now.url);
     if (n->filler) filler_set_title(n->filler, filler_title_of(now.name));
@@ -406,36 +356,6 @@ void node_rest(struct node *n)
 {
     if (n->conf.mount && !ring_resting(n->ring) && !node_needed_by(n) && node_behind_s(n) > 0)
         ring_rest(n->ring);
-}
-
-struct link_server *node_links(struct node *n)
-{
-    return n->links;
-}
-
-void node_set_asking(struct node *n, unsigned count, double back_s)
-{
-    n->asking = count;
-    n->asking_back_s = count ? back_s : 0;
-}
-
-int node_ask(struct node *n)
-{
-    if (rouse(n)) return -1;
-    n->conf.wanted(n->conf.context);
-    return 0;
-}
-
-void node_set_lineage(struct node *n, const json_t *path)
-{
-    json_decref(n->lineage);
-    n->lineage = json_incref((json_t *)(uintptr_t)path);
-    if (n->links) link_server_set_path(n->links, n->lineage);
-}
-
-const json_t *node_lineage(const struct node *n)
-{
-    return n->lineage;
 }
 
 struct ring *node_ring(struct node *n)
@@ -482,21 +402,6 @@ unsigned node_listening(const struct node *n)
 unsigned node_wanted_by(const struct node *n)
 {
     return node_listening(n) + station_waiting(n->station);
-}
-
-unsigned node_needed_by(const struct node *n)
-{
-    return node_wanted_by(n) + n->asking + (n->links ? link_server_count(n->links) : 0);
-}
-
-int node_followed(const struct node *n)
-{
-    return node_listening(n) || (n->links && link_server_count(n->links));
-}
-
-uint64_t node_link_bytes(const struct node *n)
-{
-    return n->link_bytes_before + (n->links ? link_server_bytes(n->links) : 0);
 }
 
 void node_counts(const struct node *n, struct fanout_counts *out)
