@@ -50,9 +50,10 @@ static void write_help(struct evbuffer *out, const char *help)
 
 void stats_write_head(struct evbuffer *out, const char *name, enum stats_kind kind, const char *help)
 {
+    static const char *const types[] = {"counter", "gauge", "histogram"}; /* by enum stats_kind */
     evbuffer_add_printf(out, "# HELP %s ", name);
     write_help(out, help);
-    evbuffer_add_printf(out, "\n# TYPE %s %s\n", name, kind == STATS_COUNTER ? "counter" : "gauge");
+    evbuffer_add_printf(out, "\n# TYPE %s %s\n", name, types[kind]);
 }
 
 void stats_write_sample(struct evbuffer *out, const char *name, const char *labels, double value)

@@ -10,7 +10,7 @@
 
 struct evbuffer;
 
-enum stats_kind { STATS_COUNTER, STATS_GAUGE };
+enum stats_kind { STATS_COUNTER, STATS_GAUGE, STATS_HISTOGRAM };
 
 struct stats_row {
     const char *name; /* forever_..., base units, counters end in _total */

@@ -109,15 +109,15 @@ static void write_cluster(const struct air *air, struct evbuffer *out, int64_t n
               "Relays beyond those that have series of their own.", (double)left_out);
 }
 
-/* Stays of listeners at relays, as a histogram. */
+/* Stays of listeners at relays, as a histogram; without the sum of all stays, which relays do not tell. */
 static void write_stays(struct air *air, struct evbuffer *out)
 {
-    static const char name[] = "forever_relays_stay_seconds_bucket";
+    static const char name[] = "forever_relays_stay_seconds";
     uint64_t sums[FANOUT_LENGTHS] = {0};
     struct books *books = sampler_books(air->sampler);
     for (size_t i = 0; i < books_count(books); i++)
         detail_lengths(&books_at(books, i)->detail, sums);
-    stats_write_head(out, name, STATS_COUNTER,
+    stats_write_head(out, name, STATS_HISTOGRAM,
                      "Listeners of relays that have gone, by how long they stayed at most.");
     for (int i = 0; i < FANOUT_LENGTHS; i++) {
         char label[48] = "", most[24];
@@ -126,8 +126,9 @@ static void write_stays(struct air *air, struct evbuffer *out)
         else
             snprintf(most, sizeof most, "+Inf");
         stats_label(label, sizeof label, "le", most);
-        stats_write_sample(out, name, label, (double)sums[i]);
+        stats_write_sample(out, "forever_relays_stay_seconds_bucket", label, (double)sums[i]);
     }
+    stats_write_sample(out, "forever_relays_stay_seconds_count", "", (double)sums[FANOUT_LENGTHS - 1]);
 }
 
 /* What does not change by the minute. */
