@@ -28,9 +28,9 @@ def test_the_root_is_killed_and_nobody_notices(start, fresh_state):
     root = start.root(state=state, port=port, lead=20, relay_limit=0)
     relays = [start.relay(root, name=name, lead=20) for name in ("one", "two")]
     wait_for(lambda: root.stats()["position"] > 100 and len(relays_of(root)) == 2, "the relays report", 15)
-    crowds = [Crowd(relays[0].url + "/stream.mp3", 100, 34), Crowd(relays[1].url + "/stream.mp3", 100, 34, "--listen")]
+    crowds = [Crowd(relays[0].url + "/stream.mp3", 100, 44), Crowd(relays[1].url + "/stream.mp3", 100, 44, "--listen")]
     try:
-        wait_for(lambda: min(map(lead_at, relays)) > 17.5, "the relays hold a lead", 25)
+        wait_for(lambda: min(map(lead_at, relays)) > 18.5, "the relays hold a lead", 30)
         root.kill()
         died = time.monotonic()
         wait_for(lambda: time.monotonic() > died + 15, "fifteen seconds pass", 20)
