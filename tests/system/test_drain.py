@@ -71,6 +71,20 @@ def test_relays_drain(start, fresh_state):
     assert said["redirects"] == 30, "the second time they found the first relay open again"
 
 
+def test_a_second_signal_ends_a_drain(start):
+    """Who can't wait for the deadline sends the signal again."""
+    root = start.root()
+    relay = start.relay(root, drain_deadline=60)
+    with Listener(relay.url) as one:
+        one.read(20000)
+        relay.process.send_signal(signal.SIGTERM)
+        wait_for(lambda: harness.request(relay.url, "/health").status == 503, "it drains", 3)
+        one.read(20000)
+        assert relay.alive(), "it plays on for who is there"
+        relay.process.send_signal(signal.SIGTERM)
+        assert relay.process.wait(3 * harness.SLOW) == 0, "it ends at once, and well"
+
+
 # --- the loop -------------------------------------------------------------------------------------------
 
 def loop_of(program, mount="stream"):
