@@ -80,6 +80,34 @@ def split_frames(data):
     return frames
 
 
+# --- titles between the frames -----------------------------------------------------------------------------
+
+def read_titles(listener, kbps, blocks):
+    """Reads a stream with Icy-MetaData up to its `blocks`-th metadata block: the audio, and each block as (the number
+    of the frame that the audio goes on in behind it, the title it tells or None: as before)."""
+    interval, frame, audio, told = int(listener.headers["icy-metaint"]), listener.position, b"", []
+    begin = frame_offset(kbps, frame)
+    for _ in range(blocks):
+        audio += listener.read(interval)
+        while frame_offset(kbps, frame + 1) <= begin + len(audio):
+            frame += 1
+        (units,) = listener.read(1)
+        text = listener.read(units * 16).rstrip(b"\0").decode()
+        assert not text or text.startswith("StreamTitle='") and text.endswith("';"), text
+        told.append((frame, text[13:-2] if text else None))
+    return audio, told
+
+
+def assert_titles(told, titles):
+    """What read_titles() was told is what `titles` of /api/segments, asked for afterwards, has at those very frames:
+    the first block tells the title, later ones tell it when it has changed."""
+    shown = None
+    for frame, text in told:
+        due = [t["text"] for t in titles if t["position"] <= frame][-1].replace("'", "\u2019")
+        assert text == (None if due == shown else due), f"at frame {frame}: {text!r} after {shown!r}, due {due!r} of {titles}"
+        shown = due
+
+
 # --- HTTP -----------------------------------------------------------------------------------------------
 
 class Answer:

@@ -112,13 +112,10 @@ def test_players_see_every_mount_alike(choir):
     assert len({s["title"] for s in sources}) == 1
     assert f"{choir.url}/low.mp3" in harness.request(choir.url, "/low.m3u").body.decode()
     assert harness.request(choir.url, "/none.mp3").status == 404
-    from test_stream import icy_split
-    titles = {}
     for name in ("stream", "low"):
         with Listener(choir.url, path=f"/{name}.mp3", headers={"Icy-MetaData": "1"}) as one:
-            metaint = int(one.headers["icy-metaint"])
-            titles[name] = icy_split(one.read(metaint * 2), metaint)[1][-1]
-    assert titles["low"] and titles["low"] == titles["stream"]
+            _, told = harness.read_titles(one, RATES[name], 2)
+        harness.assert_titles(told, harness.request(choir.url, "/api/segments").json()["titles"])
     metrics = harness.request(choir.url, "/metrics").body.decode()
     assert 'forever_mount_awake{mount="always"} 1' in metrics
 

@@ -59,29 +59,24 @@ def test_two_listeners_hear_the_same(station):
     assert da[start - fa:start - fa + common] == db[start - fb:start - fb + common]
 
 
-def icy_split(data, metaint):
-    audio, titles, at = b"", [], 0
-    while at + metaint < len(data):
-        audio += data[at:at + metaint]
-        size = data[at + metaint] * 16
-        block = data[at + metaint + 1:at + metaint + 1 + size]
-        if size:
-            titles.append(block.rstrip(b"\0").decode())
-        at += metaint + 1 + size
-    return audio, titles
-
-
 def test_icy_titles(station):
     with Listener(station.url, headers={"Icy-MetaData": "1"}) as one:
-        metaint = int(one.headers["icy-metaint"])
-        audio, titles = icy_split(one.read(metaint * 6), metaint)
-        start = one.position
+        audio, told = harness.read_titles(one, 192, 6)
     harness.split_frames(audio)  # clean frames once the metadata is out
-    assert titles and titles[0].startswith("StreamTitle='")
-    shown = titles[0].split("'")[1]
-    segments = request(station.url, "/api/segments").json()["segments"]
-    known = {t["title"] for s in segments for t in s["tracks"]}
-    assert any(title in shown for title in known), (shown, known, start)
+    body = request(station.url, "/api/segments").json()
+    harness.assert_titles(told, body["titles"])
+    shown = told[0][1]
+    assert any(shown == f"{t['artist']} - {t['title']}" for s in body["segments"] for t in s["tracks"]), shown
+
+
+def test_titles_that_are_wrong_are_found():
+    """What the tests of titles rest on: a change one block early or late, a title told twice or not at all."""
+    titles = [{"position": 10, "text": "A - it's"}, {"position": 50, "text": "B"}]
+    harness.assert_titles([(30, "A - it\u2019s"), (49, None), (50, "B"), (60, None)], titles)
+    for wrong in ([(30, None)], [(30, "B")], [(30, "A - it\u2019s"), (49, "B")], [(30, "A - it\u2019s"), (50, None)],
+                  [(30, "A - it\u2019s"), (49, "A - it\u2019s")], [(50, "A - it\u2019s")]):
+        with pytest.raises(AssertionError):
+            harness.assert_titles(wrong, titles)
 
 
 @pytest.mark.parametrize("value", ["bytes=0-", "bytes=0-1", "bytes=100000-", "nonsense"])
