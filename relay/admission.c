@@ -48,6 +48,22 @@ void admission_free(struct admission *a)
     free(a);
 }
 
+void admission_told(struct admission *a, uint32_t epoch, const unsigned char *key, uint32_t clock,
+                    uint64_t floor, int64_t now_ns)
+{
+    struct epoch *e = &a->epochs[0];
+    if (!a->signer) return;
+    if (!e->known || e->id != epoch || memcmp(e->key, key, sizeof e->key) != 0) {
+        a->epochs[1] = *e;
+        *e = (struct epoch){.known = 1, .id = epoch};
+        memcpy(e->key, key, sizeof e->key);
+        a->began_ns = now_ns;
+    }
+    e->ahead_ds = clock - ticket_clock(now_ns);
+    e->floor = floor;
+    a->heard_ns = now_ns;
+}
+
 void admission_answered(struct admission *a, const json_t *told, int64_t now_ns)
 {
     int bad = 0;
@@ -56,17 +72,8 @@ void admission_answered(struct admission *a, const json_t *told, int64_t now_ns)
     int64_t clock = json_int_or(told, "clock", -1, 0, UINT32_MAX, &bad);
     int64_t floor = json_int_or(told, "floor", 1, 1, INT64_MAX, &bad);
     const char *text = json_str_or(told, "key", "", &bad);
-    if (bad || id < 0 || clock < 0 || !a->signer || ticket_key_read(text, key)) return;
-    struct epoch *e = &a->epochs[0];
-    if (!e->known || e->id != (uint32_t)id || memcmp(e->key, key, sizeof key) != 0) {
-        a->epochs[1] = *e;
-        *e = (struct epoch){.known = 1, .id = (uint32_t)id};
-        memcpy(e->key, key, sizeof key);
-        a->began_ns = now_ns;
-    }
-    e->ahead_ds = (uint32_t)clock - ticket_clock(now_ns);
-    e->floor = (uint64_t)floor;
-    a->heard_ns = now_ns;
+    if (bad || id < 0 || clock < 0 || ticket_key_read(text, key)) return;
+    admission_told(a, (uint32_t)id, key, (uint32_t)clock, (uint64_t)floor, now_ns);
 }
 
 enum fate { GOOD, USELESS, LATE, USED };
@@ -120,12 +127,24 @@ void admission_taken(struct admission *a, const char *ticket, int resumes, int64
     }
 }
 
-json_t *admission_json(const struct admission *a)
+int admission_counts(const struct admission *a, struct admission_counts *out)
 {
     const struct epoch *e = &a->epochs[0];
-    if (!e->known) return NULL;
-    return json_pack("{s:I,s:I,s:I,s:I,s:I,s:I}", "epoch", (json_int_t)e->id, "floor", (json_int_t)e->floor,
-                     "from_floor", (json_int_t)ticket_window_count(&e->window, e->floor), "redeemed",
-                     (json_int_t)e->redeemed, "expired", (json_int_t)e->expired, "refused",
-                     (json_int_t)e->refused);
+    if (!e->known) return -1;
+    *out = (struct admission_counts){.epoch = e->id,
+                                     .floor = e->floor,
+                                     .from_floor = ticket_window_count(&e->window, e->floor),
+                                     .redeemed = e->redeemed,
+                                     .expired = e->expired,
+                                     .refused = e->refused};
+    return 0;
+}
+
+json_t *admission_json(const struct admission *a)
+{
+    struct admission_counts c;
+    if (admission_counts(a, &c)) return NULL;
+    return json_pack("{s:I,s:I,s:I,s:I,s:I,s:I}", "epoch", (json_int_t)c.epoch, "floor", (json_int_t)c.floor,
+                     "from_floor", (json_int_t)c.from_floor, "redeemed", (json_int_t)c.redeemed, "expired",
+                     (json_int_t)c.expired, "refused", (json_int_t)c.refused);
 }

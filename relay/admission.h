@@ -17,7 +17,11 @@ struct admission;
 struct admission *admission_new(unsigned max_listeners);
 void admission_free(struct admission *admission); /* NULL is fine */
 
-/* The root's answer to a report, its member "ticket"; NULL: it has none. */
+/* The root's answer to a report: the epoch, its key of TICKET_KEY_BYTES, the root's clock (common/ticket's),
+ * the lowest number that may still be good. */
+void admission_told(struct admission *admission, uint32_t epoch, const unsigned char *key, uint32_t clock,
+                    uint64_t floor, int64_t now_ns);
+/* The same as it comes, its member "ticket"; NULL: it has none. */
 void admission_answered(struct admission *admission, const json_t *ticket, int64_t now_ns);
 
 enum admission_verdict {
@@ -32,8 +36,14 @@ enum admission_verdict admission_judge(struct admission *admission, const char *
  * resumes. */
 void admission_taken(struct admission *admission, const char *ticket, int resumes, int64_t now_ns);
 
-/* {"epoch","floor","from_floor","redeemed","expired","refused"} for the report: of the present epoch; NULL
- * before there is one. A new reference. */
+struct admission_counts { /* of the present epoch */
+    uint32_t epoch;
+    uint64_t floor, from_floor, redeemed, expired, refused;
+};
+/* 0, or -1 before there is an epoch. */
+int admission_counts(const struct admission *admission, struct admission_counts *out);
+/* {"epoch","floor","from_floor","redeemed","expired","refused"} for the report; NULL before there is an
+ * epoch. A new reference. */
 json_t *admission_json(const struct admission *admission);
 
 #endif

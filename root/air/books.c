@@ -177,14 +177,19 @@ void book_forget(struct book *book)
     book->tick = 0;
 }
 
+void book_raise(struct book *book, const struct relay_terms *terms, int64_t since_s, uint64_t bytes,
+                int64_t now_s)
+{
+    struct billing_month month = month_of(terms, now_s);
+    if (since_s == month.start_s && billing_raise(&book->tally, &month, now_s, bytes)) mark(book, now_s);
+}
+
 void book_told(struct book *book, const struct relay_terms *terms, const json_t *ledger, int64_t now_s)
 {
     int bad = 0;
     int64_t since_s = json_int_or(ledger, "since", -1, 0, INT64_MAX, &bad);
     int64_t bytes = json_int_or(ledger, "bytes", 0, 0, INT64_MAX, &bad);
-    struct billing_month month = month_of(terms, now_s);
-    if (!json_is_object(ledger) || bad || since_s != month.start_s) return;
-    if (billing_raise(&book->tally, &month, now_s, (uint64_t)bytes)) mark(book, now_s);
+    if (json_is_object(ledger) && !bad) book_raise(book, terms, since_s, (uint64_t)bytes, now_s);
 }
 
 void book_month(const struct book *book, const struct relay_terms *terms, int64_t now_s,

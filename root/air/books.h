@@ -54,7 +54,11 @@ void books_sweep(struct books *books);
 
 /* The relay's counters are these now. */
 void book_count(struct book *book, const struct registry_view *view, int64_t now_s);
-/* Its report's {"since","bytes"}; anything else is ignored. */
+/* The relay's own ledger has so many bytes in the month that began then; nothing when it is another month
+ * than the one that is on. */
+void book_raise(struct book *book, const struct relay_terms *terms, int64_t since_s, uint64_t bytes,
+                int64_t now_s);
+/* The same as its report's {"since","bytes"}; anything else is ignored. */
 void book_told(struct book *book, const struct relay_terms *terms, const json_t *ledger, int64_t now_s);
 /* The relay is no more: nothing it has sent is known any longer. */
 void book_forget(struct book *book);

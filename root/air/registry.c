@@ -22,14 +22,14 @@
 #define STAY_MOST_S   86400
 #define STAY_RESIDUAL 2
 
-_Static_assert(AGENT_COUNT == sizeof((struct registry_totals *)0)->agents / sizeof(uint64_t),
-               "agent families");
+_Static_assert(AGENT_COUNT == REGISTRY_AGENTS, "agent families");
 
 struct registry *registry_new(const struct registry_conf *conf)
 {
     struct registry *g = xcalloc(1, sizeof *g);
     g->conf = *conf;
     if (g->conf.router.rate_bps <= 0) g->conf.router.rate_bps = 128000;
+    if (!g->conf.router.suspect_ns) g->conf.router.suspect_ns = REGISTRY_HEALTHY_S * INT64_C(1000000000);
     g->router = router_new(&g->conf.router);
     g->signer = ticket_signer_new();
     if (!g->signer) log_warn("registry", "no HMAC-SHA256 here: listeners are sent on without tickets");
@@ -77,9 +77,9 @@ double registry_age_s(const struct relay *r, int64_t now_ns)
     return r->heard_ns ? (double)(now_ns - r->heard_ns) / 1e9 : INFINITY;
 }
 
-int registry_is_healthy(const struct relay *r, int64_t now_ns)
+int registry_is_healthy(const struct registry *g, const struct relay *r, int64_t now_ns)
 {
-    return registry_age_s(r, now_ns) < REGISTRY_HEALTHY_S;
+    return r->heard_ns && now_ns - r->heard_ns < g->conf.router.suspect_ns;
 }
 
 int registry_is_secure(const struct relay *r)
@@ -221,7 +221,7 @@ static void learn_stay(struct registry *g, double seconds, int64_t now_ns)
     for (size_t i = 0; i < g->count; i++) {
         const struct relay *r = g->list[i];
         closed += r->before.closed + r->values.now.closed;
-        if (registry_is_healthy(r, now_ns)) listeners += r->values.listeners;
+        if (registry_is_healthy(g, r, now_ns)) listeners += r->values.listeners;
     }
     if (closed > g->closed && g->closed) {
         g->stays = g->stays * STAY_MEMORY + (double)(closed - g->closed);

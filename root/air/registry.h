@@ -3,8 +3,9 @@
  * A report holds cumulative counters of one session (one life of the relay program), so a lost one is made
  * good by the next, and one that comes twice or late is seen by its number and changes nothing. What earlier
  * sessions counted is kept and added. A relay is known by its name, healthy while its last report is younger
- * than REGISTRY_HEALTHY_S. One that is enrolled stays until it is unenrolled; any other is forgotten after a
- * day of silence or when more than REGISTRY_MAX are known (the longest silent one goes).
+ * than REGISTRY_HEALTHY_S (the router's suspect_ns, where that was set). One that is enrolled stays until it
+ * is unenrolled; any other is forgotten after a day of silence or when more than REGISTRY_MAX are known (the
+ * longest silent one goes).
  *
  * Pure: the caller brings the clock, now_ns, which never goes back. */
 #ifndef FOREVER_ROOT_AIR_REGISTRY_H
@@ -25,6 +26,7 @@ struct registry;
 #define REGISTRY_INTERVAL_S    2
 #define REGISTRY_ICECAST_SLOTS 100 /* what Icecast takes when nobody has set its limit */
 #define REGISTRY_SHOWN         256 /* relays that /api/stats shows */
+#define REGISTRY_AGENTS        6   /* as many as enum fanout_agent has */
 
 struct registry_conf {
     struct router_conf router;
@@ -68,6 +70,38 @@ int registry_set_ledger(struct registry *registry, const char *name, const struc
 
 /* What relays say */
 
+struct registry_counters {
+    uint64_t bytes_in, bytes_out, accepted, closed;
+};
+struct registry_mount {
+    char name[MOUNT_NAME_BYTES];
+    uint32_t listeners;
+    int pulling;
+};
+/* What changes with each report. */
+struct registry_values {
+    struct registry_counters now; /* of this session */
+    uint64_t listeners, max_listeners, redeemed, expired, unwanted;
+    uint32_t agents[REGISTRY_AGENTS];
+    double uptime_s, lag_s, lead_s, cpu_s;
+    int64_t position, rss_bytes;
+    uint8_t pulling, draining;
+};
+/* A report, read: texts are borrowed, numbers in the members' units (docs/PROTOCOL.md). */
+struct registry_said {
+    const char *name, *url, *version, *session;
+    int64_t seq;
+    struct registry_values values;
+    double joins_per_s;
+    uint64_t uplink_bps, links_bps;
+    int64_t epoch; /* of its tickets; negative: it tells of none */
+    uint64_t floor, from_floor;
+    struct registry_mount mounts[MOUNTS_MAX];
+    unsigned mount_count;
+};
+/* The second half of registry_report. unproven: nobody but the report itself says that this is its name. */
+int registry_heard(struct registry *registry, const struct registry_said *said, int unproven, int64_t now_ns,
+                   char **cause);
 /* name: whose credential came with the report, and then the report's own is not looked at; NULL: as it says.
  * 1 when it was news, 0 when it was old; -1 with *cause when it is malformed. */
 int registry_report(struct registry *registry, const char *name, const json_t *report, int64_t now_ns,
@@ -78,8 +112,15 @@ int registry_report(struct registry *registry, const char *name, const json_t *r
 int registry_polled(struct registry *registry, const char *name, uint64_t listeners, uint64_t max_listeners,
                     uint64_t sent_bytes, int64_t now_ns);
 
-/* What a report is answered with for tickets: {"epoch","key","clock","floor"}, a new reference; NULL for a
- * relay that is not known, or that has never reported. */
+/* What a report is answered with for tickets: 0, or -1 for a relay that is not known, or that has never
+ * reported. */
+struct registry_ticket {
+    uint32_t epoch, clock; /* clock: common/ticket's */
+    uint64_t floor;
+    const unsigned char *key; /* TICKET_KEY_BYTES; borrowed */
+};
+int registry_ticket(struct registry *registry, const char *name, int64_t now_ns, struct registry_ticket *out);
+/* The same, written: {"epoch","key","clock","floor"}, a new reference; NULL. */
 json_t *registry_ticket_json(struct registry *registry, const char *name, int64_t now_ns);
 
 /* 1 when its allotment ends with those who listen there: they have to be moved. Says so in the log when that
@@ -120,7 +161,7 @@ struct registry_totals {
     unsigned known, healthy;
     uint64_t listeners;                             /* at healthy relays */
     uint64_t bytes_in, bytes_out, accepted, closed; /* of all sessions; accepted - closed = listeners */
-    uint64_t agents[6];                             /* in order of enum fanout_agent */
+    uint64_t agents[REGISTRY_AGENTS];               /* in order of enum fanout_agent */
 };
 void registry_totals(const struct registry *registry, int64_t now_ns, struct registry_totals *out);
 

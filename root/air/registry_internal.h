@@ -11,26 +11,6 @@
 #define REGISTRY_ENDED       4  /* sessions known to have ended: what they reported may still be on its way */
 #define REGISTRY_LATE_S      30 /* for so long at most */
 
-struct counters {
-    uint64_t bytes_in, bytes_out, accepted, closed;
-};
-
-struct relay_mount {
-    char name[MOUNT_NAME_BYTES];
-    uint32_t listeners;
-    int pulling;
-};
-
-/* What changes with each report. */
-struct relay_values {
-    struct counters now; /* of this session */
-    uint64_t listeners, max_listeners, redeemed, expired, unwanted;
-    uint32_t agents[AGENT_COUNT];
-    double uptime_s, lag_s, lead_s, cpu_s;
-    int64_t position, rss_bytes;
-    uint8_t pulling, draining;
-};
-
 struct relay {
     struct relay_terms terms; /* the name is there in any case */
     struct registry_month month;
@@ -44,10 +24,10 @@ struct relay {
         int64_t ns;          /* when another followed it */
     } ended[REGISTRY_ENDED]; /* the latest first; "": none */
     int64_t seq, heard_ns;
-    struct relay_values values;
-    struct counters before; /* of all earlier sessions */
+    struct registry_values values;
+    struct registry_counters before; /* of all earlier sessions */
     uint64_t sessions, redirects;
-    struct relay_mount *mounts; /* as many as it tells */
+    struct registry_mount *mounts; /* as many as it tells */
     unsigned mount_count;
     unsigned char key[TICKET_KEY_BYTES];
     uint32_t epoch;
@@ -76,7 +56,7 @@ void registry_drop(struct registry *registry, struct relay *relay);
 int registry_url_is_sound(const char *url);
 int registry_text_is_sound(const char *text, size_t max);
 void registry_set_url(struct relay *relay, const char *url); /* slashes at its end do not count */
-int registry_is_healthy(const struct relay *relay, int64_t now_ns);
+int registry_is_healthy(const struct registry *registry, const struct relay *relay, int64_t now_ns);
 double registry_age_s(const struct relay *relay, int64_t now_ns);
 int registry_is_secure(const struct relay *relay);
 

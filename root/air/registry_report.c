@@ -16,7 +16,7 @@ static uint64_t count_of(const json_t *report, const char *key, int64_t max, int
 }
 
 /* What changes with each report; counts what is of the wrong type. */
-static void read_values(const json_t *report, struct relay_values *out, int *bad)
+static void read_values(const json_t *report, struct registry_values *out, int *bad)
 {
     out->now.bytes_in = count_of(report, "bytes_in", INT64_MAX, bad);
     out->now.bytes_out = count_of(report, "bytes_out", INT64_MAX, bad);
@@ -38,7 +38,7 @@ static void read_values(const json_t *report, struct relay_values *out, int *bad
 }
 
 /* [{"name","listeners","pulling"}...]: how many. */
-static unsigned read_mounts(const json_t *report, struct relay_mount *out, int *bad)
+static unsigned read_mounts(const json_t *report, struct registry_mount *out, int *bad)
 {
     const json_t *told = json_object_get(report, "mounts"), *row;
     size_t i;
@@ -56,7 +56,7 @@ static unsigned read_mounts(const json_t *report, struct relay_mount *out, int *
     return (unsigned)i;
 }
 
-static double load_bps(const struct registry *g, const struct relay_mount *mounts, unsigned count)
+static double load_bps(const struct registry *g, const struct registry_mount *mounts, unsigned count)
 {
     double sum = 0;
     for (unsigned i = 0; i < count; i++) {
@@ -66,18 +66,17 @@ static double load_bps(const struct registry *g, const struct relay_mount *mount
     return sum;
 }
 
-static void read_tickets(const struct relay *r, const json_t *report, struct relay_values *values,
-                         struct router_report *out, int *bad)
+static void read_tickets(const json_t *report, struct registry_said *out, int *bad)
 {
     const json_t *told = json_object_get(report, "tickets");
+    out->epoch = -1;
     if (!told) return;
-    int64_t epoch = json_int_or(told, "epoch", -1, 0, UINT32_MAX, bad);
-    values->redeemed = out->redeemed = count_of(told, "redeemed", INT64_MAX, bad);
-    values->expired = count_of(told, "expired", INT64_MAX, bad);
-    values->unwanted = count_of(told, "refused", INT64_MAX, bad);
+    out->epoch = json_int_or(told, "epoch", -1, 0, UINT32_MAX, bad);
+    out->values.redeemed = count_of(told, "redeemed", INT64_MAX, bad);
+    out->values.expired = count_of(told, "expired", INT64_MAX, bad);
+    out->values.unwanted = count_of(told, "refused", INT64_MAX, bad);
     out->floor = count_of(told, "floor", INT64_MAX, bad);
-    out->redeemed_from_floor = count_of(told, "from_floor", INT64_MAX, bad);
-    out->counts_tickets = !*bad && r && r->has_key && epoch == (int64_t)r->epoch;
+    out->from_floor = count_of(told, "from_floor", INT64_MAX, bad);
 }
 
 /* One that another has followed: what comes of it now was overtaken on the way. Not for long: should the two
@@ -109,7 +108,7 @@ static void begin_session(struct registry *g, struct relay *r, const char *sessi
     router_restarted(g->router, r->slot, now_ns);
 }
 
-static void keep_mounts(struct relay *r, const struct relay_mount *mounts, unsigned count)
+static void keep_mounts(struct relay *r, const struct registry_mount *mounts, unsigned count)
 {
     if (count != r->mount_count) {
         free(r->mounts);
@@ -121,77 +120,96 @@ static void keep_mounts(struct relay *r, const struct relay_mount *mounts, unsig
 
 /* Two that call themselves alike, as relays of one machine do by themselves: neither address is the other's.
  */
-static int is_another(const struct relay *r, const char *url, const char *session, int64_t now_ns)
+static int is_another(const struct registry *g, const struct relay *r, const char *url, const char *session,
+                      int64_t now_ns)
 {
     size_t n = strlen(url);
     while (n && url[n - 1] == '/')
         n--;
-    return registry_is_healthy(r, now_ns) && strcmp(r->session, session) != 0 &&
+    return registry_is_healthy(g, r, now_ns) && strcmp(r->session, session) != 0 &&
            (strlen(r->url) != n || strncmp(r->url, url, n) != 0);
 }
 
 int registry_report(struct registry *g, const char *name, const json_t *report, int64_t now_ns, char **cause)
 {
-    int bad = 0;
+    int bad = 0, bad_mounts = 0;
     if (!json_is_object(report)) return cause_set(cause, "a report is a JSON object");
-    int says_so = !name;
-    if (says_so) name = json_str_or(report, "name", "", &bad);
-    const char *url = json_str_or(report, "public_url", "", &bad);
-    const char *version = json_str_or(report, "version", "", &bad);
-    const char *session = json_str_or(report, "session", "", &bad);
-    int64_t seq = json_int_or(report, "seq", 0, 1, INT64_MAX, &bad);
-    struct relay_values values = {0};
-    struct router_report heard = {.secure = !strncasecmp(url, "https:", 6)};
-    read_values(report, &values, &bad);
-    double joins_per_s = json_real_or(report, "joins_per_s", 0, &bad);
-    uint64_t uplink_bps = count_of(report, "uplink_bps", INT64_MAX, &bad);
-    uint64_t links_bps = count_of(report, "links_bps", INT64_MAX, &bad);
+    struct registry_said said = {.name = name ? name : json_str_or(report, "name", "", &bad),
+                                 .url = json_str_or(report, "public_url", "", &bad),
+                                 .version = json_str_or(report, "version", "", &bad),
+                                 .session = json_str_or(report, "session", "", &bad),
+                                 .seq = json_int_or(report, "seq", 0, 1, INT64_MAX, &bad)};
+    read_values(report, &said.values, &bad);
+    said.joins_per_s = json_real_or(report, "joins_per_s", 0, &bad);
+    said.uplink_bps = count_of(report, "uplink_bps", INT64_MAX, &bad);
+    said.links_bps = count_of(report, "links_bps", INT64_MAX, &bad);
+    read_tickets(report, &said, &bad);
     if (bad) return cause_set(cause, "a member is of the wrong type or out of range");
-    if (!registry_text_is_sound(name, TERMS_NAME_MAX))
+    said.mount_count = read_mounts(report, said.mounts, &bad_mounts);
+    if (bad_mounts) return cause_set(cause, "mounts must be a list of name, listeners and pulling");
+    return registry_heard(g, &said, !name, now_ns, cause);
+}
+
+static int check_said(const struct registry_said *said, char **cause)
+{
+    if (!registry_text_is_sound(said->name, TERMS_NAME_MAX))
         return cause_set(cause, "name must be 1 to %d printable bytes", TERMS_NAME_MAX);
-    if (!registry_url_is_sound(url))
+    if (!registry_url_is_sound(said->url))
         return cause_set(cause, "public_url must be an absolute http or https address");
-    if (!registry_text_is_sound(session, REGISTRY_SESSION_MAX - 1) ||
-        !registry_text_is_sound(version, REGISTRY_VERSION_MAX - 1) || !seq)
+    if (!registry_text_is_sound(said->session, REGISTRY_SESSION_MAX - 1) ||
+        !registry_text_is_sound(said->version, REGISTRY_VERSION_MAX - 1) || said->seq < 1)
         return cause_set(cause, "session, seq and version must be there, of at most %d and %d bytes",
                          REGISTRY_SESSION_MAX - 1, REGISTRY_VERSION_MAX - 1);
-    struct relay_mount mounts[MOUNTS_MAX];
-    unsigned mount_count = read_mounts(report, mounts, &bad);
-    if (bad) return cause_set(cause, "mounts must be a list of name, listeners and pulling");
-    struct relay *r = registry_relay(g, name);
-    if (r && has_ended(r, session, now_ns)) return 0;
-    if (r && says_so && is_another(r, url, session, now_ns))
+    return 0;
+}
+
+/* What the choice goes by. */
+static void tell_router(struct registry *g, const struct relay *r, const struct registry_said *said,
+                        int counts_tickets, int64_t now_ns)
+{
+    const struct registry_values *v = &said->values;
+    router_heard(g->router, r->slot,
+                 &(struct router_report){.listeners = v->listeners,
+                                         .max_listeners = v->max_listeners,
+                                         .load_bps = load_bps(g, said->mounts, said->mount_count),
+                                         .joins_per_s = said->joins_per_s > 0 ? said->joins_per_s : 0,
+                                         .uplink_bps = (double)said->uplink_bps,
+                                         .links_bps = (double)said->links_bps,
+                                         .bytes_out = r->before.bytes_out + v->now.bytes_out,
+                                         .draining = v->draining,
+                                         .secure = registry_is_secure(r),
+                                         .counts_tickets = counts_tickets,
+                                         .floor = said->floor,
+                                         .redeemed_from_floor = said->from_floor,
+                                         .redeemed = v->redeemed},
+                 now_ns);
+}
+
+int registry_heard(struct registry *g, const struct registry_said *said, int unproven, int64_t now_ns,
+                   char **cause)
+{
+    if (check_said(said, cause)) return -1;
+    struct relay *r = registry_relay(g, said->name);
+    if (r && has_ended(r, said->session, now_ns)) return 0;
+    if (r && unproven && is_another(g, r, said->url, said->session, now_ns))
         return cause_set(cause, "another relay of the name %s reports, at %s: each needs a --name of its own",
-                         name, r->url);
-    if (r && !strcmp(r->session, session)) {
-        if (seq <= r->seq) return 0;
-        read_tickets(r, report, &values, &heard, &bad);
-    } else {
-        read_tickets(NULL, report, &values, &heard, &bad);
-    }
-    if (bad) return cause_set(cause, "tickets must be counts");
+                         said->name, r->url);
+    int goes_on = r && !strcmp(r->session, said->session);
+    if (goes_on && said->seq <= r->seq) return 0;
     if (!r) {
-        r = registry_add(g, name, now_ns);
+        r = registry_add(g, said->name, now_ns);
         if (!r) return cause_set(cause, "there are %d relays already, as many as there may be", REGISTRY_MAX);
-        log_info("registry", "relay %s at %s reports for the first time", name, url);
+        log_info("registry", "relay %s at %s reports for the first time", said->name, said->url);
     }
-    if (strcmp(r->session, session)) begin_session(g, r, session, now_ns);
-    snprintf(r->version, sizeof r->version, "%s", version);
-    if (!r->fixed_url) registry_set_url(r, url);
-    r->values = values;
-    r->seq = seq;
+    int counts_tickets = goes_on && r->has_key && said->epoch == (int64_t)r->epoch;
+    if (!goes_on) begin_session(g, r, said->session, now_ns);
+    snprintf(r->version, sizeof r->version, "%s", said->version);
+    if (!r->fixed_url) registry_set_url(r, said->url);
+    r->values = said->values;
+    r->seq = said->seq;
     r->heard_ns = now_ns;
-    keep_mounts(r, mounts, mount_count);
-    heard.secure = registry_is_secure(r);
-    heard.listeners = values.listeners;
-    heard.max_listeners = values.max_listeners;
-    heard.load_bps = load_bps(g, mounts, mount_count);
-    heard.uplink_bps = (double)uplink_bps;
-    heard.links_bps = (double)links_bps;
-    heard.joins_per_s = joins_per_s > 0 ? joins_per_s : 0;
-    heard.bytes_out = r->before.bytes_out + values.now.bytes_out;
-    heard.draining = values.draining;
-    router_heard(g->router, r->slot, &heard, now_ns);
+    keep_mounts(r, said->mounts, said->mount_count);
+    tell_router(g, r, said, counts_tickets, now_ns);
     return 1;
 }
 
@@ -217,13 +235,23 @@ int registry_polled(struct registry *g, const char *name, uint64_t listeners, ui
     return 0;
 }
 
-json_t *registry_ticket_json(struct registry *g, const char *name, int64_t now_ns)
+int registry_ticket(struct registry *g, const char *name, int64_t now_ns, struct registry_ticket *out)
 {
     struct relay *r = registry_relay(g, name);
-    if (!r || !r->has_key) return NULL;
+    if (!r || !r->has_key) return -1;
+    *out = (struct registry_ticket){.epoch = r->epoch,
+                                    .clock = ticket_clock(now_ns),
+                                    .floor = router_floor(g->router, r->slot, now_ns),
+                                    .key = r->key};
+    return 0;
+}
+
+json_t *registry_ticket_json(struct registry *g, const char *name, int64_t now_ns)
+{
+    struct registry_ticket t;
+    if (registry_ticket(g, name, now_ns, &t)) return NULL;
     char key[TICKET_KEY_TEXT];
-    ticket_key_write(r->key, key);
-    return json_pack("{s:I,s:s,s:I,s:I}", "epoch", (json_int_t)r->epoch, "key", key, "clock",
-                     (json_int_t)ticket_clock(now_ns), "floor",
-                     (json_int_t)router_floor(g->router, r->slot, now_ns));
+    ticket_key_write(t.key, key);
+    return json_pack("{s:I,s:s,s:I,s:I}", "epoch", (json_int_t)t.epoch, "key", key, "clock",
+                     (json_int_t)t.clock, "floor", (json_int_t)t.floor);
 }

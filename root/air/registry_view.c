@@ -14,7 +14,7 @@ static json_t *mounts_json(const struct relay *r)
 {
     json_t *list = json_array();
     for (unsigned i = 0; i < r->mount_count; i++) {
-        const struct relay_mount *m = &r->mounts[i];
+        const struct registry_mount *m = &r->mounts[i];
         json_array_append_new(list, json_pack("{s:s,s:I,s:b}", "name", m->name, "listeners",
                                               (json_int_t)m->listeners, "pulling", m->pulling));
     }
@@ -43,11 +43,11 @@ static json_t *routing_json(struct registry *g, const struct relay *r, int64_t n
 
 static json_t *relay_json(struct registry *g, const struct relay *r, int64_t now_ns)
 {
-    const struct relay_values *v = &r->values;
+    const struct registry_values *v = &r->values;
     json_t *agents = json_object();
     for (int i = 0; i < AGENT_COUNT; i++)
         set_int(agents, fanout_agent_names[i], v->agents[i]);
-    int healthy = registry_is_healthy(r, now_ns);
+    int healthy = registry_is_healthy(g, r, now_ns);
     json_t *o = json_pack("{s:s,s:s,s:s,s:s,s:b,s:b,s:b,s:b,s:b}", "name", r->terms.name, "public_url",
                           r->url, "version", r->version, "region", r->terms.region, "healthy", healthy,
                           "draining", v->draining || r->terms.drained, "pulling", healthy && v->pulling,
@@ -86,10 +86,10 @@ json_t *registry_json(struct registry *g, size_t first, size_t count, int64_t no
 
 /* Whoever was accepted and does not listen has gone, also with a relay that died or fell silent, which could
  * not count it. A silent one that comes back still has its listeners: then it is less again. */
-static uint64_t closed_of(const struct relay *r, int64_t now_ns)
+static uint64_t closed_of(const struct registry *g, const struct relay *r, int64_t now_ns)
 {
     uint64_t accepted = r->before.accepted + r->values.now.accepted,
-             listening = registry_is_healthy(r, now_ns) ? r->values.listeners : 0;
+             listening = registry_is_healthy(g, r, now_ns) ? r->values.listeners : 0;
     return accepted > listening ? accepted - listening : 0;
 }
 
@@ -101,8 +101,8 @@ void registry_totals(const struct registry *g, int64_t now_ns, struct registry_t
         out->bytes_in += r->before.bytes_in + r->values.now.bytes_in;
         out->bytes_out += r->before.bytes_out + r->values.now.bytes_out;
         out->accepted += r->before.accepted + r->values.now.accepted;
-        out->closed += closed_of(r, now_ns);
-        if (!registry_is_healthy(r, now_ns)) continue;
+        out->closed += closed_of(g, r, now_ns);
+        if (!registry_is_healthy(g, r, now_ns)) continue;
         out->healthy++;
         out->listeners += r->values.listeners;
         for (int k = 0; k < AGENT_COUNT; k++)
@@ -110,10 +110,10 @@ void registry_totals(const struct registry *g, int64_t now_ns, struct registry_t
     }
 }
 
-static void view(const struct relay *r, int64_t now_ns, struct registry_view *out)
+static void view(const struct registry *g, const struct relay *r, int64_t now_ns, struct registry_view *out)
 {
-    const struct relay_values *v = &r->values;
-    int healthy = registry_is_healthy(r, now_ns);
+    const struct registry_values *v = &r->values;
+    int healthy = registry_is_healthy(g, r, now_ns);
     *out = (struct registry_view){.name = r->terms.name,
                                   .url = r->url,
                                   .version = r->version,
@@ -128,7 +128,7 @@ static void view(const struct relay *r, int64_t now_ns, struct registry_view *ou
                                   .listeners = healthy ? v->listeners : 0,
                                   .max_listeners = v->max_listeners,
                                   .accepted = r->before.accepted + v->now.accepted,
-                                  .closed = closed_of(r, now_ns),
+                                  .closed = closed_of(g, r, now_ns),
                                   .bytes_in = r->before.bytes_in + v->now.bytes_in,
                                   .bytes_out = r->before.bytes_out + v->now.bytes_out,
                                   .sessions = r->sessions,
@@ -151,7 +151,7 @@ static void view(const struct relay *r, int64_t now_ns, struct registry_view *ou
 int registry_view(const struct registry *g, size_t index, int64_t now_ns, struct registry_view *out)
 {
     if (index >= g->count) return -1;
-    view(g->list[index], now_ns, out);
+    view(g, g->list[index], now_ns, out);
     return 0;
 }
 
@@ -159,6 +159,6 @@ int registry_find(const struct registry *g, const char *name, int64_t now_ns, st
 {
     const struct relay *r = registry_relay(g, name);
     if (!r) return -1;
-    view(r, now_ns, out);
+    view(g, r, now_ns, out);
     return 0;
 }
