@@ -88,7 +88,7 @@ $(BUILD)/obj/%.o: %.c
 	@mkdir -p $(@D)
 	$(call say,CC)
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
--include $(patsubst %.o,%.d,$(call obj,$(ALL_SRC) tests/bench/fanout.c tests/bench/router.c tests/bench/mix/stage.c $(wildcard tests/sim/*.c)) $(wildcard $(BUILD)/obj/tests/unit/*.o))
+-include $(patsubst %.o,%.d,$(call obj,$(ALL_SRC) tests/bench/fanout.c tests/bench/router.c tests/bench/reports.c tests/bench/mix/stage.c $(wildcard tests/sim/*.c)) $(wildcard $(BUILD)/obj/tests/unit/*.o))
 
 # Unit tests: every tests/unit/test_*.c is one cmocka program linked against everything it may need.
 UNIT_SRC := $(wildcard tests/unit/test_*.c)
@@ -133,7 +133,10 @@ bench-mix: all $(BUILD)/bench-mix $(BUILD)/forever-crate
 $(BUILD)/bench-router: $(call obj,tests/bench/router.c) $(BUILD)/libair.a $(BUILD)/libcommon.a
 	$(call say,LINK)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $< -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(RELAY_LIBS) -lpthread
-bench: all $(BUILD)/bench-fanout $(BUILD)/bench-router $(BUILD)/forever-crate
+$(BUILD)/bench-reports: $(call obj,tests/bench/reports.c) $(BUILD)/libcommon.a
+	$(call say,LINK)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(AIR_LIBS)
+bench: all $(BUILD)/bench-fanout $(BUILD)/bench-router $(BUILD)/bench-reports $(BUILD)/forever-crate
 	BUILD=$(BUILD) ./tests/bench/fanout
 	BUILD=$(BUILD) ./tests/bench/idle
 	BUILD=$(BUILD) ./tests/bench/router

@@ -1,11 +1,8 @@
 /* What one root can carry of a relay network, on one core: redirects with their tickets, relays' reports, and
  * what it remembers of each (tests/bench/router runs this and prints it beside the targets). */
-#include <event2/event.h>
 #include <malloc.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <openssl/ssl.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,11 +11,9 @@
 #include <unistd.h>
 
 #include "common/clock.h"
-#include "common/http.h"
 #include "common/json.h"
 #include "common/log.h"
 #include "common/mem.h"
-#include "common/tls.h"
 #include "root/air/registry.h"
 
 #define RELAYS    10000
@@ -164,37 +159,6 @@ static int pure(void)
     return 0;
 }
 
-/* Reports over TLS: the server's thread alone is weighed. */
-
-struct served {
-    struct registry *registry;
-    struct event_base *base;
-    uint64_t count;
-    double begin_s, cpu_s;
-    unsigned first; /* counted from here on: connections are there */
-};
-
-static void on_report(void *context, struct http_request *request)
-{
-    struct served *s = context;
-    size_t len;
-    char *answer, *text = NULL;
-    const void *body = http_body(request, &len);
-    text = xstrndup(body, len);
-    if (s->count++ == s->first) s->begin_s = cpu_s(CLOCK_THREAD_CPUTIME_ID);
-    take(s->registry, text, clock_boot_ns(), &answer);
-    http_reply(request, 200, "application/json", answer, strlen(answer));
-    s->cpu_s = cpu_s(CLOCK_THREAD_CPUTIME_ID) - s->begin_s;
-    free(answer);
-    free(text);
-}
-
-static void *serve(void *context)
-{
-    event_base_dispatch(((struct served *)context)->base);
-    return NULL;
-}
-
 static int dial(int port)
 {
     struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
@@ -206,87 +170,6 @@ static int dial(int port)
         exit(1);
     }
     return fd;
-}
-
-static void post(SSL *ssl, const char *token, const char *body)
-{
-    char *text = xasprintf("POST /api/relay/report HTTP/1.1\r\nHost: root\r\nAuthorization: Bearer %s\r\n"
-                           "Content-Type: application/json\r\nContent-Length: %zu\r\n\r\n%s",
-                           token, strlen(body), body);
-    if (SSL_write(ssl, text, (int)strlen(text)) <= 0) exit(1);
-    free(text);
-}
-
-static void read_answer(SSL *ssl)
-{
-    char text[8192];
-    size_t have = 0;
-    for (;;) {
-        int n = SSL_read(ssl, text + have, (int)(sizeof text - 1 - have));
-        if (n <= 0) exit(1);
-        text[have += (size_t)n] = '\0';
-        const char *body = strstr(text, "\r\n\r\n"), *len = strcasestr(text, "Content-Length: ");
-        if (body && len && have >= (size_t)(body + 4 - text) + strtoul(len + 16, NULL, 10)) return;
-    }
-}
-
-/* Relays' reports as fast as they are answered, over so many kept connections. */
-static int drive(int port, const char *token, unsigned connections)
-{
-    SSL_CTX *context = SSL_CTX_new(TLS_client_method());
-    SSL **ssl = xcalloc(connections, sizeof(SSL *));
-    for (unsigned i = 0; i < connections; i++) {
-        ssl[i] = SSL_new(context);
-        SSL_set_fd(ssl[i], dial(port));
-        if (SSL_connect(ssl[i]) != 1) return -1;
-    }
-    unsigned rounds = REPORTS / 4 / connections;
-    for (unsigned round = 0; round <= rounds; round++) {
-        for (unsigned i = 0; i < connections; i++) {
-            char *text =
-                report_text((round * connections + i) % RELAYS, 2 + (round * connections + i) / RELAYS);
-            post(ssl[i], token, text);
-            free(text);
-        }
-        for (unsigned i = 0; i < connections; i++)
-            read_answer(ssl[i]);
-        /* the first round says hello */
-        if (!round) {
-            printf("ready\n");
-            fflush(stdout);
-        }
-    }
-    printf("{\"reports\":%u}\n", rounds * connections);
-    return 0;
-}
-
-static int over_tls(const char *dir, unsigned connections)
-{
-    struct served s = {.base = event_base_new(), .first = connections};
-    char *cert = xasprintf("%s/cert", dir), *key = xasprintf("%s/key", dir), *cause = NULL;
-    static const struct http_route routes[] = {{HTTP_POST, "/api/relay/report", on_report, 0, ""}};
-    int port = 0;
-    if (tls_identity_make(cert, key, "bench", &cause)) {
-        fprintf(stderr, "%s\n", cause);
-        return 1;
-    }
-    const char *const certs[] = {cert}, *const keys[] = {key};
-    struct tls *tls = tls_new(&(struct tls_conf){.certs = certs, .keys = keys, .count = 1}, &cause);
-    struct http_server *http = http_server_new(s.base, &(struct http_limits){0}, "bench");
-    http_server_routes(http, routes, 1, &s);
-    if (!tls || http_server_listen_tls(http, tls, "127.0.0.1", 0, &port, &cause)) {
-        fprintf(stderr, "%s\n", cause);
-        return 1;
-    }
-    s.registry = fill(clock_boot_ns());
-    pthread_t thread;
-    pthread_create(&thread, NULL, serve, &s);
-    if (drive(port, "x", connections)) return 1;
-    double each = s.cpu_s / (double)(s.count - s.first - 1);
-    printf("{\"connections\":%u,\"reports\":%llu,\"us_per_report\":%.1f,\"core_share_of_reports\":%.4f}\n",
-           connections, (unsigned long long)s.count, each * 1e6, RELAYS / 2.0 * each);
-    fflush(stdout);
-    _exit(0);
 }
 
 /* Redirects of a root that runs: asks as fast as it answers. */
@@ -320,11 +203,7 @@ int main(int argc, char **argv)
 {
     log_set_level(LOG_LEVEL_ERROR);
     if (argc == 2 && !strcmp(argv[1], "pure")) return pure();
-    if (argc == 4 && !strcmp(argv[1], "tls")) return over_tls(argv[2], (unsigned)atoi(argv[3]));
-    if (argc == 5 && !strcmp(argv[1], "drive")) return drive(atoi(argv[2]), argv[3], (unsigned)atoi(argv[4]));
     if (argc == 4 && !strcmp(argv[1], "redirects")) return redirects(atoi(argv[2]), (unsigned)atoi(argv[3]));
-    fprintf(
-        stderr,
-        "bench-router pure | tls DIR CONNECTIONS | drive PORT TOKEN CONNECTIONS | redirects PORT COUNT\n");
+    fprintf(stderr, "bench-router pure | redirects PORT COUNT\n");
     return 64;
 }
