@@ -1,6 +1,7 @@
 """What the system tests share: real processes on loopback, conditions with deadlines, MP3 frames by number."""
 import contextlib
 import fcntl
+import glob
 import http.client
 import json
 import os
@@ -12,6 +13,7 @@ import subprocess
 import threading
 import time
 import urllib.parse
+import wave
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 TOP = os.path.dirname(HERE)
@@ -416,6 +418,15 @@ def once(folder, make):
             with open(folder + ".done", "w"):
                 pass
     return folder
+
+
+def excerpt(crate, path, seconds):
+    """A few seconds of the crate's music, as a file of its own."""
+    with wave.open(glob.glob(os.path.join(crate, "*.wav"))[0]) as whole, wave.open(path, "wb") as out:
+        out.setparams(whole.getparams())
+        whole.setpos(20 * whole.getframerate())
+        out.writeframes(whole.readframes(int(seconds * whole.getframerate())))
+    return path
 
 
 def make_crate(folder, tracks, seconds, seed=1):

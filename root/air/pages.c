@@ -21,6 +21,7 @@
 
 EMBED(page_index, "root/web/index.html")
 EMBED(page_dashboard, "root/web/dashboard.html")
+EMBED(page_nodes_js, "root/web/nodes.js")
 EMBED(page_player_js, "root/web/player.js")
 EMBED(page_dashboard_js, "root/web/dashboard.js")
 EMBED(page_relays_js, "root/web/relays.js")
@@ -32,6 +33,7 @@ static const struct page {
 } pages[] = {
     {"/", "text/html; charset=utf-8", page_index, page_index_end},
     {"/dashboard", "text/html; charset=utf-8", page_dashboard, page_dashboard_end},
+    {"/nodes.js", "text/javascript; charset=utf-8", page_nodes_js, page_nodes_js_end},
     {"/player.js", "text/javascript; charset=utf-8", page_player_js, page_player_js_end},
     {"/dashboard.js", "text/javascript; charset=utf-8", page_dashboard_js, page_dashboard_js_end},
     {"/relays.js", "text/javascript; charset=utf-8", page_relays_js, page_relays_js_end},
@@ -40,9 +42,11 @@ static const struct page {
     {"/favicon.ico", "image/svg+xml", page_icon, page_icon_end},
 };
 
-/* media-src is wide because a listener may be sent to a relay, whose address the page can't know. */
+/* media-src and connect-src are wide because a listener may be sent to a relay, or ask one, whose addresses
+ * were not known when the page was made. */
 #define POLICY                                                                                               \
-    "default-src 'self'; media-src 'self' http: https:; frame-ancestors 'self'; base-uri 'none'; "           \
+    "default-src 'self'; media-src 'self' http: https:; connect-src 'self' http: https:; frame-ancestors "   \
+    "'self'; base-uri 'none'; "                                                                              \
     "form-action 'none'"
 
 /* FNV-1a: enough to tell two versions of a page apart. */
@@ -82,10 +86,11 @@ static void on_page(void *context, struct http_request *request)
 void pages_routes(struct http_server *http)
 {
     static const struct http_route routes[] = {
-        {HTTP_GET, "/", on_page, 0, "the player"}, {HTTP_GET, "/dashboard", on_page, 0, "the dashboard"},
-        {HTTP_GET, "/player.js", on_page, 0, ""},  {HTTP_GET, "/dashboard.js", on_page, 0, ""},
-        {HTTP_GET, "/relays.js", on_page, 0, ""},  {HTTP_GET, "/style.css", on_page, 0, ""},
-        {HTTP_GET, "/icon.svg", on_page, 0, ""},   {HTTP_GET, "/favicon.ico", on_page, 0, ""},
+        {HTTP_GET, "/", on_page, 0, "the player"},   {HTTP_GET, "/dashboard", on_page, 0, "the dashboard"},
+        {HTTP_GET, "/nodes.js", on_page, 0, ""},     {HTTP_GET, "/player.js", on_page, 0, ""},
+        {HTTP_GET, "/dashboard.js", on_page, 0, ""}, {HTTP_GET, "/relays.js", on_page, 0, ""},
+        {HTTP_GET, "/style.css", on_page, 0, ""},    {HTTP_GET, "/icon.svg", on_page, 0, ""},
+        {HTTP_GET, "/favicon.ico", on_page, 0, ""},
     };
     http_server_routes(http, routes, sizeof routes / sizeof *routes, NULL);
 }

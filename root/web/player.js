@@ -5,12 +5,14 @@
  *
  * A browser whose connection breaks asks the same node again and again, and plays what it holds meanwhile. When that
  * node does not come back, the station is asked once more, by a second element, and that one takes over a moment later
- * at the very frame: while the first one still plays. */
+ * at the very frame: while the first one still plays. When the station itself does not answer, another node of it is
+ * asked (nodes.js): for the programme while it holds some, then for the loop. */
 
 const POLL_MS = 5000;
-const BEHIND_S = 15; // where a listener starts behind the air: the buffer outlasts a restart of its node
+// where a listener starts behind the air: the buffer outlasts a restart of its node
+const BEHIND_S = Math.min(30, Math.max(0, Number(new URLSearchParams(location.search).get("burst") ?? 15)));
 const STALL_MS = 8000;
-const STALL_LOOP_MS = 2000; // while there is no programme, and the loop is there to be heard
+const STALL_LOOP_MS = 2000; // while there is no programme, and the loop is there to be heard; or while the station is away
 const GONE_MS = 5000; // the browser has asked in vain for so long: by now the station knows, too
 const ASKS_MS = 3000; // it asks more often than this
 const JOIN_S = 1.5; // the second element has so long to get ready
@@ -35,6 +37,7 @@ let lastMoved = 0;
 let shown = "";
 let loops = false; // the loop is heard, since there is no programme: its address has no position
 let stood = 0; // where the programme stood then: what lies before it was heard
+let away = false; // the station does not answer
 
 const frameSeconds = () => (programme ? programme.frame_s : 1152 / 44100);
 
@@ -166,13 +169,15 @@ async function poll() {
       ["/api/now", "/api/segments"].map((path) => fetch(path, { cache: "no-store" }).then((a) => a.json())));
     station = now;
     programme = segments;
+    away = false;
     answeredAt = performance.now();
     if (wanted && loops && !now.loop) connect(Math.max(stood, airPosition() - BEHIND_S / frameSeconds()));
     setText($("station"), now.station);
     setText($("listeners"), now.listeners === 1 ? "1 listener" : `${now.listeners} listeners`);
     render();
+    await learnNodes();
   } catch {
-    // the programme at hand reaches minutes ahead: go on with it
+    away = true; // the programme at hand reaches minutes ahead: go on with it
   }
 }
 
@@ -197,12 +202,17 @@ function begin(position, joins) {
   lastMoved = performance.now();
 }
 
-function connect(position) {
+/* there: another node to listen at (nodes.js), null for where the station sends us. */
+function connect(position, there = null) {
   begin(Math.max(0, Math.floor(position)), false);
   dropSpare();
+  if (there) {
+    if (there.loop && !loops) stood = startPosition;
+    station = { ...station, loop: there.loop, position: stood, title: there.title, artist: "" };
+  }
   loops = Boolean(station && station.loop);
   if (loops) stood = station.position;
-  audio.src = address(startPosition); // the browser goes on by itself after a cut
+  audio.src = there ? there.url : address(startPosition); // the browser goes on by itself after a cut
   audio.play().catch((error) => {
     if (error.name === "AbortError") return;
     if (error.name === "NotAllowedError") { stop(); notice("Press play once more: the browser asked for it."); }
@@ -219,8 +229,11 @@ function dropSpare() {
   spare = null;
 }
 
-function moveOn() {
-  spareFrom = Math.floor(heardPosition() + JOIN_S / frameSeconds());
+async function moveOn() {
+  spareAfter = performance.now() + PATIENCE_MS; // one question at a time
+  const there = away ? await listenElsewhere(Math.floor(heardPosition() + JOIN_S / frameSeconds()), BEHIND_S) : null;
+  if (!wanted || spare || (there && there.loop)) return; // the loop waits until what is held has been heard
+  spareFrom = there ? there.from : Math.floor(heardPosition() + JOIN_S / frameSeconds());
   spare = document.createElement("audio");
   spare.id = audio.id;
   spare.preload = "auto";
@@ -229,7 +242,7 @@ function moveOn() {
     if (spare) spareAfter = performance.now() + 500 + Math.random() * 1500;
     dropSpare();
   });
-  spare.src = address(spareFrom);
+  spare.src = there ? there.url : address(spareFrom);
   spareTimer = setInterval(takeOver, 20);
 }
 
@@ -297,7 +310,11 @@ function resume() {
   if (!wanted || retry || spare) return;
   const position = heardPosition();
   notice("Connecting again…");
-  retry = setTimeout(() => { retry = null; if (wanted) connect(position); }, 500 + Math.random() * 1500);
+  retry = setTimeout(async () => {
+    const there = away ? await listenElsewhere(Math.floor(position), BEHIND_S) : null;
+    retry = null;
+    if (wanted) connect(position, there);
+  }, 500 + Math.random() * 1500);
 }
 
 function watch() {
@@ -306,7 +323,7 @@ function watch() {
       if (audio.currentTime > 0.5) notice("");
       lastTime = audio.currentTime;
       lastMoved = performance.now();
-    } else if (performance.now() - lastMoved > (station && station.loop && !loops ? STALL_LOOP_MS : STALL_MS)) {
+    } else if (performance.now() - lastMoved > ((away || (station && station.loop)) && !loops ? STALL_LOOP_MS : STALL_MS)) {
       lastMoved = performance.now();
       resume();
     }

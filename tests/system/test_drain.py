@@ -1,12 +1,10 @@
 """Listeners leave a relay that drains, and hear the loop when there is no programme for longer than the lead."""
 import contextlib
-import glob
 import json
 import os
 import signal
 import subprocess
 import time
-import wave
 
 import harness
 from harness import Crowd, Listener, Recorder, metrics_of, relays_of, wait_for
@@ -92,14 +90,6 @@ def loop_of(program, mount="stream"):
         return harness.split_frames(f.read())
 
 
-def excerpt(crate, path, seconds):
-    with wave.open(glob.glob(os.path.join(crate, "*.wav"))[0]) as whole, wave.open(path, "wb") as out:
-        out.setparams(whole.getparams())
-        whole.setpos(20 * whole.getframerate())
-        out.writeframes(whole.readframes(int(seconds * whole.getframerate())))
-    return path
-
-
 def silenced(frame):
     """The frame with all its gains taken out (four of them, 59 bits apart): what a fade leaves as it is."""
     bits, at = int.from_bytes(frame, "big"), len(frame) * 8
@@ -112,7 +102,7 @@ def silenced(frame):
 def test_the_loop_bridges_a_root_that_is_gone(start, fresh_state, crate):
     """Past what the relay holds the loop plays, faded over; then the programme again. Who counts bytes waits."""
     state = fresh_state()
-    options = {"state": state, "lead": 10, "fallback": excerpt(crate, state + ".wav", 4)}
+    options = {"state": state, "lead": 10, "fallback": harness.excerpt(crate, state + ".wav", 4)}
     root = start.root(**options)
     relay = start.relay(root, lead=2, name="one")
     wait_for(lambda: os.path.exists(os.path.join(relay.state, "loop-stream.mp3")), "the relay has the loop", 20)
