@@ -86,6 +86,9 @@ static const struct wire_row rows[] = {
     REQUEST(LEDGER_GET, R(AIR), STORE, LEDGER_IS, 5000),
     EVENT(LEDGER_DROP, R(AIR), STORE, KB(1)),
     REPLY(LEDGER_IS, R(STORE), MB(1), 0),
+    EVENT(LEARNED, R(AIR), STORE, MB(1)),
+    REQUEST(LEARNED_GET, R(AIR), STORE, LEARNED_IS, 5000),
+    REPLY(LEARNED_IS, R(STORE), MB(1), 0),
 };
 
 static const char *const role_names[ROLE_COUNT] = {"air",   "store",  "scan",  "analyse",

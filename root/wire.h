@@ -137,6 +137,10 @@ enum wire_type {
     WIRE_LEDGER_GET,  /* request air -> store: {"after": 0 or as told,"from_day","to_day"} */
     WIRE_LEDGER_DROP, /* air -> store: {"name"}: the relay is no more */
     WIRE_LEDGER_IS,   /* reply: {"relays":[{"name","days":[day, bytes, ...]}...],"after","last": bool} */
+    WIRE_LEARNED,     /* air -> store: {"nodes":[{"name","values":{...}}...]}: what is to be known after a
+                         restart (root/air/recall.h); what was told of a node before is replaced */
+    WIRE_LEARNED_GET, /* request air -> store: {"after": 0 or as told} */
+    WIRE_LEARNED_IS,  /* reply: {"nodes": as told,"after","last": bool} */
 };
 
 #define WIRE_ENCODED_HEAD 24 /* as WIRE_FRAMES, then u32 mount, u32 wake */

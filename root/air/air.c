@@ -19,6 +19,7 @@
 #include "root/air/geo.h"
 #include "root/air/icecast_poll.h"
 #include "root/air/link_listen.h"
+#include "root/air/recall.h"
 #include "root/air/sampler.h"
 #include "root/air/live.h"
 #include "root/air/loops.h"
@@ -170,6 +171,7 @@ static void on_up(void *context, enum role role, struct switch_end *end)
     if (role == ROLE_STORE) {
         schedule_store_up(air->schedule);
         sampler_store_up(air->sampler);
+        recall_store_up(air->recall);
     }
     if (role == ROLE_CODER) mounts_coder_up(air->mounts);
     if (role == ROLE_LIVE) live_up(air->live, end);
@@ -263,6 +265,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
     live_tick(air->live);
     fleet_tick(air->fleet);
     sampler_tick(air->sampler);
+    recall_tick(air->recall);
     watch_studio(air);
 }
 
@@ -292,6 +295,7 @@ void air_stop(struct air *air)
     http_server_stop(air->http);
     if (air->door) http_server_stop(link_listen_server(air));
     if (air->workers) sampler_flush(air->sampler);
+    if (air->workers) recall_flush(air->recall);
     if (air->workers)
         workers_stop(air->workers);
     else
@@ -408,6 +412,7 @@ static void make_parts(struct air *air)
     api_routes(air);
     air->sampler = sampler_new(air);
     sampler_routes(air->sampler);
+    air->recall = recall_new(air);
     overview_routes(air);
     relays_routes(air, air->http);
     air->live = live_new(air);
@@ -456,6 +461,7 @@ static void free_parts(struct air *air)
     link_listen_close(air);
     metrics_free(air->metrics);
     live_free(air->live);
+    recall_free(air->recall);
     sampler_free(air->sampler);
     front_free(air->front);
     schedule_free(air->schedule);

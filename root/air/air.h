@@ -30,6 +30,7 @@ struct metrics;
 struct live;
 struct tree_talk;
 struct sampler;
+struct recall;
 struct fleet;
 struct geo;
 struct icecast_poll;
@@ -63,6 +64,7 @@ struct air {
     struct geo *geo; /* NULL: no database */
     struct live *live;
     struct sampler *sampler;
+    struct recall *recall;
     struct ctl_server *ctl;
     struct metrics *metrics;
     struct event *tick, *signals[AIR_SIGNALS];

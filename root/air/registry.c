@@ -214,6 +214,14 @@ struct relay *registry_add(struct registry *g, const char *name, int64_t now_ns)
     return r;
 }
 
+static void tell_stay(struct registry *g)
+{
+    double stay_s = g->stayed_s / g->stays;
+    if (stay_s < STAY_LEAST_S) stay_s = STAY_LEAST_S;
+    if (stay_s > STAY_MOST_S) stay_s = STAY_MOST_S;
+    router_set_stay(g->router, stay_s, STAY_RESIDUAL * stay_s);
+}
+
 /* By Little's law: a listener's stay is the time that all have listened over how many have gone. */
 static void learn_stay(struct registry *g, double seconds, int64_t now_ns)
 {
@@ -229,10 +237,30 @@ static void learn_stay(struct registry *g, double seconds, int64_t now_ns)
     }
     g->stayed_s += (double)listeners * seconds;
     g->closed = closed;
-    double stay_s = g->stayed_s / g->stays;
-    if (stay_s < STAY_LEAST_S) stay_s = STAY_LEAST_S;
-    if (stay_s > STAY_MOST_S) stay_s = STAY_MOST_S;
-    router_set_stay(g->router, stay_s, STAY_RESIDUAL * stay_s);
+    tell_stay(g);
+}
+
+void registry_stays(const struct registry *g, struct registry_stays *out)
+{
+    *out = (struct registry_stays){g->stays, g->stayed_s};
+}
+
+void registry_recall_stays(struct registry *g, const struct registry_stays *stays)
+{
+    if (!(stays->gone >= 1 && stays->gone < 1e15 && stays->listened_s >= 1 && stays->listened_s < 1e18))
+        return;
+    g->stays = stays->gone;
+    g->stayed_s = stays->listened_s;
+    tell_stay(g);
+}
+
+int registry_recall(struct registry *g, const char *name, const struct registry_learned *learned,
+                    int64_t now_ns)
+{
+    struct relay *r = registry_relay(g, name);
+    if (!r) return -1;
+    router_recall(g->router, r->slot, learned->pacing, learned->redemption, now_ns);
+    return 0;
 }
 
 static void sweep(struct registry *g, int64_t now_ns)

@@ -68,6 +68,19 @@ struct registry_month { /* the billing month that is on, by the ledger */
 int registry_set_ledger(struct registry *registry, const char *name, const struct registry_month *month,
                         int64_t now_ns);
 
+/* What was learned of relays, to be kept for the next life of the root (root/air/recall.h). */
+struct registry_learned {
+    double pacing, redemption; /* as struct router_view's */
+};
+struct registry_stays { /* listeners who have gone, and seconds listened, lately */
+    double gone, listened_s;
+};
+/* 0, or -1 when it is not known. What is out of range is left as it is. */
+int registry_recall(struct registry *registry, const char *name, const struct registry_learned *learned,
+                    int64_t now_ns);
+void registry_stays(const struct registry *registry, struct registry_stays *out);
+void registry_recall_stays(struct registry *registry, const struct registry_stays *stays);
+
 /* What relays say */
 
 struct registry_counters {

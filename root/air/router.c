@@ -41,8 +41,7 @@ struct router *router_new(const struct router_conf *conf)
     if (!r->conf.dead_ns) r->conf.dead_ns = (int64_t)(ROUTER_DEAD_S * NS_PER_S);
     r->stay_s = 1800;
     r->residual_s = 3600;
-    for (int i = 0; i < WEEK_HOURS; i++)
-        r->week[i] = -1;
+    router_week_clear(r->week);
     for (int i = 0; i < 2; i++)
         r->of[i].largest = ROUTER_NONE_SLOT;
     for (unsigned b = 0; b < INDEX_BUCKETS; b++)
@@ -383,6 +382,14 @@ void router_heard(struct router *r, uint32_t slot, const struct router_report *r
     relay->draining = report->draining != 0;
     relay->single = report->single != 0;
     take_tickets(relay, report);
+    router_review(r, slot, now_ns);
+}
+
+void router_recall(struct router *r, uint32_t slot, double pacing, double redemption, int64_t now_ns)
+{
+    struct router_relay *relay = &r->relays[slot];
+    if (redemption >= Q_LEAST && redemption <= 1) relay->q = (float)redemption;
+    if (relay->allotment_bytes) pace_recall(relay, pacing);
     router_review(r, slot, now_ns);
 }
 

@@ -17,6 +17,7 @@
 
 #define ROUTER_RELAYS_MAX 16384
 #define ROUTER_NONE_SLOT  UINT32_MAX
+#define ROUTER_WEEK_HOURS 168
 
 struct router;
 
@@ -65,6 +66,19 @@ uint64_t router_floor(struct router *router, uint32_t slot, int64_t now_ns);
 void router_tick(struct router *router, int64_t now_ns, int64_t wall_s);
 /* What a listener stays, and how much longer one who is there. Learned by whoever counts them. */
 void router_set_stay(struct router *router, double stay_s, double residual_s);
+
+/* What was learned in an earlier life (root/air/recall.h): all that this one would come to know slowly. */
+
+/* Listeners at relays in each hour of the week, the first of which is that of 1970-01-01 00:00 UTC; negative:
+ * nothing is known of it. What was learned of hours in this life is replaced. */
+void router_set_week(struct router *router, const double week[ROUTER_WEEK_HOURS]);
+void router_week_clear(double week[ROUTER_WEEK_HOURS]);
+/* So many were there in that hour (since 1970): weighed against the same hour of the weeks before. Called in
+ * the order of time. */
+void router_week_learn(double week[ROUTER_WEEK_HOURS], int64_t hour, double listeners);
+/* pacing: what a GB of its allotment is worth, as router_view tells it; redemption: of its tickets. What is
+ * out of range is left as it is. */
+void router_recall(struct router *router, uint32_t slot, double pacing, double redemption, int64_t now_ns);
 
 /* Choosing */
 

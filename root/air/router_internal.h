@@ -7,7 +7,6 @@
 
 #define PERIODS          8 /* of tickets: ROUTER_PERIOD_NS each */
 #define ROUTER_PERIOD_NS INT64_C(5000000000)
-#define WEEK_HOURS       168
 
 struct router_relay {
     int64_t heard_ns, tokens_ns, due_ns;
@@ -48,7 +47,7 @@ struct router {
     double stay_s, residual_s, bucket_low[INDEX_BUCKETS];
     /* traffic */
     int64_t paced_s, wall_s;
-    double week[WEEK_HOURS]; /* listeners at that hour; negative: not learned yet */
+    double week[ROUTER_WEEK_HOURS]; /* listeners at that hour; negative: not learned yet */
     double week_mean, listening_sum;
     unsigned listening_samples;
     int64_t learned_hour;
@@ -71,5 +70,6 @@ uint64_t pace_used(const struct router_relay *relay);
 uint32_t pace_slots(const struct router *router, const struct router_relay *relay);
 int pace_spent(const struct router *router, const struct router_relay *relay);
 void pace_tick(struct router *router, int64_t now_ns, int64_t wall_s);
+void pace_recall(struct router_relay *relay, double pacing);
 
 #endif

@@ -6,6 +6,7 @@
  * relay sends more than its even share of what is left, and cheaper when it sends less. Even means: as the
  * station's own traffic goes over a week, learned by the hour. */
 #include <math.h>
+#include <string.h>
 
 #include "common/billing.h"
 #include "root/air/router_internal.h"
@@ -23,6 +24,7 @@
 #define PACE_MOST   1.0
 #define HOUR_LEAST  0.05
 #define WEEK_WEIGHT 0.3 /* of this week's hour against those before */
+#define HOUR_SEEN   30  /* minutes of an hour that have to be seen for it to be known */
 
 uint64_t pace_used(const struct router_relay *relay)
 {
@@ -59,7 +61,7 @@ int pace_spent(const struct router *r, const struct router_relay *relay)
 /* Of an hour since 1970: 1 is the average one. */
 static double weight_at(const struct router *r, int64_t hour)
 {
-    double seen = r->week[hour % WEEK_HOURS];
+    double seen = r->week[hour % ROUTER_WEEK_HOURS];
     if (seen < 0 || r->week_mean <= 0) return 1;
     return seen > HOUR_LEAST * r->week_mean ? seen / r->week_mean : HOUR_LEAST;
 }
@@ -69,10 +71,10 @@ static double weight_until(const struct router *r, int64_t from_s, int64_t to_s)
 {
     int64_t hour = from_s / 3600, end = to_s / 3600;
     double sum = 0, week = 0;
-    for (int i = 0; i < WEEK_HOURS; i++)
+    for (int i = 0; i < ROUTER_WEEK_HOURS; i++)
         week += weight_at(r, i);
-    sum += week * (double)((end - hour) / WEEK_HOURS);
-    for (int64_t h = end - (end - hour) % WEEK_HOURS; h < end; h++)
+    sum += week * (double)((end - hour) / ROUTER_WEEK_HOURS);
+    for (int64_t h = end - (end - hour) % ROUTER_WEEK_HOURS; h < end; h++)
         sum += weight_at(r, h);
     /* the part of this hour that is over */
     return sum - weight_at(r, hour) * (double)(from_s % 3600) / 3600;
@@ -93,21 +95,48 @@ static void pace(struct router *r, struct router_relay *relay, double hours)
     relay->pacing = (float)(value > PACE_MOST ? PACE_MOST : value < PACE_LEAST ? PACE_LEAST : value);
 }
 
-/* What an hour of the week is like: the listeners seen at its minutes. */
+/* The week */
+
+void router_week_clear(double week[ROUTER_WEEK_HOURS])
+{
+    for (int i = 0; i < ROUTER_WEEK_HOURS; i++)
+        week[i] = -1;
+}
+
+void router_week_learn(double week[ROUTER_WEEK_HOURS], int64_t hour, double listeners)
+{
+    double *known = &week[hour % ROUTER_WEEK_HOURS];
+    *known = *known < 0 ? listeners : *known + WEEK_WEIGHT * (listeners - *known);
+}
+
+static void set_mean(struct router *r)
+{
+    double sum = 0;
+    int known = 0;
+    for (int i = 0; i < ROUTER_WEEK_HOURS; i++) {
+        if (r->week[i] < 0) continue;
+        sum += r->week[i];
+        known++;
+    }
+    r->week_mean = known ? sum / known : 0;
+}
+
+void router_set_week(struct router *r, const double week[ROUTER_WEEK_HOURS])
+{
+    memcpy(r->week, week, sizeof r->week);
+    set_mean(r);
+}
+
+/* What an hour of the week is like: the listeners seen at its minutes. Of one in which the root started, or
+ * stood still for long, too little was seen. */
 static void learn(struct router *r)
 {
     int64_t hour = r->wall_s / 3600;
-    if (hour != r->learned_hour && r->listening_samples) {
-        double *week = &r->week[r->learned_hour % WEEK_HOURS], sum = 0;
-        double seen = r->listening_sum / r->listening_samples;
-        int known = 0;
-        *week = *week < 0 ? seen : *week + WEEK_WEIGHT * (seen - *week);
-        for (int i = 0; i < WEEK_HOURS; i++) {
-            if (r->week[i] < 0) continue;
-            sum += r->week[i];
-            known++;
+    if (hour != r->learned_hour) {
+        if (r->listening_samples >= HOUR_SEEN) {
+            router_week_learn(r->week, r->learned_hour, r->listening_sum / r->listening_samples);
+            set_mean(r);
         }
-        r->week_mean = sum / known;
         r->listening_sum = 0;
         r->listening_samples = 0;
     }
@@ -117,6 +146,11 @@ static void learn(struct router *r)
             r->listening_sum += r->relays[i].estimate;
     }
     r->listening_samples++;
+}
+
+void pace_recall(struct router_relay *relay, double pacing)
+{
+    if (pacing >= PACE_LEAST && pacing <= PACE_MOST) relay->pacing = (float)pacing;
 }
 
 void pace_tick(struct router *r, int64_t now_ns, int64_t wall_s)

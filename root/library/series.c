@@ -24,14 +24,17 @@ static const char *const migrations[] = {
     "CREATE TABLE summed(level INTEGER PRIMARY KEY, until INTEGER NOT NULL);" /* rows below it are made */
     "CREATE TABLE ledger(day INTEGER NOT NULL, node INTEGER NOT NULL, bytes INTEGER NOT NULL,"
     "  PRIMARY KEY(day, node)) WITHOUT ROWID;",
+    /* 2 */
+    "CREATE TABLE learned(node INTEGER PRIMARY KEY, data TEXT NOT NULL);",
 };
 
 static int look(struct library *l)
 {
     int64_t nodes = db_int(l, 0, "SELECT max(id) FROM nodes", ""),
             rows = db_int(l, 0, "SELECT max(level) FROM series", ""),
-            days = db_int(l, 0, "SELECT max(day) FROM ledger", "");
-    return nodes < 0 || rows < 0 || days < 0 ? -1 : 0;
+            days = db_int(l, 0, "SELECT max(day) FROM ledger", ""),
+            learned = db_int(l, 0, "SELECT max(node) FROM learned", "");
+    return nodes < 0 || rows < 0 || days < 0 || learned < 0 ? -1 : 0;
 }
 
 static const struct db_kind kind = {.name = "stats.db",
@@ -314,7 +317,7 @@ int series_ledger_drop(struct series *s, const char *name, int64_t now_s)
     /* within a batch that is being written, or in a transaction of its own: a look for each day, not at all
      * rows */
     if (db_run(l, "SAVEPOINT ledger_drop", "")) return -1;
-    int failed = 0;
+    int failed = db_run(l, "DELETE FROM learned WHERE node = ?", "i", node);
     for (int64_t day = today - LEDGER_DAYS - 1; day <= today + 1 && !failed; day++)
         failed = db_run(l, "DELETE FROM ledger WHERE day = ? AND node = ?", "ii", day, node);
     return db_run(l, "RELEASE ledger_drop", "") || failed ? -1 : 0;
@@ -356,4 +359,39 @@ int series_ledger(struct series *s, int64_t *after, int64_t from_day, int64_t to
     }
     *after = id;
     return library_broken(l) ? -1 : count;
+}
+
+/* What was learned */
+
+int series_learn(struct series *s, const char *name, const json_t *values)
+{
+    struct library *l = s->db;
+    char *text = json_is_object(values) ? json_dumps(values, JSON_COMPACT) : NULL;
+    int64_t id = text && strlen(text) <= SERIES_LEARNED_MAX ? node_id(l, name, 1) : 0;
+    int result = id > 0 ? db_run(l, "INSERT OR REPLACE INTO learned(node, data) VALUES(?, ?)", "it", id, text)
+                        : (int)id;
+    free(text);
+    return result;
+}
+
+int series_learned(struct series *s, int64_t *after, int most, json_t *array)
+{
+    struct library *l = s->db;
+    int count = 0, got;
+    sqlite3_stmt *q = db_query(l,
+                               "SELECT l.node, n.name, l.data FROM learned l JOIN nodes n ON n.id = l.node"
+                               " WHERE l.node > ? ORDER BY l.node LIMIT ?",
+                               "ii", *after, (int64_t)most);
+    while ((got = db_step(l, q)) > 0) {
+        *after = sqlite3_column_int64(q, 0);
+        count++;
+        char *name = db_text(q, 1), *data = db_text(q, 2);
+        json_t *values = data ? json_loads(data, 0, NULL) : NULL;
+        if (name && values)
+            json_array_append_new(array, json_pack("{s:s,s:O}", "name", name, "values", values));
+        json_decref(values);
+        free(name);
+        free(data);
+    }
+    return got < 0 ? -1 : count;
 }

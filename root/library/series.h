@@ -57,4 +57,13 @@ int series_ledger_drop(struct series *series, const char *name, int64_t now_s);
 int series_ledger(struct series *series, int64_t *after, int64_t from_day, int64_t to_day, int most,
                   json_t *array);
 
+/* What is known of a node and not of its past (root/air/recall.h): any JSON object of at most
+ * SERIES_LEARNED_MAX bytes, another of the node is replaced; forgotten with the ledger. Between series_begin
+ * and series_commit, as series_put. 0, or -1. */
+#define SERIES_LEARNED_MAX 1024
+int series_learn(struct series *series, const char *name, const json_t *values);
+/* Of nodes with an id above *after, at most `most`, {"name","values"} each into array; *after is then the
+ * last one's. How many, or -1. */
+int series_learned(struct series *series, int64_t *after, int most, json_t *array);
+
 #endif

@@ -325,6 +325,12 @@ static void handle(struct store *s, const struct work_message *m)
     case WIRE_LEDGER_GET:
         store_on_ledger_get(s, m->seq, m->body);
         break;
+    case WIRE_LEARNED:
+        store_on_learned(s, m->body);
+        break;
+    case WIRE_LEARNED_GET:
+        store_on_learned_get(s, m->seq, m->body);
+        break;
     case WIRE_ART_GET:
         on_art_get(s, m->seq, m->body);
         break;

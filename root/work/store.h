@@ -64,6 +64,8 @@ void store_on_series(struct store *s, const uint8_t *bytes, size_t len);
 void store_on_series_get(struct store *s, uint32_t seq, const json_t *body);
 void store_on_ledger_drop(struct store *s, const json_t *body);
 void store_on_ledger_get(struct store *s, uint32_t seq, const json_t *body);
+void store_on_learned(struct store *s, const json_t *body);
+void store_on_learned_get(struct store *s, uint32_t seq, const json_t *body);
 /* Some milliseconds of what is to be done when nothing else is. */
 void store_series_work(struct store *s);
 /* WIRE_ERROR */

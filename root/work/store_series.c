@@ -13,8 +13,9 @@
 #include "root/library/series.h"
 #include "root/sample.h"
 
-#define NAMES_MAX   50
-#define LEDGER_PAGE 200 /* nodes of one answer */
+#define NAMES_MAX    50
+#define LEDGER_PAGE  200 /* nodes of one answer */
+#define LEARNED_PAGE 1000
 
 void store_series_open(struct store *s)
 {
@@ -148,5 +149,39 @@ void store_on_ledger_get(struct store *s, uint32_t seq, const json_t *body)
     work_send(
         s->work, WIRE_LEDGER_IS, seq,
         json_pack("{s:o,s:I,s:b}", "relays", relays, "after", (json_int_t)after, "last", count < LEDGER_PAGE),
+        -1);
+}
+
+/* Within the batch that is open, or in a transaction of its own. */
+void store_on_learned(struct store *s, const json_t *body)
+{
+    const json_t *one;
+    size_t i;
+    if (!s->series) return;
+    int own = !s->batch_open, failed = own && series_begin(s->series);
+    json_array_foreach(json_object_get(body, "nodes"), i, one)
+    {
+        if (!failed)
+            failed =
+                series_learn(s->series, json_str_or(one, "name", "", NULL), json_object_get(one, "values"));
+    }
+    if (own && !failed) failed = series_commit(s->series);
+    if (failed && own) series_undo(s->series);
+    if (failed) look_after(s);
+}
+
+void store_on_learned_get(struct store *s, uint32_t seq, const json_t *body)
+{
+    int64_t after = json_int_or(body, "after", 0, 0, INT64_MAX, NULL);
+    json_t *nodes = json_array();
+    int count = s->series ? series_learned(s->series, &after, LEARNED_PAGE, nodes) : -1;
+    if (count < 0) {
+        json_decref(nodes);
+        store_reply_error(s, seq, "what was learned can't be read");
+        return;
+    }
+    work_send(
+        s->work, WIRE_LEARNED_IS, seq,
+        json_pack("{s:o,s:I,s:b}", "nodes", nodes, "after", (json_int_t)after, "last", count < LEARNED_PAGE),
         -1);
 }

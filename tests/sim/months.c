@@ -48,6 +48,9 @@ struct months {
     double *hours; /* [hour][place]: GB billed */
     double money, distance_money, total_gb, class_gb[SIM_CLASSES];
     unsigned hour_count;
+    /* what the root's statistics know, for its restarts */
+    double week[ROUTER_WEEK_HOURS], seen;
+    unsigned seen_count, restarts;
 };
 
 static int64_t ns(const struct months *m)
@@ -204,6 +207,45 @@ static void count_places(struct months *m, double seconds)
     }
 }
 
+/* Restarts of the root */
+
+static void begin_router(struct months *m, int64_t wall_s)
+{
+    m->router = router_new(&(struct router_conf){.rate_bps = RATE_BPS,
+                                                 .suspect_ns = 5 * REPORT_S * SIM_S,
+                                                 .dead_ns = 10 * REPORT_S * SIM_S,
+                                                 .no_reserve = 1});
+    router_set_stay(m->router, m->stay_s, 2.5 * m->stay_s);
+    router_tick(m->router, ns(m), wall_s);
+}
+
+static void restart(struct months *m, int64_t wall_s)
+{
+    struct router *before = m->router;
+    struct router_view v;
+    begin_router(m, wall_s);
+    for (unsigned i = 0; i < m->conf->relays; i++) {
+        if (router_add(m->router, &m->machines[i].terms, ns(m)) != i) abort();
+        if (m->conf->forget) continue;
+        router_view(before, i, ns(m), &v);
+        router_recall(m->router, i, v.pacing, v.redemption, ns(m));
+    }
+    if (!m->conf->forget) router_set_week(m->router, m->week);
+    router_free(before);
+    for (unsigned i = 0; i < m->conf->relays; i++)
+        report(m, i);
+    m->restarts++;
+}
+
+static void count_hour(struct months *m, int64_t wall_s)
+{
+    m->seen += (double)m->listening;
+    m->seen_count++;
+    if (wall_s % 3600) return;
+    router_week_learn(m->week, wall_s / 3600 - 1, m->seen / m->seen_count);
+    m->seen = m->seen_count = 0;
+}
+
 static void dump(const struct months *m)
 {
     FILE *f = fopen(m->conf->dump, "w");
@@ -250,10 +292,6 @@ int sim_months(const struct sim_conf *conf)
     int64_t wall0 = INT64_C(1767225600); /* 2026-01-01 */
     m->conf = conf;
     m->random.state = conf->seed;
-    m->router = router_new(&(struct router_conf){.rate_bps = RATE_BPS,
-                                                 .suspect_ns = 5 * REPORT_S * SIM_S,
-                                                 .dead_ns = 10 * REPORT_S * SIM_S,
-                                                 .no_reserve = 1});
     m->month_s = (int64_t)days * 86400;
     m->stay_s = conf->quick ? 3600 : 7200;
     m->hour_count = days * 24;
@@ -262,9 +300,9 @@ int sim_months(const struct sim_conf *conf)
     m->free_session = NOBODY;
     memset(m->wheel, 0xff, sizeof m->wheel);
     m->measured_from_s = (double)((int64_t)(months - 1) * m->month_s);
-    router_set_stay(m->router, m->stay_s, 2.5 * m->stay_s);
     m->start_s = wall0;
-    router_tick(m->router, ns(m), wall0);
+    router_week_clear(m->week);
+    begin_router(m, wall0);
     for (unsigned i = 0; i < conf->relays; i++) {
         struct machine *r = &m->machines[i];
         r->first = NOBODY;
@@ -301,17 +339,20 @@ int sim_months(const struct sim_conf *conf)
             report(m, i);
         router_tick(m->router, ns(m), wall_now);
         if (step % (300 / STEP_S) == 0) count_places(m, 300);
+        if (wall_now % REPORT_S == 0) count_hour(m, wall_now);
+        if (conf->restart_h && step && step * STEP_S % ((int64_t)conf->restart_h * 3600) == 0)
+            restart(m, wall_now);
     }
     for (unsigned i = 0; i < conf->relays; i++)
         settle(m, &m->machines[i]);
     printf("{\"scenario\":\"months\",\"seed\":%llu,\"relays\":%u,\"days\":%u,\"peak\":%llu,\"joins\":%llu,"
            "\"refused\":%llu,"
            "\"gb\":%.0f,\"money\":%.2f,\"with_distance\":%.2f,\"over_line\":%llu,\"over_allotment\":%llu,"
-           "\"moved_for_allotment\":%llu}\n",
+           "\"moved_for_allotment\":%llu,\"restarts\":%u}\n",
            (unsigned long long)conf->seed, conf->relays, days, (unsigned long long)m->peak,
            (unsigned long long)m->joins, (unsigned long long)m->refused, m->total_gb, m->money,
            m->money + m->distance_money, (unsigned long long)m->over_line,
-           (unsigned long long)m->over_allotment, (unsigned long long)m->moved);
+           (unsigned long long)m->over_allotment, (unsigned long long)m->moved, m->restarts);
     if (conf->dump) dump(m);
     int failed = m->over_line || m->over_allotment;
     router_free(m->router);

@@ -61,7 +61,9 @@ struct sim_conf {
     uint64_t seed;
     unsigned relays, listeners;
     int quick;
-    const char *dump; /* months: where the instance for the optimum goes; NULL: nowhere */
+    unsigned restart_h; /* months: the root starts anew every so many hours; 0: never */
+    int forget;         /* and without what it had learned */
+    const char *dump;   /* months: where the instance for the optimum goes; NULL: nowhere */
 };
 /* Flash crowd, partitions, deaths, a restart of the root: minutes. Prints one JSON object; 0 when it kept
  * every bound. */

@@ -352,6 +352,47 @@ static void the_ledger_keeps_the_larger(void **state)
     json_decref(all);
 }
 
+static void what_was_learned_is_kept(void **state)
+{
+    (void)state;
+    json_t *large = json_object();
+    for (int i = 0; i < 200; i++) {
+        char key[16];
+        snprintf(key, sizeof key, "%d", i);
+        json_object_set_new(large, key, json_real(i));
+    }
+    assert_int_equal(series_begin(series), 0);
+    for (int i = 0; i < 20; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "knows-%d", i);
+        json_t *values = json_pack("{s:i}", "pacing", 7), *later = json_pack("{s:f}", "pacing", i / 8.0);
+        assert_int_equal(series_learn(series, name, values), 0);
+        assert_int_equal(series_learn(series, name, later), 0);
+        assert_int_equal(series_learn(series, name, large), 0); /* not taken */
+        json_decref(values);
+        json_decref(later);
+    }
+    assert_int_equal(series_commit(series), 0);
+    json_decref(large);
+    again();
+    int64_t after = 0;
+    json_t *all = json_array();
+    int sizes[4];
+    for (int i = 0; i < 4; i++)
+        sizes[i] = series_learned(series, &after, 8, all);
+    assert_true(sizes[0] == 8 && sizes[1] == 8 && sizes[2] == 4 && sizes[3] == 0);
+    for (int i = 0; i < 20; i++) {
+        const json_t *values = json_object_get(json_array_get(all, (size_t)i), "values");
+        assert_float_equal(json_real_value(json_object_get(values, "pacing")), i / 8.0, 0);
+    }
+    json_decref(all);
+    all = json_array();
+    after = 0;
+    assert_int_equal(series_ledger_drop(series, "knows-3", 101 * 86400), 0);
+    assert_int_equal(series_learned(series, &after, 100, all), 19);
+    json_decref(all);
+}
+
 static void a_damaged_file_is_set_aside(void **state)
 {
     (void)state;
@@ -385,6 +426,7 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup_teardown(longer_stretches_are_sums_of_shorter_ones, begin, end),
         cmocka_unit_test_setup_teardown(what_is_old_is_forgotten, begin, end),
         cmocka_unit_test_setup_teardown(the_ledger_keeps_the_larger, begin, end),
+        cmocka_unit_test_setup_teardown(what_was_learned_is_kept, begin, end),
         cmocka_unit_test_setup_teardown(a_damaged_file_is_set_aside, begin, end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
