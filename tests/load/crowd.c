@@ -87,7 +87,7 @@ static double live(struct load_crowd *c, int64_t start)
     int64_t patience = start + (int64_t)((o->ramp_s + o->patience_s) * CLOCK_NS_PER_S);
     int64_t end = INT64_MAX, told = start, now, next = start;
     double ready_s = -1;
-    while ((now = clock_boot_ns()) < end && !c->forbidden) {
+    while ((now = clock_boot_ns()) < end && !c->forbidden && !(o->over && *o->over)) {
         if (now >= next) {
             look(c, now);
             next = soonest(c, now);

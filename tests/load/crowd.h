@@ -3,6 +3,7 @@
  * live in one thread over one epoll; listeners, time and attempts are bounded. */
 #ifndef FOREVER_LOAD_CROWD_H
 #define FOREVER_LOAD_CROWD_H
+#include <signal.h>
 #include <stdint.h>
 #include <jansson.h>
 
@@ -25,6 +26,7 @@ struct load_options {
     int icy, http10, verify, reconnect, announce, progress;
     unsigned sources; /* own addresses to come from: 127.1.0.1 and so on; 0 the system's choice */
     unsigned seed;
+    const volatile sig_atomic_t *over; /* the run ends when it becomes true; NULL: when its time is over */
 };
 
 /* Runs to the end. The report, owned by the caller; *well: all heard without break, mismatch or silence over

@@ -21,6 +21,7 @@ static const char usage[] =
     "and comes back when its connection breaks. Prints one JSON object. Exit status 0 when all heard, "
     "nothing\n"
     "was missing or wrong and nobody sat in silence for more than 2 s; 1 when not.\n"
+    "SIGTERM and SIGINT end it early, with the report.\n"
     "Only loopback addresses are asked, unless --allow names more: load your own machines only.\n"
     "\n"
     "  --listeners N      1 to 20000 (100)\n"
@@ -209,6 +210,13 @@ static void read_options(int argc, char **argv, struct load_options *o)
     }
 }
 
+static volatile sig_atomic_t over;
+
+static void end_it(int number)
+{
+    over = number;
+}
+
 int main(int argc, char **argv)
 {
     struct load_options o = {.listeners = 100,
@@ -220,7 +228,12 @@ int main(int argc, char **argv)
                              .timeout_s = 20,
                              .verify = 1,
                              .reconnect = 1,
-                             .seed = (unsigned)time(NULL)};
+                             .seed = (unsigned)time(NULL),
+                             .over = &over};
+    struct sigaction act = {.sa_handler = end_it,
+                            .sa_flags = SA_RESETHAND}; /* a second one ends it at once */
+    sigaction(SIGTERM, &act, NULL);
+    sigaction(SIGINT, &act, NULL);
     signal(SIGPIPE, SIG_IGN);
     read_options(argc, argv, &o);
     char *cause = NULL;
