@@ -64,23 +64,7 @@ def token(scratch):
 @pytest.fixture(scope="session")
 def analysed(shared, crate):
     """A state folder in which every track of the crate is analysed and nothing has been aired."""
-    def make(kept):
-        first = kept + "-first"
-        root = harness.Root(crate, first, wait=False, analysers=2)
-        try:
-            root.wait_up()
-
-            def done():
-                progress = root.stats().get("analysis", {})
-                return progress.get("total", 0) >= 8 and progress.get("pending", 1) == 0
-            harness.wait_for(done, "the crate is analysed", 90)
-        finally:
-            root.stop()
-        for name in os.listdir(first):
-            if name.startswith("library"):
-                shutil.copy(os.path.join(first, name), kept)
-        shutil.rmtree(first)
-    return harness.once(os.path.join(shared, "analysed"), make)
+    return harness.once(os.path.join(shared, "analysed"), lambda state: harness.analyse(crate, state))
 
 
 @pytest.fixture

@@ -473,6 +473,14 @@ def make_crate(folder, tracks, seconds, seed=1):
         [CRATE, "--out", out, "--tracks", str(tracks), "--seconds", str(seconds), "--seed", str(seed)], check=True))
 
 
+def analyse(library, state):
+    """Makes a state in which all of the library is analysed: by the offline renderer, since a station's own analysis
+    leaves the processors to whoever else wants them."""
+    subprocess.run([ROOT, "render", "--library", library, "--state", state, "--minutes", "0.05", "--out", state + ".wav"],
+                   check=True, timeout=HANG_S, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    os.unlink(state + ".wav")
+
+
 # --- relays and their listeners -------------------------------------------------------------------------
 
 class Crowd:

@@ -33,9 +33,10 @@ def noise(shared):
                 "-v", "error", "-f", "lavfi", "-i", f"anoisesrc=d=20:c={colour}:a=0.5:r=44100:s={i + 1}", "-ac", "2",
                 "-metadata", f"title=Noise {i}", "-metadata", "artist=Test", os.path.join(folder, "music", f"{i}.flac"))
             assert status == 0, said
+        harness.analyse(os.path.join(folder, "music"), os.path.join(folder, "state"))
         root = harness.Root(os.path.join(folder, "music"), os.path.join(folder, "state"), wait=False)
         root.wait_up()
-        wait_for(lambda: root.stats()["analysis"]["analysed"] == 3, "the noise is analysed", 60)
+        wait_for(lambda: root.stats()["analysis"]["analysed"] == 3, "what is analysed is known")
         # no password here: no live input
         assert request(root.url, "/live", "PUT", {"Authorization": authorization(PASSWORD)}, b"x").status == 403
         assert live_of(root)["state"] == "off" and root.stop() == 0
