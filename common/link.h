@@ -34,7 +34,7 @@ enum link_type {
                        hold there or lie after it come again */
     LINK_CLOCK,     /* u64 position on air, u32 ns: nanoseconds since that frame began (0..26122448), every
                        second; while the air stands still COMMAND "wait" comes instead */
-    LINK_COMMAND,   /* JSON {"command": "drain"|"path"|"wait", ...}; "wait" and unknown ones mean nothing */
+    LINK_COMMAND,   /* JSON {"command": "path"|"wait", ...}; "wait" and unknown ones mean nothing */
 };
 #define LINK_HEAD_BYTES 8
 #define LINK_BODY_MAX   (512u << 10)
@@ -114,7 +114,6 @@ int link_server_add(struct link_server *server, int fd, const struct link_ask *a
  * go on. */
 void link_server_wake(struct link_server *server);
 void link_server_close_peer(struct link_server *server, void *peer);
-void link_server_command(struct link_server *server, void *peer, json_t *body);
 /* The link of that id (HELLO's) fills at so many times the mount's rate from now on, at most the server's
  * own: 0, or -1 when there is none. */
 int link_server_pace(struct link_server *server, const char *id, double times);

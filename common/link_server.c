@@ -28,11 +28,10 @@
 #include "common/log.h"
 #include "common/mem.h"
 
-#define TICK_MS      100
-#define STALL_NS     (10 * CLOCK_NS_PER_S)
-#define ROUNDS       4 /* of filling and sending, before other links have their turn */
-#define COMMANDS_MAX (2 * LINK_BUFFER_MAX)
-#define PIECES       16
+#define TICK_MS  100
+#define STALL_NS (10 * CLOCK_NS_PER_S)
+#define ROUNDS   4 /* of filling and sending, before other links have their turn */
+#define PIECES   16
 
 static void link_close(struct link *link, const char *why)
 {
@@ -271,17 +270,6 @@ void link_server_close_peer(struct link_server *server, void *peer)
 {
     for (struct link *link = server->links; link; link = link->next) {
         if (link->peer == peer) link_close(link, NULL);
-    }
-}
-
-void link_server_command(struct link_server *server, void *peer, json_t *body)
-{
-    for (struct link *link = server->links; link; link = link->next) {
-        if (link->dead || link->peer != peer || evbuffer_get_length(link->out) > COMMANDS_MAX) continue;
-        if (link_put_command(link->out, body))
-            link_close(link, "out of memory");
-        else
-            serve(link, clock_boot_ns());
     }
 }
 

@@ -68,12 +68,6 @@ static void on_lineage(void *context, const json_t *path)
     node_set_lineage(((struct bundle_mount *)context)->node, path);
 }
 
-static void on_command(void *context, const char *command, double deadline_s, unsigned listeners)
-{
-    const struct bundle_conf *conf = &((struct bundle_mount *)context)->bundle->conf;
-    if (conf->command) conf->command(conf->context, command, deadline_s, listeners);
-}
-
 /* Coming and going */
 
 static int add(struct bundle *b, const struct mount_spec *spec, char **cause)
@@ -114,7 +108,6 @@ static int add(struct bundle *b, const struct mount_spec *spec, char **cause)
                                    .lead_s = conf->lead_s,
                                    .linger_s = conf->linger_s,
                                    .failed = on_failed,
-                                   .command = on_command,
                                    .lineage = on_lineage,
                                    .context = m};
     m->pull = pull_new(&pull);

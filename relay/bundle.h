@@ -26,7 +26,6 @@ struct bundle_conf {
     int (*elsewhere)(void *context, int secure, size_t i, char *location, size_t size);
     int (*healthy)(void *context, char *text, size_t size);
     void (*failed)(void *context, const char *why); /* as pull_conf's */
-    void (*command)(void *context, const char *command, double deadline_s, unsigned listeners); /* the same */
     void *context;
 };
 

@@ -1,6 +1,7 @@
 #include "relay/drain.h"
 
 #include <event2/event.h>
+#include <math.h>
 #include <stdlib.h>
 #include <sys/random.h>
 
@@ -21,11 +22,12 @@ struct drain {
     int64_t begun_ns, moved_ns;
     int64_t move_end_ns;
     unsigned moving; /* to be moved without draining */
+    int told;        /* and that this is so was said last */
 };
 
 static int64_t after(double seconds)
 {
-    return clock_boot_ns() + (int64_t)(seconds * (double)CLOCK_NS_PER_S);
+    return clock_boot_ns() + (int64_t)(fmin(fmax(seconds, 0), DRAIN_DEADLINE_MAX_S) * (double)CLOCK_NS_PER_S);
 }
 
 static void arm(struct drain *d)
@@ -183,11 +185,17 @@ void drain_end(struct drain *d, enum drain_reason reason)
 
 void drain_move(struct drain *d, unsigned count, double deadline_s)
 {
-    if (deadline(d) || !count) return;
-    log_info("relay", "%u listeners are moved within %.0f s", count, deadline_s);
+    int was_told = d->told;
+    d->told = count > 0;
+    if (deadline(d) || (!count && !d->moving)) return;
     d->moving = count;
+    if (!count) return; /* the tick ends it */
+    if (!was_told) {
+        log_info("relay", "%u listeners are too many: who resumes goes elsewhere, within %.0f s", count,
+                 deadline_s);
+        d->moved_ns = clock_boot_ns();
+    }
     d->move_end_ns = after(deadline_s);
-    d->moved_ns = clock_boot_ns();
     node_set_moving(main_node(d), 1);
     arm(d);
 }

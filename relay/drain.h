@@ -6,8 +6,11 @@
  * and then let go between two frames. Where no other node is known to have room, nobody is moved before the
  * deadline. What still hangs on after that is cut.
  *
- * Who asks for it: the root's answer to a report, a command on the link, or SIGTERM. Each is withdrawn by
- * itself (a signal never); the relay drains while one stands, until the earliest of their deadlines. */
+ * Who asks for it: the root's answer to a report, or SIGTERM. Each is withdrawn by itself (a signal never);
+ * the relay drains while one stands, until the earliest of their deadlines.
+ *
+ * Without draining, so many as there are too many can be moved: as many of those who resume are reset in the
+ * same way, and no others. */
 #ifndef FOREVER_RELAY_DRAIN_H
 #define FOREVER_RELAY_DRAIN_H
 #include "relay/bundle.h"
@@ -18,7 +21,7 @@
 struct event_base;
 struct drain;
 
-enum drain_reason { DRAIN_REPORT, DRAIN_COMMAND, DRAIN_SIGNAL, DRAIN_REASONS };
+enum drain_reason { DRAIN_REPORT, DRAIN_SIGNAL, DRAIN_REASONS };
 
 struct drain_conf {
     struct event_base *base;
@@ -35,7 +38,8 @@ void drain_free(struct drain *drain);
 /* Asked again for the same reason: a deadline that was given stays, unless the new one is nearer. */
 void drain_begin(struct drain *drain, enum drain_reason reason, double deadline_s);
 void drain_end(struct drain *drain, enum drain_reason reason);
-/* Without draining: so many of those who resume are sent to other nodes within the deadline. */
+/* So many of those who resume are to be at other nodes within the deadline, in place of what was said before;
+ * 0: no more. Without effect while the relay drains. */
 void drain_move(struct drain *drain, unsigned listeners, double deadline_s);
 
 #endif

@@ -10,8 +10,7 @@
 #include "common/mem.h"
 #include "common/mp3.h"
 
-#define STATION_DIGITS        32
-#define COMMAND_LISTENERS_MAX 1000000
+#define STATION_DIGITS 32
 
 struct hello {
     const char *station;
@@ -151,10 +150,7 @@ enum follow_result follow_record(struct follow *f, const struct link_record *r, 
     case LINK_CLOCK:
         pacer_follow(f->pacer, r->position, r->ns);
         return FOLLOW_ON;
-    case LINK_COMMAND:
-        snprintf(f->command, sizeof f->command, "%s", json_str_or(r->body, "command", "", NULL));
-        f->command_s = json_real_or(r->body, "deadline_s", -1, NULL);
-        f->command_listeners = (unsigned)json_int_or(r->body, "listeners", 0, 0, COMMAND_LISTENERS_MAX, NULL);
+    case LINK_COMMAND: /* the caller's */
         return FOLLOW_ON;
     }
     return FOLLOW_ON;

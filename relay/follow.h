@@ -24,9 +24,6 @@ struct follow {
     uint64_t root_air;                /* HELLO's */
     uint64_t frames;                  /* taken */
     double root_lead_s;               /* HELLO's */
-    char command[32];                 /* the last one; the caller empties it */
-    double command_s;                 /* its deadline_s; negative: none */
-    unsigned command_listeners;       /* its listeners */
     struct station_identity identity; /* HELLO's, valid as long as its record */
 };
 

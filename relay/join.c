@@ -13,6 +13,7 @@
 #include "common/mem.h"
 #include "common/proc.h"
 #include "relay/admission.h"
+#include "relay/drain.h"
 #include "relay/report.h"
 
 #define INTERVAL_S     2.0
@@ -28,6 +29,7 @@
 #define REFUSED_MS     10000
 #define REFUSED_CAP_MS 30000
 #define DRAIN_S        60
+#define MOVE_S         30
 #define NEXT_MS        20
 
 struct join {
@@ -153,12 +155,16 @@ static double read_answer(struct join *j, const void *body, size_t len)
         admission_answered(j->conf.admission, json_object_get(answer, "ticket"), clock_boot_ns());
     const json_t *drain = json_object_get(answer, "drain");
     double drain_s = json_is_object(drain) ? json_real_or(drain, "deadline_s", DRAIN_S, NULL) : -1;
+    const json_t *move = json_object_get(answer, "move");
+    unsigned too_many = (unsigned)json_int_or(move, "listeners", 0, 0, DRAIN_MOVE_MAX, NULL);
+    double move_s = json_real_or(move, "deadline_s", MOVE_S, NULL);
     if (j->conf.ledger) ledger_told(j->conf.ledger, json_object_get(answer, "ledger"));
     read_credential(j, json_str_or(answer, "credential", NULL, NULL));
     read_unreachable(j, json_str_or(answer, "unreachable", NULL, NULL));
     json_t *told = json_incref(json_object_get(answer, "mounts"));
     json_decref(answer);
     if (j->conf.drain) j->conf.drain(j->conf.context, drain_s);
+    if (j->conf.move) j->conf.move(j->conf.context, too_many, move_s);
     if (count > 0) j->conf.mounts(j->conf.context, list, (size_t)count);
     const struct parent *by = parents_find(j->conf.parents, j->parent);
     if (count > 0 && by && j->conf.told) j->conf.told(j->conf.context, told, by);

@@ -33,6 +33,9 @@ struct join_conf {
     void (*told)(void *context, const json_t *mounts, const struct parent *by);
     /* the root's word on draining with each answer: within so many seconds; negative: no */
     void (*drain)(void *context, double deadline_s);
+    /* with each answer: so many listeners too many are here, and are to be elsewhere within so many seconds;
+     * 0: none. NULL: nobody minds */
+    void (*move)(void *context, unsigned listeners, double deadline_s);
     /* the root has another credential for this relay, told over a pinned way; NULL: nobody minds */
     void (*credential)(void *context, const char *credential);
     /* the present one was refused; NULL: nobody minds */

@@ -116,14 +116,10 @@ static void on_drain(void *context, double deadline_s)
         drain_begin(r->drain, DRAIN_REPORT, deadline_s);
 }
 
-/* What it says on a link. */
-static void on_command(void *context, const char *command, double deadline_s, unsigned listeners)
+/* More listen here than may: so many are to go elsewhere. */
+static void on_move(void *context, unsigned listeners, double deadline_s)
 {
-    struct relay *r = context;
-    if (deadline_s < 0 || deadline_s > DRAIN_DEADLINE_MAX_S) deadline_s = r->options.drain_deadline_s;
-    if (!strcmp(command, "drain")) drain_begin(r->drain, DRAIN_COMMAND, deadline_s);
-    if (!strcmp(command, "undrain")) drain_end(r->drain, DRAIN_COMMAND);
-    if (!strcmp(command, "move")) drain_move(r->drain, listeners, deadline_s);
+    drain_move(((struct relay *)context)->drain, listeners, deadline_s);
 }
 
 /* The root has another credential for us. The old one counts until this one is used, so it is kept first. */
@@ -295,7 +291,6 @@ static int start(struct relay *r, char **cause)
                                        .elsewhere = on_elsewhere,
                                        .healthy = on_healthy,
                                        .failed = on_failed,
-                                       .command = on_command,
                                        .context = r};
     if (bundle_new(&r->bundle, &bundle, cause)) return -1;
     r->loops = loops_new(&(struct loops_conf){.base = r->base, .client = r->client, .bundle = r->bundle});
@@ -326,6 +321,7 @@ static int start(struct relay *r, char **cause)
                                    .mounts = on_mounts,
                                    .told = on_told,
                                    .drain = on_drain,
+                                   .move = on_move,
                                    .credential = on_credential,
                                    .refused = on_enrolled,
                                    .context = r};

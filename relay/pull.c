@@ -185,15 +185,10 @@ static void greeted(struct pull *p, const struct follow *f)
              f->begun_anew ? "starts at" : "goes on at", ring_head(f->ring), ring_branch(f->ring), f->kbps);
 }
 
-static int on_command(struct pull *p, struct follow *f, const struct link_record *record, char **broken)
+static int on_command(struct pull *p, const struct link_record *record, char **broken)
 {
-    if (!strcmp(f->command, "path")) {
-        if (learn_lineage(p, json_object_get(record->body, "path"), broken)) return -1;
-    } else if (*f->command && p->conf.command) {
-        p->conf.command(p->conf.context, f->command, f->command_s, f->command_listeners);
-    }
-    *f->command = '\0';
-    return 0;
+    if (strcmp(json_str_or(record->body, "command", "", NULL), "path") != 0) return 0;
+    return learn_lineage(p, json_object_get(record->body, "path"), broken);
 }
 
 /* 0, or -1 when the link must end. */
@@ -226,7 +221,7 @@ static int on_record(void *context, struct uplink *u, const struct link_record *
     if (result != FOLLOW_ON) return -1;
     if (f->greeted && !was_greeted) greeted(p, f);
     if (f->greeted && ring_head(f->ring) > f->root_air) node_set_linked(node, 1);
-    if (record->type == LINK_COMMAND && on_command(p, f, record, broken)) return -1;
+    if (record->type == LINK_COMMAND && on_command(p, record, broken)) return -1;
     if (record->type == LINK_FRAMES && f->frames) { /* it works */
         parents_worked(p->conf.parents, uplink_parent(u), clock_boot_ns());
         if (p->trouble) set_trouble(p, NULL, 0);

@@ -33,9 +33,6 @@ struct pull_conf {
     double lead_s, linger_s;
     /* the ring of another bit rate can't be opened: the relay is of no more use */
     void (*failed)(void *context, const char *why);
-    /* "drain", "undrain", "move" or another one; deadline_s negative when none was given; NULL: nobody minds
-     */
-    void (*command)(void *context, const char *command, double deadline_s, unsigned listeners);
     /* The way of the programme to here is another (a list of ids, this one's last); NULL: nobody minds */
     void (*lineage)(void *context, const json_t *path);
     void *context;

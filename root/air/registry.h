@@ -140,6 +140,10 @@ json_t *registry_ticket_json(struct registry *registry, const char *name, int64_
  * begins and ends. */
 int registry_is_spent(struct registry *registry, const char *name, int64_t now_ns);
 
+/* How many listeners are to go to other nodes, since fewer may be there (the operator said so, or the line
+ * has to feed relays), and within how many seconds; 0: none. Says so in the log when that begins and ends. */
+unsigned registry_too_many(struct registry *registry, const char *name, int64_t now_ns, int *deadline_s);
+
 /* Routing */
 
 struct registry_ask {

@@ -21,9 +21,9 @@ struct relay {
     char version[REGISTRY_VERSION_MAX], session[REGISTRY_SESSION_MAX];
     struct {
         char session[REGISTRY_SESSION_MAX];
-        int64_t ns;          /* when another followed it */
-    } ended[REGISTRY_ENDED]; /* the latest first; "": none */
-    int64_t seq, heard_ns;
+        int64_t ns;                 /* when another followed it */
+    } ended[REGISTRY_ENDED];        /* the latest first; "": none */
+    int64_t seq, heard_ns, over_ns; /* over_ns: since when more listen than may; 0: they do not */
     struct registry_values values;
     struct registry_counters before; /* of all earlier sessions */
     uint64_t sessions, redirects;

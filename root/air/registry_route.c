@@ -5,6 +5,10 @@
 #include "common/log.h"
 #include "root/air/registry_internal.h"
 
+#define OVER_S       60 /* in which who is too many is moved */
+#define OVER_LEAST_S 10
+#define OVER_SHARE   64 /* of its listeners */
+
 static int write_location(struct registry *g, struct relay *r, const struct registry_ask *ask,
                           double rate_bps, int64_t now_ns, char *location, size_t size)
 {
@@ -70,6 +74,29 @@ int registry_is_spent(struct registry *g, const char *name, int64_t now_ns)
     if (!v.spent && r->spent) log_info("registry", "relay %s has traffic again", name);
     r->spent = v.spent != 0;
     return v.spent;
+}
+
+unsigned registry_too_many(struct registry *g, const char *name, int64_t now_ns, int *deadline_s)
+{
+    struct relay *r = registry_relay(g, name);
+    struct router_view v;
+    if (!r) return 0;
+    router_view(g->router, r->slot, now_ns, &v);
+    /* one more or less is nothing: rates are not known to the bit. Once they are moved, it is all of them */
+    if (!v.over || (!r->over_ns && v.over * OVER_SHARE <= v.estimate)) {
+        if (r->over_ns && v.state == ROUTER_ALIVE)
+            log_info("registry", "relay %s has no more listeners than it may have", name);
+        r->over_ns = 0;
+        return 0;
+    }
+    if (!r->over_ns) {
+        r->over_ns = now_ns;
+        log_info("registry", "relay %s has %llu listeners too many: those who resume are moved", name,
+                 (unsigned long long)v.over);
+    }
+    int64_t left_s = OVER_S - (now_ns - r->over_ns) / INT64_C(1000000000);
+    *deadline_s = left_s > OVER_LEAST_S ? (int)left_s : OVER_LEAST_S;
+    return v.over < UINT32_MAX ? (unsigned)v.over : UINT32_MAX;
 }
 
 size_t registry_others(struct registry *g, const char *but, int secure, uint64_t random, int64_t now_ns,

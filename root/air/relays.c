@@ -170,6 +170,12 @@ static json_t *answer_of(const struct air *air, const char *name)
     json_object_set_new(answer, "ticket", registry_ticket_json(air->registry, name, now_ns));
     if (known && registry_is_spent(air->registry, name, now_ns))
         json_object_set_new(answer, "drain", json_pack("{s:i}", "deadline_s", SPENT_DRAIN_S));
+    int deadline_s = 0;
+    unsigned too_many = known ? registry_too_many(air->registry, name, now_ns, &deadline_s) : 0;
+    if (too_many)
+        json_object_set_new(
+            answer, "move",
+            json_pack("{s:I,s:i}", "listeners", (json_int_t)too_many, "deadline_s", deadline_s));
     return answer;
 }
 

@@ -443,6 +443,7 @@ void router_view(struct router *r, uint32_t slot, int64_t now_ns, struct router_
     router_advance(r, now_ns);
     const struct router_relay *relay = &r->relays[slot];
     uint32_t slots = relay->slots < relay->traffic_slots ? relay->slots : relay->traffic_slots;
+    int over = relay->state == ROUTER_ALIVE && relay->max_listeners && relay->listeners > relay->slots;
     *out = (struct router_view){.state = (enum router_state)relay->state,
                                 .why = (enum router_why)relay->why,
                                 .estimate = relay->estimate,
@@ -453,7 +454,8 @@ void router_view(struct router *r, uint32_t slot, int64_t now_ns, struct router_
                                 .pacing = (double)relay->pacing,
                                 .cost = (double)relay->cost,
                                 .month_bytes = pace_used(relay),
-                                .spent = pace_spent(r, relay)};
+                                .spent = pace_spent(r, relay),
+                                .over = over ? relay->listeners - relay->slots : 0};
 }
 
 enum router_verdict router_admit(uint64_t listening, uint64_t relay_limit, uint64_t max_listeners, int stays,

@@ -69,6 +69,31 @@ def test_relays_drain(start, fresh_state):
     assert said["redirects"] == 30, "the second time they found the first relay open again"
 
 
+def test_who_is_too_many_is_moved(start, fresh_state):
+    """The operator lowers a relay's limit below the number who listen there: so many go on elsewhere, bit by bit; when it
+    is raised again that ends."""
+    root = start.root(relay_limit=0)
+    one, two = (Enrolled(root, name, fresh_state() + "-" + name) for name in ("one", "two"))
+    start.running += [one, two]
+    wait_for(lambda: root.stats()["position"] > 200 and knows(one, two) and knows(two, one), "each knows the other", 20)
+    plain = Recorder(one.url)
+    with Crowd(one.url + "/stream.mp3", 60, 10, "--listen", "--jitter", 0.5) as crowd:
+        wait_for(lambda: relays_of(root)[one.url]["listeners"] == 61, "all listen there", 5)
+        assert root.ctl("relay", "set", "one", "--max-listeners", "3").returncode == 0
+        wait_for(lambda: relays_of(root)[two.url]["listeners"] >= 3, "some have been moved", 10)
+        assert not relays_of(root)[one.url]["draining"]
+        assert root.ctl("relay", "set", "one", "--max-listeners", "100").returncode == 0
+        wait_for(lambda: "no more listeners than it may have" in root.log(), "that ends", 5)
+        with Listener(one.url) as late:
+            assert late.status == 200, "it takes listeners as before"
+        wait_for(lambda: metrics_of(one)["forever_listeners"] + metrics_of(two)["forever_listeners"] == 61, "nobody is lost", 5)
+        assert metrics_of(one)["forever_listeners"] > 20, "the others stay"
+        said = crowd.report()
+    assert not plain.ended, "who can't resume is left alone"
+    plain.finish()
+    assert 3 <= said["resumed"] == said["trouble"]["resets"] < 40 and said["restarted"] == 0, said
+
+
 def test_a_second_signal_ends_a_drain(start):
     """Who can't wait for the deadline sends the signal again."""
     root = start.root()

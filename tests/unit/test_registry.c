@@ -416,6 +416,67 @@ static void it_is_bounded(void **state)
     registry_free(r);
 }
 
+static void who_is_too_many_is_moved(void **state)
+{
+    (void)state;
+    struct registry *r = fresh();
+    struct relay_terms terms = {.name = "ams"};
+    int deadline_s = 0;
+    assert_int_equal(registry_enrol(r, &terms, NULL, REGISTRY_FOREVER, boot_ns, NULL), 0);
+    assert_int_equal(tell(r, report("ams", "one", 1, 9, 100)), 1);
+    assert_int_equal(registry_too_many(r, "ams", boot_ns, &deadline_s), 0);
+    assert_int_equal(registry_too_many(r, "nobody", boot_ns, &deadline_s), 0);
+    terms.max_listeners = 4;
+    assert_int_equal(registry_enrol(r, &terms, NULL, REGISTRY_FOREVER, boot_ns, NULL), 0);
+    assert_int_equal(registry_too_many(r, "ams", boot_ns, &deadline_s), 5);
+    assert_int_equal(deadline_s, 60);
+    boot_ns += 20 * CLOCK_NS_PER_S;
+    assert_int_equal(registry_too_many(r, "ams", boot_ns, &deadline_s), 0); /* silent: nobody knows */
+    assert_int_equal(tell(r, report("ams", "one", 2, 8, 100)), 1);
+    assert_int_equal(registry_too_many(r, "ams", boot_ns, &deadline_s), 4);
+    assert_int_equal(deadline_s, 60);
+    boot_ns += 2 * CLOCK_NS_PER_S;
+    assert_int_equal(tell(r, report("ams", "one", 3, 7, 100)), 1);
+    assert_int_equal(registry_too_many(r, "ams", boot_ns, &deadline_s), 3);
+    assert_int_equal(deadline_s, 58);
+    for (int i = 0; i < 40; i++) {
+        boot_ns += 2 * CLOCK_NS_PER_S;
+        assert_int_equal(tell(r, report("ams", "one", 4 + i, 5, 100)), 1);
+        assert_int_equal(registry_too_many(r, "ams", boot_ns, &deadline_s), 1);
+    }
+    assert_int_equal(deadline_s, 10); /* who can't be moved stays, and it is not in a hurry for ever */
+    assert_int_equal(tell(r, report("ams", "one", 50, 4, 100)), 1);
+    assert_int_equal(registry_too_many(r, "ams", boot_ns, &deadline_s), 0);
+    /* the line */
+    terms.max_listeners = 0;
+    terms.uplink_bps = 10000000;
+    assert_int_equal(registry_enrol(r, &terms, NULL, REGISTRY_FOREVER, boot_ns, NULL), 0);
+    assert_int_equal(tell(r, report("ams", "one", 51, 10, 100)), 1);
+    assert_int_equal(registry_too_many(r, "ams", boot_ns, &deadline_s), 0);
+    terms.uplink_bps = 1000000;
+    assert_int_equal(registry_enrol(r, &terms, NULL, REGISTRY_FOREVER, boot_ns, NULL), 0);
+    assert_int_equal(registry_too_many(r, "ams", boot_ns, &deadline_s), 10 - 6);
+    registry_free(r);
+}
+
+static void a_few_more_are_no_matter(void **state)
+{
+    (void)state;
+    struct registry *r = fresh();
+    struct relay_terms terms = {.name = "big", .max_listeners = 640};
+    int deadline_s;
+    const int64_t there[] = {640, 650, 651, 650, 641, 640, 650};
+    const unsigned many[] = {0, 0, 11, 10, 1, 0, 0};
+    assert_int_equal(registry_enrol(r, &terms, NULL, REGISTRY_FOREVER, boot_ns, NULL), 0);
+    for (int i = 0; i < 7; i++) {
+        json_t *said = report("big", "one", i + 1, there[i], 100);
+        json_object_set_new(said, "max_listeners", json_integer(1000));
+        assert_int_equal(tell(r, said), 1);
+        assert_int_equal(registry_too_many(r, "big", boot_ns, &deadline_s), many[i]);
+    }
+    registry_free(r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -430,6 +491,8 @@ int main(void)
         cmocka_unit_test_setup(tickets_are_of_the_relays_key, set_clock),
         cmocka_unit_test_setup(names_are_found_among_thousands, set_clock),
         cmocka_unit_test_setup(another_server_is_sent_to_as_it_stands, set_clock),
+        cmocka_unit_test(who_is_too_many_is_moved),
+        cmocka_unit_test(a_few_more_are_no_matter),
         cmocka_unit_test_setup(it_is_bounded, set_clock),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -53,6 +53,8 @@ static struct root {
     unsigned at_first, at_second; /* links, by address */
     void *last_peer;
     json_t *last_report;
+    double drain_s; /* told with each answer; 0: no */
+    int most;       /* listeners that may be there; 0: any number */
 } root;
 
 static uint64_t root_air(void *context, uint32_t *ns)
@@ -147,11 +149,16 @@ static void on_report(void *context, struct http_request *r)
     static const char alone[] = ",\"mounts\":[{\"name\":\"stream\",\"kbps\":128}]";
     static const char both[] =
         ",\"mounts\":[{\"name\":\"stream\",\"kbps\":128},{\"name\":\"low\",\"kbps\":64}]";
-    char body[200];
-    int n = snprintf(body, sizeof body, "{\"ok\":true,\"interval_s\":0.5%s}",
+    char body[300], drain[60] = "", move[80] = "";
+    int listeners = (int)json_int_or(root.last_report, "listeners", 0, 0, 1000, NULL);
+    if (root.drain_s > 0) snprintf(drain, sizeof drain, ",\"drain\":{\"deadline_s\":%g}", root.drain_s);
+    if (root.most && listeners > root.most)
+        snprintf(move, sizeof move, ",\"move\":{\"listeners\":%d,\"deadline_s\":0.3}", listeners - root.most);
+    int n = snprintf(body, sizeof body, "{\"ok\":true,\"interval_s\":0.5%s%s%s}",
                      !root.told_kbps ? ""
                      : root.has_low  ? both
-                                     : alone);
+                                     : alone,
+                     drain, move);
     http_reply(r, 200, "application/json", body, (size_t)n);
 }
 
@@ -272,13 +279,20 @@ static int on_elsewhere(void *context, int secure, size_t i, char *location, siz
     return relay.other && !secure && !i ? snprintf(location, size, "%s", relay.other) >= (int)size : -1;
 }
 
-static void on_command(void *context, const char *command, double deadline_s, unsigned listeners)
+static void on_drain(void *context, double deadline_s)
 {
     (void)context;
     if (!relay.drain) return;
-    if (!strcmp(command, "drain")) drain_begin(relay.drain, DRAIN_COMMAND, deadline_s);
-    if (!strcmp(command, "undrain")) drain_end(relay.drain, DRAIN_COMMAND);
-    if (!strcmp(command, "move")) drain_move(relay.drain, listeners, deadline_s);
+    if (deadline_s < 0)
+        drain_end(relay.drain, DRAIN_REPORT);
+    else
+        drain_begin(relay.drain, DRAIN_REPORT, deadline_s);
+}
+
+static void on_move(void *context, unsigned listeners, double deadline_s)
+{
+    (void)context;
+    if (relay.drain) drain_move(relay.drain, listeners, deadline_s);
 }
 
 static void on_drain_news(void *context)
@@ -312,8 +326,7 @@ static void start_relay_with(const char *token, unsigned max_listeners, double l
                                        .gate = relay.gate,
                                        .elsewhere = on_elsewhere,
                                        .healthy = on_healthy,
-                                       .failed = on_failed,
-                                       .command = on_command};
+                                       .failed = on_failed};
     if (bundle_new(&relay.bundle, &bundle, &cause)) fail_msg("%s", cause);
     relay.feed = feed_new(&(struct feed_conf){.base = base, .bundle = relay.bundle, .token = token});
     feed_routes(relay.feed, relay.http);
@@ -327,6 +340,8 @@ static void start_relay_with(const char *token, unsigned max_listeners, double l
                                    .public_url = "http://relay.example",
                                    .max_listeners = max_listeners,
                                    .started_ns = 1,
+                                   .drain = on_drain,
+                                   .move = on_move,
                                    .mounts = on_mounts};
     relay.join = join_new(&join);
     const struct relay_metrics_conf metrics = {.http = relay.http,
@@ -840,14 +855,6 @@ static void metrics_and_health_answer(void **state)
     hang_up(&health);
 }
 
-static void command(const char *name, unsigned listeners, double deadline_s)
-{
-    json_t *body =
-        json_pack("{s:s,s:i,s:f}", "command", name, "listeners", (int)listeners, "deadline_s", deadline_s);
-    link_server_command(root.link, root.last_peer, body);
-    json_decref(body);
-}
-
 static int status_of(const char *request)
 {
     struct listener l = {.fd = net_connect(relay.port, 0)};
@@ -902,7 +909,8 @@ static void the_root_moves_and_drains(void **state)
         hear(&l[i], 5000);
     }
     /* moved: so many as asked for, who may not come back at once; others may come */
-    command("move", 2, 0.3);
+    root.most = 2;
+    join_hurry(relay.join);
     UNTIL(node_listening(node_of(0)) == 2);
     for (int i = 0; i < 20; i++)
         net_turn(base);
@@ -911,7 +919,9 @@ static void the_root_moves_and_drains(void **state)
     assert_int_equal(status_of(BEGINS), 200);
     /* draining: nobody new comes; who resumes does while it is the only node */
     relay.other = NULL;
-    command("drain", 0, 0.8);
+    root.most = 0;
+    root.drain_s = 0.8;
+    join_hurry(relay.join);
     UNTIL(node_draining(node_of(0)) == NODE_DRAINING);
     UNTIL(json_is_true(json_object_get(root.last_report, "draining")));
     assert_int_equal(status_of(BEGINS), 503);
@@ -925,7 +935,8 @@ static void the_root_moves_and_drains(void **state)
     node_counts(node_of(0), &counts);
     assert_int_equal(counts.opened, counts.closed);
     assert_int_equal(status_of(RESUMES), 503);
-    command("undrain", 0, 0);
+    root.drain_s = 0;
+    join_hurry(relay.join);
     UNTIL(node_draining(node_of(0)) == NODE_OPEN);
     assert_int_equal(status_of(BEGINS), 200);
     for (int i = 0; i < 4; i++)

@@ -327,18 +327,6 @@ static void marks_hold_where_they_can(void **state)
     assert_string_equal(title(1400), "third");
 }
 
-static void commands_are_noted(void **state)
-{
-    (void)state;
-    fill();
-    assert_int_equal(hello(STATION, 3, 1500, -1), FOLLOW_ON);
-    json_t *body = json_pack("{s:s}", "command", "drain");
-    const struct link_record r = {.type = LINK_COMMAND, .body = body};
-    assert_int_equal(take(&r), FOLLOW_ON);
-    assert_string_equal(follow.command, "drain");
-    json_decref(body);
-}
-
 #define TEST(f) cmocka_unit_test_setup_teardown(f, open_ring, close_ring)
 
 int main(void)
@@ -355,7 +343,6 @@ int main(void)
         TEST(frames_the_root_lost_are_dropped_here_too),
         TEST(a_branch_starts_in_mid_link),
         TEST(marks_hold_where_they_can),
-        TEST(commands_are_noted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
