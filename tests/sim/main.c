@@ -13,7 +13,7 @@ int main(int argc, char **argv)
         if (!strcmp(argv[i], "--relays")) conf.relays = (unsigned)strtoul(argv[i + 1], NULL, 10);
         if (!strcmp(argv[i], "--listeners")) conf.listeners = (unsigned)strtoul(argv[i + 1], NULL, 10);
         if (!strcmp(argv[i], "--seed")) conf.seed = strtoull(argv[i + 1], NULL, 10);
-        if (!strcmp(argv[i], "--quick")) conf.quick = atoi(argv[i + 1]);
+        if (!strcmp(argv[i], "--interval")) conf.interval_s = atoi(argv[i + 1]);
         if (!strcmp(argv[i], "--restart")) conf.restart_h = (unsigned)strtoul(argv[i + 1], NULL, 10);
         if (!strcmp(argv[i], "--forget")) conf.forget = atoi(argv[i + 1]);
         if (!strcmp(argv[i], "--dump")) conf.dump = argv[i + 1];
@@ -21,7 +21,7 @@ int main(int argc, char **argv)
     log_set_level(LOG_LEVEL_WARN);
     if (conf.seed && conf.relays && !strcmp(what, "crowd")) return sim_crowd(&conf);
     if (conf.seed && conf.relays && !strcmp(what, "months")) return sim_months(&conf);
-    fprintf(stderr, "forever-sim crowd|months [--relays N] [--listeners N] [--seed N] [--quick 1] "
+    fprintf(stderr, "forever-sim crowd|months [--relays N] [--listeners N] [--seed N] [--interval S] "
                     "[--restart HOURS [--forget 1]] [--dump FILE]\n");
     return 64;
 }

@@ -1,202 +1,97 @@
-/* Billing months: sessions come and go by the hour of the day, relays cost and have allotments. Reports come
- * once a minute here (the choice's limits of silence are longer by as much), since what is looked at is
- * hours. Against it stands what the same hours' traffic would have cost with everything known beforehand
- * (tests/sim/optimum.py). */
+/* Billing months: sessions come and go by the hour of the day, relays cost and have allotments, whose months
+ * begin on different days. The root is the registry, the books and what is stored of them; relays have their
+ * ledger, their admission and their reports, which get lost, come twice or late. Relays restart, some with an
+ * empty disk; a tenth of them is cut off; the root restarts, once without its store.
+ *
+ * Reports come once a minute here unless --interval says otherwise (limits of silence are longer by as much),
+ * as plain values: the same second half of the registry that reads JSON in the crowd. Against it stands what
+ * the same hours' traffic would have cost with everything known beforehand (tests/sim/optimum.py). */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/billing.h"
+#include "common/log.h"
 #include "common/mem.h"
-#include "root/air/router.h"
-#include "tests/sim/sim.h"
+#include "tests/sim/months_internal.h"
 
-#define RATE_BPS 128000.0
-#define WHEEL    (1 << 17) /* seconds; nobody stays longer */
-#define STEP_S   5
-#define REPORT_S 60
-#define SURGE    4.0
-#define SURGE_S  (6 * 3600)
-#define SURGE_AT 55 /* per cent of the month */
-#define NOBODY   UINT32_MAX
+#define WALL0_S    INT64_C(1769299200) /* 2026-01-25: a week to learn in */
+#define LEARN_S    (7 * 86400)
+#define MEASURED_S (28 * 86400) /* February */
+#define STEP_S     5
+#define INTERVAL_S 60
+#define COUNT_S    900
+#define SURGE      4.0
+#define SURGE_S    (6 * 3600)
+#define SURGE_AT_S (MEASURED_S * 55 / 100)
+#define RESTART_S  (7 * 86400.0) /* each relay, on average */
+#define DOWN_S     60
+#define WIPED      0.1 /* of those have an empty disk */
 
-struct session {
-    uint32_t next, relay;   /* the next that ends in the same second; where it is */
-    uint32_t after, before; /* at the relay */
-    uint8_t place;
-};
-
-struct machine {
-    struct relay_terms terms;
-    double month_bytes, bytes, changed_s; /* billed; sent ever; both up to this moment */
-    uint32_t listeners, first, class;
-    int emptied;
-};
-
-struct months {
-    const struct sim_conf *conf;
-    struct sim_random random;
-    struct router *router;
-    struct machine *machines;
-    struct session *sessions;
-    uint32_t free_session, session_count, session_capacity;
-    uint32_t wheel[WHEEL];
-    int64_t start_s, month_s; /* the billing month that is on: when it began by the wall clock; its length */
-    double stay_s, now_s, measured_from_s;
-    uint64_t listening, peak, joins, refused, moved, over_line, over_allotment, spent;
-    double *hours; /* [hour][place]: GB billed */
-    double money, distance_money, total_gb, class_gb[SIM_CLASSES];
-    unsigned hour_count;
-    /* what the root's statistics know, for its restarts */
-    double week[ROUTER_WEEK_HOURS], seen;
-    unsigned seen_count, restarts;
-};
-
-static int64_t ns(const struct months *m)
+int64_t months_ns(const struct months *m)
 {
     return (int64_t)((m->now_s + 1000) * 1e9);
 }
 
-/* Brings a relay's counters up to now. */
-static void settle(struct months *m, struct machine *r)
+int64_t months_wall_s(const struct months *m)
 {
-    double seconds = m->now_s - r->changed_s, bytes = r->listeners * RATE_BPS / 8 * seconds;
-    r->changed_s = m->now_s;
-    r->bytes += bytes;
-    r->month_bytes += bytes * BILLING_OVERHEAD;
-    if (m->now_s >= m->measured_from_s) {
-        double gb = bytes * BILLING_OVERHEAD / 1e9;
-        m->money += gb * r->terms.price_per_gb;
-        m->total_gb += gb;
-        m->class_gb[r->class] += gb;
+    return m->wall0_s + (int64_t)m->now_s;
+}
+
+/* What goes wrong, in hours of the measured time: a share of the relays, or the root. */
+
+static void cut(struct months *m, uint32_t first, uint32_t every, double hours)
+{
+    for (uint32_t i = first; i < m->conf->relays; i += every)
+        m->machines[i].cut_s = m->now_s + hours * 3600;
+}
+
+static void stop(struct months *m, uint32_t first, uint32_t every, double hours, int wiped)
+{
+    for (uint32_t i = first; i < m->conf->relays; i += every)
+        months_stop(m, i, hours * 3600, wiped);
+}
+
+static void accidents(struct months *m)
+{
+    double hour = (m->now_s - m->measured_from_s) / 3600;
+    if (hour != floor(hour)) return;
+    switch ((int)hour) {
+    case 3 * 24 + 18: /* an evening */
+        cut(m, 0, 10, 6);
+        break;
+    case 5 * 24 + 12:
+        stop(m, 7, 20, 2, 0);
+        break;
+    case 8 * 24 + 12:
+        months_root_stop(m, 30, 0);
+        break;
+    case 11 * 24 + 12: /* its disk is lost: what relays know is all there is */
+        months_root_stop(m, 30, 1);
+        break;
+    case 19 * 24 + 9:
+        stop(m, 13, 20, 1.0 / 6, 1);
+        break;
+    case 22 * 24 + 20:
+        cut(m, 3, 10, 2);
+        break;
+    case 22 * 24 + 21: /* amid that */
+        months_root_stop(m, 30, 0);
+        break;
     }
 }
 
-static void put(struct months *m, uint32_t relay, uint32_t at)
-{
-    struct machine *r = &m->machines[relay];
-    struct session *s = &m->sessions[at];
-    settle(m, r);
-    r->listeners++;
-    if (++m->listening > m->peak) m->peak = m->listening;
-    s->relay = relay;
-    s->before = NOBODY;
-    s->after = r->first;
-    if (r->first != NOBODY) m->sessions[r->first].before = at;
-    r->first = at;
-    if (r->listeners * RATE_BPS * 1.062 > (double)r->terms.uplink_bps) m->over_line++;
-}
-
-static void take(struct months *m, uint32_t at)
-{
-    struct session *s = &m->sessions[at];
-    struct machine *r = &m->machines[s->relay];
-    settle(m, r);
-    r->listeners--;
-    m->listening--;
-    if (s->before != NOBODY)
-        m->sessions[s->before].after = s->after;
-    else
-        r->first = s->after;
-    if (s->after != NOBODY) m->sessions[s->after].before = s->before;
-    s->relay = NOBODY;
-}
-
-static uint32_t choose(struct months *m, unsigned place, uint32_t but)
-{
-    struct router_ask ask = {.random = sim_bits(&m->random), .but = but};
-    struct router_choice choice;
-    region_parse(sim_places[place].region, &ask.region);
-    if (router_choose(m->router, &ask, ns(m), &choice) != ROUTER_TO) return NOBODY;
-    router_issue(m->router, choice.slot, 0, ns(m));
-    return choice.slot;
-}
-
-static void join(struct months *m, unsigned place)
-{
-    uint32_t relay = choose(m, place, ROUTER_NONE_SLOT), at = m->free_session;
-    m->joins++;
-    if (relay == NOBODY) {
-        m->refused++;
-        return;
-    }
-    if (at != NOBODY) {
-        m->free_session = m->sessions[at].next;
-    } else {
-        if (m->session_count == m->session_capacity) {
-            m->session_capacity = m->session_capacity ? m->session_capacity * 2 : 4096;
-            m->sessions = xrealloc(m->sessions, m->session_capacity * sizeof *m->sessions);
-        }
-        at = m->session_count++;
-    }
-    double stay = sim_stay(&m->random, m->stay_s);
-    if (stay > WHEEL - 2) stay = WHEEL - 2;
-    uint32_t slot = (uint32_t)((int64_t)(m->now_s + stay + 1) % WHEEL);
-    m->sessions[at] = (struct session){.next = m->wheel[slot], .place = (uint8_t)place};
-    m->wheel[slot] = at;
-    put(m, relay, at);
-}
-
-static void end_sessions(struct months *m, int64_t second)
-{
-    uint32_t at = m->wheel[second % WHEEL], next;
-    m->wheel[second % WHEEL] = NOBODY;
-    for (; at != NOBODY; at = next) {
-        struct session *s = &m->sessions[at];
-        next = s->next;
-        if (s->relay != NOBODY) take(m, at);
-        s->next = m->free_session;
-        m->free_session = at;
-    }
-}
-
-/* The allotment ends with those who are there: they are moved. */
-static void empty(struct months *m, uint32_t relay)
-{
-    struct machine *r = &m->machines[relay];
-    m->spent++;
-    for (uint32_t at = r->first, next; at != NOBODY; at = next) {
-        next = m->sessions[at].after;
-        uint32_t to = choose(m, m->sessions[at].place, relay);
-        if (to == NOBODY) continue;
-        take(m, at);
-        put(m, to, at);
-        m->moved++;
-    }
-}
-
-static void report(struct months *m, uint32_t relay)
-{
-    struct machine *r = &m->machines[relay];
-    struct router_view v;
-    settle(m, r);
-    router_heard(m->router, relay,
-                 &(struct router_report){.listeners = r->listeners,
-                                         .max_listeners = 20000,
-                                         .bytes_out = (uint64_t)r->bytes,
-                                         .joins_per_s = 1e6},
-                 ns(m));
-    router_set_month(m->router, relay, (uint64_t)r->month_bytes, m->start_s, m->start_s + m->month_s, ns(m));
-    if (!r->terms.allotment_bytes) return;
-    router_view(m->router, relay, ns(m), &v);
-    if (v.spent) empty(m, relay);
-    if (r->month_bytes > (double)r->terms.allotment_bytes && !r->emptied) {
-        m->over_allotment++;
-        r->emptied = 1;
-    }
-}
+/* Sums */
 
 /* Where listeners are, as the hour's traffic, and what their way is worth. */
-static void count_places(struct months *m, double seconds)
+static void count_places(struct months *m)
 {
     unsigned hour = (unsigned)((m->now_s - m->measured_from_s) / 3600);
     if (m->now_s < m->measured_from_s || hour >= m->hour_count) return;
-    struct relay_region from[SIM_PLACES];
-    double gb = RATE_BPS / 8 * seconds * BILLING_OVERHEAD / 1e9;
+    struct relay_region from[SIM_PLACES], to[SIM_CLASSES];
+    double gb = RATE_BPS / 8 * COUNT_S * BILLING_OVERHEAD / 1e9;
     for (unsigned p = 0; p < SIM_PLACES; p++)
         region_parse(sim_places[p].region, &from[p]);
-    static struct relay_region to[SIM_CLASSES];
     for (unsigned c = 0; c < SIM_CLASSES; c++)
         region_parse(sim_classes[c].region, &to[c]);
     for (uint32_t at = 0; at < m->session_count; at++) {
@@ -207,43 +102,14 @@ static void count_places(struct months *m, double seconds)
     }
 }
 
-/* Restarts of the root */
-
-static void begin_router(struct months *m, int64_t wall_s)
+/* What of its allotment falls into the measured time, by the share of its billing months. */
+static double share_gb(const struct relay_terms *t, int64_t from_s, int64_t to_s)
 {
-    m->router = router_new(&(struct router_conf){.rate_bps = RATE_BPS,
-                                                 .suspect_ns = 5 * REPORT_S * SIM_S,
-                                                 .dead_ns = 10 * REPORT_S * SIM_S,
-                                                 .no_reserve = 1});
-    router_set_stay(m->router, m->stay_s, 2.5 * m->stay_s);
-    router_tick(m->router, ns(m), wall_s);
-}
-
-static void restart(struct months *m, int64_t wall_s)
-{
-    struct router *before = m->router;
-    struct router_view v;
-    begin_router(m, wall_s);
-    for (unsigned i = 0; i < m->conf->relays; i++) {
-        if (router_add(m->router, &m->machines[i].terms, ns(m)) != i) abort();
-        if (m->conf->forget) continue;
-        router_view(before, i, ns(m), &v);
-        router_recall(m->router, i, v.pacing, v.redemption, ns(m));
-    }
-    if (!m->conf->forget) router_set_week(m->router, m->week);
-    router_free(before);
-    for (unsigned i = 0; i < m->conf->relays; i++)
-        report(m, i);
-    m->restarts++;
-}
-
-static void count_hour(struct months *m, int64_t wall_s)
-{
-    m->seen += (double)m->listening;
-    m->seen_count++;
-    if (wall_s % 3600) return;
-    router_week_learn(m->week, wall_s / 3600 - 1, m->seen / m->seen_count);
-    m->seen = m->seen_count = 0;
+    double share = 0;
+    struct billing_month month = billing_month(from_s, t->reset_day);
+    for (; month.start_s < to_s; month = billing_after(&month, t->reset_day))
+        share += billing_gone(&month, to_s) - billing_gone(&month, from_s);
+    return share * (double)t->allotment_bytes / 1e9;
 }
 
 static void dump(const struct months *m)
@@ -252,16 +118,20 @@ static void dump(const struct months *m)
     if (!f) return;
     unsigned counts[SIM_CLASSES] = {0};
     double allotments[SIM_CLASSES] = {0};
+    int64_t from_s = m->wall0_s + (int64_t)m->measured_from_s;
     for (unsigned i = 0; i < m->conf->relays; i++) {
-        counts[m->machines[i].class]++;
-        allotments[m->machines[i].class] += (double)m->machines[i].terms.allotment_bytes / 1e9;
+        const struct machine *r = &m->machines[i];
+        counts[r->class]++;
+        allotments[r->class] += share_gb(&r->terms, from_s, from_s + MEASURED_S);
     }
     fprintf(f, "{\"classes\":[");
     for (unsigned c = 0; c < SIM_CLASSES; c++) {
+        /* whatever was used of it in fact is the optimum's too */
+        double most = allotments[c] > 0 && m->class_gb[c] > allotments[c] ? m->class_gb[c] : allotments[c];
         fprintf(f, "%s{\"count\":%u,\"price\":%g,\"allotment_gb\":%.17g,\"gb_per_hour\":%.17g,\"distance\":[",
-                c ? "," : "", counts[c], sim_classes[c].price_per_gb, allotments[c],
-                counts[c] * floor(0.92 * sim_classes[c].uplink_mbps * 1e6 / 1.062 / RATE_BPS) * RATE_BPS / 8 *
-                    3600 * BILLING_OVERHEAD / 1e9);
+                c ? "," : "", counts[c], sim_classes[c].price_per_gb, most,
+                counts[c] * floor(0.92 * sim_classes[c].uplink_mbps * 1e6 / LINE_BPS) * RATE_BPS / 8 * 3600 *
+                    BILLING_OVERHEAD / 1e9);
         for (unsigned p = 0; p < SIM_PLACES; p++) {
             struct relay_region a, b;
             region_parse(sim_places[p].region, &a);
@@ -285,79 +155,134 @@ static void dump(const struct months *m)
     fclose(f);
 }
 
+static int finish(struct months *m)
+{
+    struct registry_totals t;
+    for (uint32_t i = 0; i < m->conf->relays; i++)
+        months_report(m, i, 1);
+    registry_totals(m->root, months_ns(m), &t);
+    uint64_t listeners = 0;
+    for (uint32_t i = 0; i < m->conf->relays; i++)
+        listeners += m->machines[i].listeners;
+    printf("{\"scenario\":\"months\",\"seed\":%llu,\"relays\":%u,\"interval_s\":%d,\"joins\":%llu,"
+           "\"redirects\":%llu,\"peak\":%llu,\"gb\":%.0f,\"money\":%.2f,\"with_distance\":%.2f,"
+           "\"over_line\":%llu,\"over_allotment\":%llu,\"most_used_of_an_allotment\":%.4f,"
+           "\"ledger_off_at_a_months_end\":%.6f,",
+           (unsigned long long)m->conf->seed, m->conf->relays, (int)m->interval_s,
+           (unsigned long long)m->joins, (unsigned long long)m->redirects, (unsigned long long)m->peak,
+           m->total_gb, m->money, m->money + m->distance_money, (unsigned long long)m->over_line,
+           (unsigned long long)m->over_allotment, m->worst_used, m->worst_ledger);
+    printf("\"reports\":{\"made\":%llu,\"lost\":%llu,\"twice\":%llu,\"late\":%llu,\"answers_lost\":%llu},"
+           "\"roots\":%llu,\"relay_restarts\":%llu,\"ledgers_wiped\":%llu,\"listeners_lost_then\":%llu,"
+           "\"moved_for_allotment\":%llu,\"misplaced\":%llu,\"refused\":%llu,"
+           "\"listeners\":{\"truth\":%llu,\"playing\":%llu,\"counted\":%llu,\"opened_less_closed\":%lld}}\n",
+           (unsigned long long)m->reports, (unsigned long long)m->lost, (unsigned long long)m->twice,
+           (unsigned long long)m->delayed, (unsigned long long)m->answers_lost, (unsigned long long)m->roots,
+           (unsigned long long)m->restarts, (unsigned long long)m->wiped,
+           (unsigned long long)m->lost_listeners, (unsigned long long)m->moved,
+           (unsigned long long)m->misplaced, (unsigned long long)m->refused, (unsigned long long)listeners,
+           (unsigned long long)m->listening, (unsigned long long)t.listeners,
+           (long long)(t.accepted - t.closed));
+    if (m->conf->dump) dump(m);
+    return m->over_line || m->over_allotment || listeners != t.listeners || listeners != m->listening ||
+           t.accepted - t.closed != listeners;
+}
+
+/* Time */
+
+static void join(struct months *m)
+{
+    int64_t wall_s = months_wall_s(m), surge_s = (int64_t)(m->now_s - m->measured_from_s) - SURGE_AT_S;
+    for (unsigned p = 0; p < SIM_PLACES; p++) {
+        double rate = m->conf->listeners * sim_places[p].share * sim_diurnal(p, wall_s) / m->stay_s;
+        /* somebody with many readers mentions the station */
+        if (surge_s >= 0 && surge_s < SURGE_S) rate *= SURGE;
+        for (unsigned n = sim_poisson(&m->random, rate * (double)m->step_s); n; n--)
+            months_join(m, p);
+    }
+}
+
+static void relays(struct months *m, int64_t step)
+{
+    unsigned parts = (unsigned)(m->interval_s / m->step_s), part = (unsigned)(step % parts);
+    double chance = (double)m->interval_s / RESTART_S;
+    int calm = m->now_s > m->ends_s - 3600;
+    months_step(m);
+    for (uint32_t i = part; i < m->conf->relays; i += parts) {
+        months_report(m, i, calm);
+        if (!calm && sim_unit(&m->random) < chance) months_stop(m, i, DOWN_S, sim_unit(&m->random) < WIPED);
+    }
+}
+
+static void compare_ledgers(struct months *m)
+{
+    for (uint32_t i = 0; m->root && i < m->conf->relays; i++) {
+        struct machine *r = &m->machines[i];
+        if (!r->settled || r->cut_s > m->now_s || r->back_s > 0 ||
+            months_wall_s(m) % 86400 < 4 * m->interval_s)
+            continue;
+        double off = months_off(m, i);
+        if (off > m->worst_ledger) m->worst_ledger = off;
+        r->settled = 0;
+    }
+}
+
+static void step(struct months *m, int64_t number)
+{
+    m->now_s = (double)(number * m->step_s);
+    if (!m->root && m->now_s >= m->root_back_s) months_root_start(m);
+    if (months_wall_s(m) % 86400 == 0) months_midnight(m);
+    accidents(m);
+    int64_t every_s = (int64_t)m->conf->restart_h * 3600;
+    if (every_s && number && m->root && (int64_t)m->now_s % every_s == 0) months_root_stop(m, 30, 0);
+    for (int64_t s = 0; s < m->step_s; s++)
+        months_end_sessions(m, number * m->step_s + s);
+    months_try_again(m);
+    join(m);
+    relays(m, number);
+    if (m->root) registry_tick(m->root, months_ns(m), months_wall_s(m));
+    if ((int64_t)m->now_s % COUNT_S < m->step_s) count_places(m);
+    if ((int64_t)m->now_s % STORED_S >= m->step_s) return;
+    months_store(m);
+    compare_ledgers(m);
+}
+
 int sim_months(const struct sim_conf *conf)
 {
     struct months *m = xcalloc(1, sizeof *m);
-    unsigned days = conf->quick ? 7 : 30, months = 2;
-    int64_t wall0 = INT64_C(1767225600); /* 2026-01-01 */
+    log_set_level(LOG_LEVEL_ERROR); /* that an allotment is used up is no news here */
     m->conf = conf;
     m->random.state = conf->seed;
-    m->month_s = (int64_t)days * 86400;
-    m->stay_s = conf->quick ? 3600 : 7200;
-    m->hour_count = days * 24;
+    m->wall0_s = WALL0_S;
+    m->interval_s = conf->interval_s ? conf->interval_s : INTERVAL_S;
+    m->step_s = m->interval_s < STEP_S ? m->interval_s : STEP_S;
+    m->stay_s = 7200;
+    m->measured_from_s = LEARN_S;
+    m->ends_s = LEARN_S + MEASURED_S;
+    m->hour_count = MEASURED_S / 3600;
     m->hours = xcalloc(m->hour_count * SIM_PLACES, sizeof *m->hours);
     m->machines = xcalloc(conf->relays, sizeof *m->machines);
+    m->store = xcalloc(conf->relays, sizeof *m->store);
+    m->busy = xcalloc(conf->relays, sizeof *m->busy);
     m->free_session = NOBODY;
     memset(m->wheel, 0xff, sizeof m->wheel);
-    m->measured_from_s = (double)((int64_t)(months - 1) * m->month_s);
-    m->start_s = wall0;
-    router_week_clear(m->week);
-    begin_router(m, wall0);
-    for (unsigned i = 0; i < conf->relays; i++) {
-        struct machine *r = &m->machines[i];
-        r->first = NOBODY;
-        /* a shorter month has as much less */
-        r->class = sim_terms(i, conf->relays, (double)days / 30, &r->terms);
-        if (router_add(m->router, &r->terms, ns(m)) != i) abort();
-        report(m, i);
-    }
-    int64_t steps = (int64_t)months * m->month_s / STEP_S;
-    for (int64_t step = 0; step < steps; step++) {
-        m->now_s = (double)(step * STEP_S);
-        int64_t wall_now = wall0 + step * STEP_S;
-        if (step * STEP_S % m->month_s == 0) {
-            for (unsigned i = 0; i < conf->relays; i++) {
-                settle(m, &m->machines[i]);
-                m->machines[i].month_bytes = 0;
-                m->machines[i].emptied = 0;
-            }
-            m->start_s = wall_now;
-        }
-        for (int64_t s = 0; s < STEP_S; s++)
-            end_sessions(m, step * STEP_S + s);
-        for (unsigned p = 0; p < SIM_PLACES; p++) {
-            double rate = conf->listeners * sim_places[p].share * sim_diurnal(p, wall_now) / m->stay_s;
-            /* somebody with many readers mentions the station */
-            int64_t surge = step * STEP_S % m->month_s - m->month_s * SURGE_AT / 100;
-            if (surge >= 0 && surge < SURGE_S) rate *= SURGE;
-            for (unsigned n = sim_poisson(&m->random, rate * STEP_S); n; n--)
-                join(m, p);
-        }
-        /* each relay reports once a minute, all of them spread over it */
-        unsigned parts = REPORT_S / STEP_S, part = (unsigned)(step % parts);
-        for (unsigned i = part; i < conf->relays; i += parts)
-            report(m, i);
-        router_tick(m->router, ns(m), wall_now);
-        if (step % (300 / STEP_S) == 0) count_places(m, 300);
-        if (wall_now % REPORT_S == 0) count_hour(m, wall_now);
-        if (conf->restart_h && step && step * STEP_S % ((int64_t)conf->restart_h * 3600) == 0)
-            restart(m, wall_now);
-    }
-    for (unsigned i = 0; i < conf->relays; i++)
-        settle(m, &m->machines[i]);
-    printf("{\"scenario\":\"months\",\"seed\":%llu,\"relays\":%u,\"days\":%u,\"peak\":%llu,\"joins\":%llu,"
-           "\"refused\":%llu,"
-           "\"gb\":%.0f,\"money\":%.2f,\"with_distance\":%.2f,\"over_line\":%llu,\"over_allotment\":%llu,"
-           "\"moved_for_allotment\":%llu,\"restarts\":%u}\n",
-           (unsigned long long)conf->seed, conf->relays, days, (unsigned long long)m->peak,
-           (unsigned long long)m->joins, (unsigned long long)m->refused, m->total_gb, m->money,
-           m->money + m->distance_money, (unsigned long long)m->over_line,
-           (unsigned long long)m->over_allotment, (unsigned long long)m->moved, m->restarts);
-    if (conf->dump) dump(m);
-    int failed = m->over_line || m->over_allotment;
-    router_free(m->router);
+    for (uint32_t i = 0; i < conf->relays; i++)
+        months_machine(m, i);
+    months_root_start(m);
+    for (int64_t number = 0; number * m->step_s <= (int64_t)m->ends_s; number++)
+        step(m, number);
+    for (uint32_t i = 0; i < conf->relays; i++)
+        months_settle(m, &m->machines[i]);
+    int failed = finish(m);
+    registry_free(m->root);
+    books_free(m->books);
+    for (uint32_t i = 0; i < conf->relays; i++)
+        admission_free(m->machines[i].admission);
     free(m->machines);
+    free(m->store);
+    free(m->busy);
     free(m->sessions);
+    free(m->waiting);
     free(m->hours);
     free(m);
     return failed;

@@ -60,9 +60,9 @@ double sim_diurnal(unsigned place, int64_t wall_s);
 struct sim_conf {
     uint64_t seed;
     unsigned relays, listeners;
-    int quick;
-    unsigned restart_h; /* months: the root starts anew every so many hours; 0: never */
-    int forget;         /* and without what it had learned */
+    int interval_s;     /* months: of reports; 0: a minute */
+    unsigned restart_h; /* months: the root starts anew every so many hours, too; 0: not */
+    int forget;         /* and always without what it had learned */
     const char *dump;   /* months: where the instance for the optimum goes; NULL: nowhere */
 };
 /* Flash crowd, partitions, deaths, a restart of the root: minutes. Prints one JSON object; 0 when it kept
