@@ -18,6 +18,7 @@
 #define WALL0_S    INT64_C(1769299200) /* 2026-01-25: a week to learn in */
 #define LEARN_S    (7 * 86400)
 #define MEASURED_S (28 * 86400) /* February */
+#define CALM_S     3600         /* at the end, so that sums can be compared */
 #define STEP_S     5
 #define INTERVAL_S 60
 #define COUNT_S    900
@@ -206,7 +207,7 @@ static void relays(struct months *m, int64_t step)
 {
     unsigned parts = (unsigned)(m->interval_s / m->step_s), part = (unsigned)(step % parts);
     double chance = (double)m->interval_s / RESTART_S;
-    int calm = m->now_s > m->ends_s - 3600;
+    int calm = m->now_s > m->ends_s - CALM_S;
     months_step(m);
     for (uint32_t i = part; i < m->conf->relays; i += parts) {
         months_report(m, i, calm);
@@ -229,12 +230,13 @@ static void compare_ledgers(struct months *m)
 
 static void step(struct months *m, int64_t number)
 {
+    int64_t every_s = (int64_t)m->conf->restart_h * 3600;
     m->now_s = (double)(number * m->step_s);
     if (!m->root && m->now_s >= m->root_back_s) months_root_start(m);
     if (months_wall_s(m) % 86400 == 0) months_midnight(m);
     accidents(m);
-    int64_t every_s = (int64_t)m->conf->restart_h * 3600;
-    if (every_s && number && m->root && (int64_t)m->now_s % every_s == 0) months_root_stop(m, 30, 0);
+    if (every_s && number && m->root && (int64_t)m->now_s % every_s == 0 && m->now_s < m->ends_s - CALM_S)
+        months_root_stop(m, 30, 0);
     for (int64_t s = 0; s < m->step_s; s++)
         months_end_sessions(m, number * m->step_s + s);
     months_try_again(m);
