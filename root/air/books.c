@@ -184,12 +184,13 @@ void book_raise(struct book *book, const struct relay_terms *terms, int64_t sinc
     if (since_s == month.start_s && billing_raise(&book->tally, &month, now_s, bytes)) mark(book, now_s);
 }
 
-void book_told(struct book *book, const struct relay_terms *terms, const json_t *ledger, int64_t now_s)
+void book_told(struct book *book, const struct relay_terms *terms, const struct json_flat *ledger,
+               int64_t now_s)
 {
     int bad = 0;
-    int64_t since_s = json_int_or(ledger, "since", -1, 0, INT64_MAX, &bad);
-    int64_t bytes = json_int_or(ledger, "bytes", 0, 0, INT64_MAX, &bad);
-    if (json_is_object(ledger) && !bad) book_raise(book, terms, since_s, (uint64_t)bytes, now_s);
+    int64_t since_s = json_flat_int_or(ledger, "since", -1, 0, INT64_MAX, &bad);
+    int64_t bytes = json_flat_int_or(ledger, "bytes", 0, 0, INT64_MAX, &bad);
+    if (ledger && !bad) book_raise(book, terms, since_s, (uint64_t)bytes, now_s);
 }
 
 void book_month(const struct book *book, const struct relay_terms *terms, int64_t now_s,
@@ -208,13 +209,15 @@ void book_month_before(const struct book *book, const struct relay_terms *terms,
     book_month(book, terms, month.start_s - 1, out);
 }
 
-json_t *book_answer(const struct book *book, const struct relay_terms *terms, int64_t now_s)
+void book_answer(const struct registry_month *month, const struct relay_terms *terms,
+                 struct json_write *answer)
 {
-    struct registry_month month;
-    book_month(book, terms, now_s, &month);
-    uint64_t bytes = month.sent_bytes > INT64_MAX ? INT64_MAX : month.sent_bytes;
-    return json_pack("{s:I,s:I,s:i}", "since", (json_int_t)month.begins_s, "bytes", (json_int_t)bytes,
-                     "reset_day", reset_day(terms));
+    uint64_t bytes = month->sent_bytes > INT64_MAX ? INT64_MAX : month->sent_bytes;
+    json_write_open(answer, "ledger", '{');
+    json_write_int(answer, "since", month->begins_s);
+    json_write_int(answer, "bytes", (int64_t)bytes);
+    json_write_int(answer, "reset_day", reset_day(terms));
+    json_write_close(answer, '}');
 }
 
 int book_look(struct book *book, const struct registry_view *v, int64_t tick, int whole, struct sample *out)

@@ -59,7 +59,8 @@ void book_count(struct book *book, const struct registry_view *view, int64_t now
 void book_raise(struct book *book, const struct relay_terms *terms, int64_t since_s, uint64_t bytes,
                 int64_t now_s);
 /* The same as its report's {"since","bytes"}; anything else is ignored. */
-void book_told(struct book *book, const struct relay_terms *terms, const json_t *ledger, int64_t now_s);
+void book_told(struct book *book, const struct relay_terms *terms, const struct json_flat *ledger,
+               int64_t now_s);
 /* The relay is no more: nothing it has sent is known any longer. */
 void book_forget(struct book *book);
 /* The billing month that is on, and what was sent in it. */
@@ -68,8 +69,9 @@ void book_month(const struct book *book, const struct relay_terms *terms, int64_
 /* The same for the month before. */
 void book_month_before(const struct book *book, const struct relay_terms *terms, int64_t now_s,
                        struct registry_month *out);
-/* What the report is answered: {"since","bytes","reset_day"}; a new reference. */
-json_t *book_answer(const struct book *book, const struct relay_terms *terms, int64_t now_s);
+/* What the report is answered, as the member "ledger": {"since","bytes","reset_day"}. */
+void book_answer(const struct registry_month *month, const struct relay_terms *terms,
+                 struct json_write *answer);
 
 /* A look at the relay for the series: what came to pass since the look before (tick counts looks at all
  * relays, 10 s apart; whole: this one and the one before are). 1 with a sample; 0: it does not report, or did

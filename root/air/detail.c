@@ -7,15 +7,15 @@
 #include "common/json.h"
 #include "common/mem.h"
 
-static uint64_t count_of(const json_t *object, const char *key)
+static uint64_t count_of(const struct json_flat *object, const char *key)
 {
-    return (uint64_t)json_int_or(object, key, 0, 0, INT64_MAX, NULL);
+    return (uint64_t)json_flat_int_or(object, key, 0, 0, INT64_MAX, NULL);
 }
 
 /* Printable and short, for people; as it is when the report does not tell. */
-static void take_text(char *out, size_t size, const json_t *object, const char *key)
+static void take_text(char *out, size_t size, const struct json_flat *object, const char *key)
 {
-    const char *text = json_str_or(object, key, "", NULL);
+    const char *text = json_flat_str_or(object, key, "", NULL);
     size_t n = 0;
     if (!*text) return;
     for (; text[n] > ' ' && text[n] <= '~' && n < size - 1; n++)
@@ -24,37 +24,36 @@ static void take_text(char *out, size_t size, const json_t *object, const char *
 }
 
 /* Not in every report. */
-static void take_lengths(struct detail *d, const json_t *report, int anew)
+static void take_lengths(struct detail *d, const struct json_flat *report, int anew)
 {
-    const json_t *list = json_object_get(report, "lengths");
+    const struct json_flat *list = json_flat_get(report, "lengths");
     if (anew) {
         for (int i = 0; i < FANOUT_LENGTHS; i++) {
             d->lengths_before[i] += d->lengths[i];
             d->lengths[i] = 0;
         }
     }
-    if (json_array_size(list) != FANOUT_LENGTHS) return;
+    if (json_flat_items(list) != FANOUT_LENGTHS) return;
     uint64_t least = 0; /* each slot holds those before it */
-    for (size_t i = 0; i < FANOUT_LENGTHS; i++) {
-        json_int_t n = json_integer_value(json_array_get(list, i));
-        if (n > 0 && (uint64_t)n > least) least = (uint64_t)n;
+    const struct json_flat *n = list + 1;
+    for (size_t i = 0; i < FANOUT_LENGTHS; i++, n += n->cells) {
+        if (n->type == JSON_FLAT_INT && n->integer > 0 && (uint64_t)n->integer > least)
+            least = (uint64_t)n->integer;
         d->lengths[i] = least;
     }
 }
 
-static void take_mounts(struct detail *d, const json_t *report)
+static void take_mounts(struct detail *d, const struct json_flat *report)
 {
-    const json_t *list = json_object_get(report, "mounts"), *row;
-    size_t i, count = json_array_size(list);
+    const struct json_flat *list = json_flat_get(report, "mounts"), *row = list + 1;
+    size_t count = json_flat_items(list);
     if (count > MOUNTS_MAX) count = MOUNTS_MAX;
     if (count != d->mount_count) {
         free(d->mounts);
         d->mounts = count ? xcalloc(count, sizeof *d->mounts) : NULL;
         d->mount_count = (unsigned)count;
     }
-    json_array_foreach(list, i, row)
-    {
-        if (i == count) break;
+    for (size_t i = 0; i < count; i++, row += row->cells) {
         struct detail_mount *m = &d->mounts[i];
         struct mount_spec spec;
         *m = (struct detail_mount){.listeners = count_of(row, "listeners"),
@@ -62,18 +61,18 @@ static void take_mounts(struct detail *d, const json_t *report)
                                    .closed = count_of(row, "closed"),
                                    .bytes_in = count_of(row, "bytes_in"),
                                    .bytes_out = count_of(row, "bytes_out"),
-                                   .pulling = json_bool_or(row, "pulling", false, NULL)};
-        if (!mount_spec_name(&spec, json_str_or(row, "name", "", NULL), NULL))
+                                   .pulling = json_flat_bool_or(row, "pulling", false, NULL)};
+        if (!mount_spec_name(&spec, json_flat_str_or(row, "name", "", NULL), NULL))
             memcpy(m->name, spec.name, sizeof m->name);
-        const json_t *agents = json_object_get(row, "agents");
+        const struct json_flat *agents = json_flat_get(row, "agents");
         for (int k = 0; k < AGENT_COUNT; k++)
             m->agents[k] = (uint32_t)count_of(agents, fanout_agent_names[k]);
     }
 }
 
-void detail_take(struct detail *d, const json_t *report)
+void detail_take(struct detail *d, const struct json_flat *report)
 {
-    const char *session = json_str_or(report, "session", "", NULL);
+    const char *session = json_flat_str_or(report, "session", "", NULL);
     int anew = strncmp(session, d->session, sizeof d->session - 1) != 0;
     if (anew) snprintf(d->session, sizeof d->session, "%s", session);
     take_lengths(d, report, anew);
@@ -82,7 +81,7 @@ void detail_take(struct detail *d, const json_t *report)
     d->fd_limit = count_of(report, "fd_limit");
     d->sent_bps = count_of(report, "sent_bps");
     d->uplink_bps = count_of(report, "uplink_bps");
-    const json_t *versions = json_object_get(report, "versions");
+    const struct json_flat *versions = json_flat_get(report, "versions");
     take_text(d->libevent, sizeof d->libevent, versions, "libevent");
     take_text(d->openssl, sizeof d->openssl, versions, "openssl");
     take_text(d->libcurl, sizeof d->libcurl, versions, "libcurl");

@@ -7,6 +7,7 @@
 #include <jansson.h>
 
 #include "common/fanout.h"
+#include "common/json_flat.h"
 #include "common/mount.h"
 
 #define DETAIL_VERSION_BYTES 32
@@ -29,7 +30,7 @@ struct detail {
 };
 
 /* Of a report that the registry has taken as news; what is of the wrong type is left out. */
-void detail_take(struct detail *detail, const json_t *report);
+void detail_take(struct detail *detail, const struct json_flat *report);
 void detail_free(struct detail *detail);
 /* Its members into an object. */
 void detail_json(const struct detail *detail, json_t *object);

@@ -170,24 +170,25 @@ void fleet_warn(struct fleet *fleet, const struct http_request *request, const c
 
 /* Reports */
 
-void fleet_reported(struct fleet *fleet, const struct roster_entry *entry, const json_t *report)
+void fleet_reported(struct fleet *fleet, const struct roster_entry *entry, const struct json_flat *report)
 {
-    reach_reported(fleet->reach, entry, json_str_or(report, "public_url", "", NULL),
-                   json_str_or(report, "session", "", NULL), clock_boot_ns());
+    reach_reported(fleet->reach, entry, json_flat_str_or(report, "public_url", "", NULL),
+                   json_flat_str_or(report, "session", "", NULL), clock_boot_ns());
 }
 
-void fleet_answer(struct fleet *fleet, const struct roster_entry *entry, int credential, json_t *answer)
+void fleet_answer(struct fleet *fleet, const struct roster_entry *entry, int credential,
+                  struct json_write *answer)
 {
     const char *next = credential ? roster_handover(fleet->roster, entry) : NULL;
     struct reach_view reach;
-    if (next) json_object_set_new(answer, "credential", json_string(next));
+    if (next) json_write_str(answer, "credential", next);
     if (!entry->uncalled && !reach_view(entry, &reach) && reach.known && !reach.reached)
-        json_object_set_new(answer, "unreachable", json_string(reach.words));
+        json_write_str(answer, "unreachable", reach.words);
     if (!entry->terms.drained) return;
-    json_t *drain = json_object();
     int64_t left_s = entry->drain_until_s - now_s();
-    if (entry->drain_until_s) json_object_set_new(drain, "deadline_s", json_integer(left_s > 0 ? left_s : 0));
-    json_object_set_new(answer, "drain", drain);
+    json_write_open(answer, "drain", '{');
+    if (entry->drain_until_s) json_write_int(answer, "deadline_s", left_s > 0 ? left_s : 0);
+    json_write_close(answer, '}');
 }
 
 /* Views */

@@ -12,6 +12,8 @@ struct air;
 struct fleet;
 struct http_request;
 struct http_server;
+struct json_flat;
+struct json_write;
 struct link_server;
 
 /* Reads STATE/relays.json. NULL with *cause. */
@@ -27,10 +29,11 @@ struct reach *fleet_reach(struct fleet *fleet);
 void fleet_warn(struct fleet *fleet, const struct http_request *request, const char *why);
 
 /* A report was taken. */
-void fleet_reported(struct fleet *fleet, const struct roster_entry *entry, const json_t *report);
+void fleet_reported(struct fleet *fleet, const struct roster_entry *entry, const struct json_flat *report);
 /* Puts into the answer to a report what the operator has said of that relay; credential: the way is private.
  */
-void fleet_answer(struct fleet *fleet, const struct roster_entry *entry, int credential, json_t *answer);
+void fleet_answer(struct fleet *fleet, const struct roster_entry *entry, int credential,
+                  struct json_write *answer);
 
 /* A tag for a link of that relay (NULL: of nobody on the list), by which it ends when the relay is revoked.
  */

@@ -4,6 +4,7 @@
 
 #include "common/http.h"
 #include "common/json.h"
+#include "common/json_write.h"
 #include "common/log.h"
 #include "common/mem.h"
 
@@ -33,12 +34,20 @@ void loops_renew(struct mounts *mounts, const char *state, const json_t *body)
     if (m) load(m, state, 1);
 }
 
-void loops_tell(struct mounts *mounts, json_t *specs)
+void loops_tell(struct mounts *mounts, struct json_write *answer)
 {
+    json_write_open(answer, "mounts", '[');
     for (size_t i = 0; i < mounts_count(mounts); i++) {
-        const struct loop *loop = filler_loop(mounts_at(mounts, i)->filler);
-        if (loop) json_object_set_new(json_array_get(specs, i), "loop", json_string(loop_version(loop)));
+        const struct mount *m = mounts_at(mounts, i);
+        const struct loop *loop = filler_loop(m->filler);
+        json_write_open(answer, NULL, '{');
+        json_write_str(answer, "name", m->spec.name);
+        json_write_int(answer, "kbps", m->spec.kbps);
+        json_write_bool(answer, "always", m->spec.always);
+        if (loop) json_write_str(answer, "loop", loop_version(loop));
+        json_write_close(answer, '}');
     }
+    json_write_close(answer, ']');
 }
 
 void loops_reply(struct mounts *mounts, struct http_request *request)

@@ -7,13 +7,15 @@
 #include "root/air/mounts.h"
 
 struct http_request;
+struct json_write;
 
 /* The mount's filler, with the loop that the state directory holds. */
 void loops_open(struct mount *mount, const char *state, const char *station);
 /* WIRE_LOOP: there is a new one. */
 void loops_renew(struct mounts *mounts, const char *state, const json_t *body);
-/* Adds "loop", its version, to each row of mounts_specs that has one. */
-void loops_tell(struct mounts *mounts, json_t *specs);
+/* What a report is answered of the mounts, as the member "mounts": {"name","kbps","always"} and "loop", its
+ * version, of each that has one. */
+void loops_tell(struct mounts *mounts, struct json_write *answer);
 /* GET /link/loop?mount=NAME, of somebody who may link. */
 void loops_reply(struct mounts *mounts, struct http_request *request);
 

@@ -14,6 +14,8 @@
 #include <stdint.h>
 #include <jansson.h>
 
+#include "common/json_flat.h"
+#include "common/json_write.h"
 #include "common/mount.h"
 #include "common/ticket.h"
 #include "root/air/router.h"
@@ -117,8 +119,8 @@ int registry_heard(struct registry *registry, const struct registry_said *said, 
                    char **cause);
 /* name: whose credential came with the report, and then the report's own is not looked at; NULL: as it says.
  * 1 when it was news, 0 when it was old; -1 with *cause when it is malformed. */
-int registry_report(struct registry *registry, const char *name, const json_t *report, int64_t now_ns,
-                    char **cause);
+int registry_report(struct registry *registry, const char *name, const struct json_flat *report,
+                    int64_t now_ns, char **cause);
 /* A REGISTRY_ICECAST was asked: so many listen there, of so many at most (0: it does not say; then as its
  * terms have it, and without those REGISTRY_ICECAST_SLOTS), and so many bytes it has sent since it was asked
  * last. 0, or -1 when it is not known. */
@@ -133,8 +135,9 @@ struct registry_ticket {
     const unsigned char *key; /* TICKET_KEY_BYTES; borrowed */
 };
 int registry_ticket(struct registry *registry, const char *name, int64_t now_ns, struct registry_ticket *out);
-/* The same, written: {"epoch","key","clock","floor"}, a new reference; NULL. */
-json_t *registry_ticket_json(struct registry *registry, const char *name, int64_t now_ns);
+/* The same, written as the member "ticket": {"epoch","key","clock","floor"}; nothing where there is none. */
+void registry_ticket_write(struct registry *registry, const char *name, int64_t now_ns,
+                           struct json_write *answer);
 
 /* 1 when its allotment ends with those who listen there: they have to be moved. Says so in the log when that
  * begins and ends. */

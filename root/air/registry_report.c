@@ -3,20 +3,19 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/json.h"
 #include "common/log.h"
 #include "common/mem.h"
 #include "root/air/registry_internal.h"
 
 #define COUNT_MAX INT64_C(1000000000)
 
-static uint64_t count_of(const json_t *report, const char *key, int64_t max, int *bad)
+static uint64_t count_of(const struct json_flat *report, const char *key, int64_t max, int *bad)
 {
-    return (uint64_t)json_int_or(report, key, 0, 0, max, bad);
+    return (uint64_t)json_flat_int_or(report, key, 0, 0, max, bad);
 }
 
 /* What changes with each report; counts what is of the wrong type. */
-static void read_values(const json_t *report, struct registry_values *out, int *bad)
+static void read_values(const struct json_flat *report, struct registry_values *out, int *bad)
 {
     out->now.bytes_in = count_of(report, "bytes_in", INT64_MAX, bad);
     out->now.bytes_out = count_of(report, "bytes_out", INT64_MAX, bad);
@@ -24,36 +23,35 @@ static void read_values(const json_t *report, struct registry_values *out, int *
     out->now.closed = count_of(report, "closed", INT64_MAX, bad);
     out->listeners = count_of(report, "listeners", COUNT_MAX, bad);
     out->max_listeners = count_of(report, "max_listeners", COUNT_MAX, bad);
-    out->uptime_s = json_real_or(report, "uptime_s", 0, bad);
-    out->lag_s = json_real_or(report, "lag_s", NAN, bad);
-    out->lead_s = json_real_or(report, "lead_s", 0, bad);
-    out->cpu_s = json_real_or(report, "cpu_s", 0, bad);
-    out->position = json_int_or(report, "position", -1, 0, INT64_MAX, bad);
-    out->rss_bytes = json_int_or(report, "rss_bytes", 0, 0, INT64_MAX, bad);
-    out->pulling = json_bool_or(report, "pulling", false, bad);
-    out->draining = json_bool_or(report, "draining", false, bad);
-    const json_t *agents = json_object_get(report, "agents");
+    out->uptime_s = json_flat_real_or(report, "uptime_s", 0, bad);
+    out->lag_s = json_flat_real_or(report, "lag_s", NAN, bad);
+    out->lead_s = json_flat_real_or(report, "lead_s", 0, bad);
+    out->cpu_s = json_flat_real_or(report, "cpu_s", 0, bad);
+    out->position = json_flat_int_or(report, "position", -1, 0, INT64_MAX, bad);
+    out->rss_bytes = json_flat_int_or(report, "rss_bytes", 0, 0, INT64_MAX, bad);
+    out->pulling = json_flat_bool_or(report, "pulling", false, bad);
+    out->draining = json_flat_bool_or(report, "draining", false, bad);
+    const struct json_flat *agents = json_flat_get(report, "agents");
     for (int i = 0; i < AGENT_COUNT; i++)
         out->agents[i] = (uint32_t)count_of(agents, fanout_agent_names[i], COUNT_MAX, bad);
 }
 
 /* [{"name","listeners","pulling"}...]: how many. */
-static unsigned read_mounts(const json_t *report, struct registry_mount *out, int *bad)
+static unsigned read_mounts(const struct json_flat *report, struct registry_mount *out, int *bad)
 {
-    const json_t *told = json_object_get(report, "mounts"), *row;
-    size_t i;
-    *bad |= told && (!json_is_array(told) || json_array_size(told) > MOUNTS_MAX);
+    const struct json_flat *told = json_flat_get(report, "mounts"), *row = told + 1;
+    size_t count = json_flat_items(told);
+    *bad |= told && (told->type != JSON_FLAT_ARRAY || count > MOUNTS_MAX);
     if (!told || *bad) return 0;
-    json_array_foreach(told, i, row)
-    {
+    for (size_t i = 0; i < count; i++, row += row->cells) {
         struct mount_spec spec;
-        *bad |= mount_spec_name(&spec, json_str_or(row, "name", "", bad), NULL) != 0;
+        *bad |= mount_spec_name(&spec, json_flat_str_or(row, "name", "", bad), NULL) != 0;
         if (*bad) return 0;
         memcpy(out[i].name, spec.name, sizeof spec.name);
         out[i].listeners = (uint32_t)count_of(row, "listeners", COUNT_MAX, bad);
-        out[i].pulling = json_bool_or(row, "pulling", 0, bad);
+        out[i].pulling = json_flat_bool_or(row, "pulling", 0, bad);
     }
-    return (unsigned)i;
+    return (unsigned)count;
 }
 
 static double load_bps(const struct registry *g, const struct registry_mount *mounts, unsigned count)
@@ -66,12 +64,12 @@ static double load_bps(const struct registry *g, const struct registry_mount *mo
     return sum;
 }
 
-static void read_tickets(const json_t *report, struct registry_said *out, int *bad)
+static void read_tickets(const struct json_flat *report, struct registry_said *out, int *bad)
 {
-    const json_t *told = json_object_get(report, "tickets");
+    const struct json_flat *told = json_flat_get(report, "tickets");
     out->epoch = -1;
     if (!told) return;
-    out->epoch = json_int_or(told, "epoch", -1, 0, UINT32_MAX, bad);
+    out->epoch = json_flat_int_or(told, "epoch", -1, 0, UINT32_MAX, bad);
     out->values.redeemed = count_of(told, "redeemed", INT64_MAX, bad);
     out->values.expired = count_of(told, "expired", INT64_MAX, bad);
     out->values.unwanted = count_of(told, "refused", INT64_MAX, bad);
@@ -130,17 +128,18 @@ static int is_another(const struct registry *g, const struct relay *r, const cha
            (strlen(r->url) != n || strncmp(r->url, url, n) != 0);
 }
 
-int registry_report(struct registry *g, const char *name, const json_t *report, int64_t now_ns, char **cause)
+int registry_report(struct registry *g, const char *name, const struct json_flat *report, int64_t now_ns,
+                    char **cause)
 {
     int bad = 0, bad_mounts = 0;
-    if (!json_is_object(report)) return cause_set(cause, "a report is a JSON object");
-    struct registry_said said = {.name = name ? name : json_str_or(report, "name", "", &bad),
-                                 .url = json_str_or(report, "public_url", "", &bad),
-                                 .version = json_str_or(report, "version", "", &bad),
-                                 .session = json_str_or(report, "session", "", &bad),
-                                 .seq = json_int_or(report, "seq", 0, 1, INT64_MAX, &bad)};
+    if (!report || report->type != JSON_FLAT_OBJECT) return cause_set(cause, "a report is a JSON object");
+    struct registry_said said = {.name = name ? name : json_flat_str_or(report, "name", "", &bad),
+                                 .url = json_flat_str_or(report, "public_url", "", &bad),
+                                 .version = json_flat_str_or(report, "version", "", &bad),
+                                 .session = json_flat_str_or(report, "session", "", &bad),
+                                 .seq = json_flat_int_or(report, "seq", 0, 1, INT64_MAX, &bad)};
     read_values(report, &said.values, &bad);
-    said.joins_per_s = json_real_or(report, "joins_per_s", 0, &bad);
+    said.joins_per_s = json_flat_real_or(report, "joins_per_s", 0, &bad);
     said.uplink_bps = count_of(report, "uplink_bps", INT64_MAX, &bad);
     said.links_bps = count_of(report, "links_bps", INT64_MAX, &bad);
     read_tickets(report, &said, &bad);
@@ -246,12 +245,16 @@ int registry_ticket(struct registry *g, const char *name, int64_t now_ns, struct
     return 0;
 }
 
-json_t *registry_ticket_json(struct registry *g, const char *name, int64_t now_ns)
+void registry_ticket_write(struct registry *g, const char *name, int64_t now_ns, struct json_write *answer)
 {
     struct registry_ticket t;
-    if (registry_ticket(g, name, now_ns, &t)) return NULL;
     char key[TICKET_KEY_TEXT];
+    if (registry_ticket(g, name, now_ns, &t)) return;
     ticket_key_write(t.key, key);
-    return json_pack("{s:I,s:s,s:I,s:I}", "epoch", (json_int_t)t.epoch, "key", key, "clock",
-                     (json_int_t)t.clock, "floor", (json_int_t)t.floor);
+    json_write_open(answer, "ticket", '{');
+    json_write_int(answer, "epoch", t.epoch);
+    json_write_str(answer, "key", key);
+    json_write_int(answer, "clock", t.clock);
+    json_write_int(answer, "floor", (int64_t)t.floor);
+    json_write_close(answer, '}');
 }

@@ -1,10 +1,12 @@
 /* relays: what relays ask of the root (docs/PROTOCOL.md): the link, and answers to their reports. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
 #include "common/clock.h"
-#include "common/json.h"
+#include "common/json_flat.h"
+#include "common/json_write.h"
 #include "common/link_query.h"
 #include "common/log.h"
 #include "common/mem.h"
@@ -15,9 +17,11 @@
 #include "root/air/loops.h"
 #include "root/air/tree_talk.h"
 
-#define REPORT_MAX    16384
-#define SPENT_DRAIN_S 60 /* what is left of an allotment then carries them for longer */
-#define ELSEWHERE_MAX 3  /* relays told to a relay that may have to send listeners on */
+#define REPORT_MAX        16384
+#define REPORT_VALUES_MAX 1024
+#define STREAM_URL_MAX    1024
+#define SPENT_DRAIN_S     60 /* what is left of an allotment then carries them for longer */
+#define ELSEWHERE_MAX     3  /* relays told to a relay that may have to send listeners on */
 
 /* Takes the same time wherever the two differ. */
 static int same_secret(const char *given, const char *secret)
@@ -143,48 +147,70 @@ static void on_loop(void *context, struct http_request *request)
     if (let_in(air, request, &entry)) loops_reply(air->mounts, request);
 }
 
-/* Where a relay that is full sends its listeners on to: others with room, then the root. */
-static json_t *elsewhere_of(const struct air *air, const char *relay, int secure)
+static void tell_stream(struct json_write *answer, const char *base)
 {
-    json_t *list = json_array();
-    const char *urls[ELSEWHERE_MAX], *own = air->options->public_url;
-    int64_t now_ns = clock_boot_ns();
-    size_t n = registry_others(air->registry, relay, secure, (uint64_t)now_ns, now_ns, urls, ELSEWHERE_MAX);
-    for (size_t i = 0; i < n; i++)
-        json_array_append_new(list, json_sprintf("%s/stream.mp3", urls[i]));
-    if (own && (!strncasecmp(own, "https:", 6)) == secure &&
-        mounts_listening(air->mounts) < (uint64_t)air->options->max_listeners)
-        json_array_append_new(list, json_sprintf("%s/stream.mp3", own));
-    return list;
+    char url[STREAM_URL_MAX];
+    if (snprintf(url, sizeof url, "%s/stream.mp3", base) < (int)sizeof url) json_write_str(answer, NULL, url);
 }
 
-static json_t *answer_of(const struct air *air, const char *name)
+/* Where a relay that is full sends its listeners on to: others with room, then the root. */
+static void tell_elsewhere(const struct air *air, const struct registry_view *relay, int64_t now_ns,
+                           struct json_write *answer)
+{
+    const char *urls[ELSEWHERE_MAX], *own = air->options->public_url;
+    int secure = !strncasecmp(relay->url, "https:", 6);
+    size_t n =
+        registry_others(air->registry, relay->name, secure, (uint64_t)now_ns, now_ns, urls, ELSEWHERE_MAX);
+    json_write_open(answer, "elsewhere", '[');
+    for (size_t i = 0; i < n; i++)
+        tell_stream(answer, urls[i]);
+    if (own && (!strncasecmp(own, "https:", 6)) == secure &&
+        mounts_listening(air->mounts) < (uint64_t)air->options->max_listeners)
+        tell_stream(answer, own);
+    json_write_close(answer, ']');
+}
+
+/* entry NULL: it is not on the list; news NULL: the report was an old one. */
+static void answer(struct air *air, const struct roster_entry *entry, const char *name,
+                   const struct json_flat *news, int private, struct json_write *out)
 {
     struct registry_view relay;
     int64_t now_ns = clock_boot_ns();
-    int known = !registry_find(air->registry, name, now_ns, &relay);
-    int secure = known && !strncasecmp(relay.url, "https:", 6);
-    json_t *answer = json_pack("{s:b,s:i,s:i,s:o,s:o}", "ok", 1, "interval_s", REGISTRY_INTERVAL_S, "kbps",
-                               (int)ring_kbps(air->ring), "mounts", mounts_specs(air->mounts), "elsewhere",
-                               elsewhere_of(air, name, secure));
-    json_object_set_new(answer, "ticket", registry_ticket_json(air->registry, name, now_ns));
-    if (known && registry_is_spent(air->registry, name, now_ns))
-        json_object_set_new(answer, "drain", json_pack("{s:i}", "deadline_s", SPENT_DRAIN_S));
+    json_write_begin(out);
+    json_write_open(out, NULL, '{');
+    json_write_bool(out, "ok", 1);
+    json_write_int(out, "interval_s", REGISTRY_INTERVAL_S);
+    json_write_int(out, "kbps", ring_kbps(air->ring));
+    loops_tell(air->mounts, out);
+    sampler_report(air->sampler, name, news, out);
+    if (!registry_find(air->registry, name, now_ns, &relay)) tell_elsewhere(air, &relay, now_ns, out);
+    registry_ticket_write(air->registry, name, now_ns, out);
+    if (news) tree_talk_heard(air->tree_talk, entry, news, out);
+    if (entry) fleet_answer(air->fleet, entry, private, out);
+    /* the operator's own word on draining goes first */
+    int spent = registry_is_spent(air->registry, name, now_ns);
+    if (spent && !(entry && entry->terms.drained)) {
+        json_write_open(out, "drain", '{');
+        json_write_int(out, "deadline_s", SPENT_DRAIN_S);
+        json_write_close(out, '}');
+    }
     int deadline_s = 0;
-    unsigned too_many = known ? registry_too_many(air->registry, name, now_ns, &deadline_s) : 0;
-    if (too_many)
-        json_object_set_new(
-            answer, "move",
-            json_pack("{s:I,s:i}", "listeners", (json_int_t)too_many, "deadline_s", deadline_s));
-    return answer;
+    unsigned too_many = registry_too_many(air->registry, name, now_ns, &deadline_s);
+    if (too_many) {
+        json_write_open(out, "move", '{');
+        json_write_int(out, "listeners", too_many);
+        json_write_int(out, "deadline_s", deadline_s);
+        json_write_close(out, '}');
+    }
+    json_write_close(out, '}');
 }
 
 /* The credential says who it is, and who is on the list has one. 0, or -1 with *cause when the report says
  * otherwise. */
-static int check_name(const struct air *air, const struct roster_entry *entry, const json_t *report,
+static int check_name(const struct air *air, const struct roster_entry *entry, const struct json_flat *report,
                       char **cause)
 {
-    const char *name = json_str_or(report, "name", "", NULL);
+    const char *name = json_flat_str_or(report, "name", "", NULL);
     if (!entry && roster_find(fleet_roster(air->fleet), name))
         return cause_set(cause, "%s is on the list, and known by its credential", name);
     if (!entry || !strcmp(name, entry->terms.name)) return 0;
@@ -194,40 +220,36 @@ static int check_name(const struct air *air, const struct roster_entry *entry, c
 
 static void on_report(void *context, struct http_request *request)
 {
+    static char text[REPORT_MAX + 1];
+    static struct json_flat report[REPORT_VALUES_MAX];
+    static struct json_write out;
     struct air *air = context;
     const struct roster_entry *entry;
     if (!let_in(air, request, &entry)) return;
     size_t len;
-    const void *text = http_body(request, &len);
+    const void *body = http_body(request, &len);
     char *cause = NULL;
-    json_t *report = json_parse(text, len, REPORT_MAX, &cause);
-    int news = report && !check_name(air, entry, report, &cause)
-                   ? registry_report(air->registry, entry ? entry->terms.name : NULL, report, clock_boot_ns(),
-                                     &cause)
-                   : -1;
-    if (news > 0 && entry) fleet_reported(air->fleet, entry, report);
-    const char *name = entry ? entry->terms.name : json_str_or(report, "name", "", NULL);
-    json_t *ledger = news < 0 ? NULL : sampler_report(air->sampler, name, news ? report : NULL);
+    int news = -1;
+    if (len > REPORT_MAX) {
+        cause_set(&cause, "a report of %zu bytes, at most %d are taken", len, REPORT_MAX);
+    } else {
+        memcpy(text, body, len);
+        if (!json_flat_read(text, len, report, REPORT_VALUES_MAX, &cause) &&
+            !check_name(air, entry, report, &cause))
+            news = registry_report(air->registry, entry ? entry->terms.name : NULL, report, clock_boot_ns(),
+                                   &cause);
+    }
     if (news < 0) {
-        json_decref(report);
         air->reports_refused++;
         http_reply_error(request, 400, "%s", cause);
         free(cause);
         return;
     }
     air->reports++;
-    json_t *answer = answer_of(air, name),
-           *tree = news ? tree_talk_heard(air->tree_talk, entry, report) : NULL;
-    json_object_update(answer, tree);
-    json_decref(tree);
-    json_decref(report);
-    if (ledger) json_object_set_new(answer, "ledger", ledger);
-    if (entry) fleet_answer(air->fleet, entry, is_door(air, request), answer);
-    loops_tell(air->mounts, json_object_get(answer, "mounts"));
-    char *body = json_text(answer);
-    http_reply(request, 200, "application/json", body, strlen(body));
-    free(body);
-    json_decref(answer);
+    if (news && entry) fleet_reported(air->fleet, entry, report);
+    answer(air, entry, entry ? entry->terms.name : json_flat_str_or(report, "name", "", NULL),
+           news ? report : NULL, is_door(air, request), &out);
+    http_reply(request, 200, "application/json", out.text, out.len);
 }
 
 void relays_routes(struct air *air, struct http_server *http)

@@ -200,23 +200,23 @@ void sampler_store_up(struct sampler *f)
     if (!books_are_loaded(f->books) && !f->loading) ask_ledger(f);
 }
 
-json_t *sampler_report(struct sampler *f, const char *name, const json_t *report)
+void sampler_report(struct sampler *f, const char *name, const struct json_flat *report,
+                    struct json_write *answer)
 {
     struct registry_view v;
     int64_t now_s = wall_s();
     struct book *book =
         registry_find(f->air->registry, name, clock_boot_ns(), &v) ? NULL : books_get(f->books, v.name);
-    if (!book) return NULL;
+    if (!book) return;
     struct registry_month month;
     book_count(book, &v, now_s);
     if (report) {
-        book_told(book, v.terms, json_object_get(report, "ledger"), now_s);
+        book_told(book, v.terms, json_flat_get(report, "ledger"), now_s);
         detail_take(&book->detail, report);
     }
     book_month(book, v.terms, now_s, &month);
-    json_t *answer = book_answer(book, v.terms, now_s);
+    book_answer(&month, v.terms, answer);
     registry_set_ledger(f->air->registry, name, &month, clock_boot_ns());
-    return answer;
 }
 
 void sampler_forget(struct sampler *f, const char *name)

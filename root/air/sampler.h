@@ -13,8 +13,10 @@
 #include "root/air/books.h"
 
 struct air;
-struct sampler;
 struct http_request;
+struct json_flat;
+struct json_write;
+struct sampler;
 
 /* Names in the store of what is no relay; those begin with a letter or a digit. */
 #define SAMPLER_CLUSTER "*"
@@ -29,9 +31,10 @@ void sampler_tick(struct sampler *sampler);
 void sampler_flush(struct sampler *sampler);
 /* A store serves: it is asked for the ledger, if that has not come yet. */
 void sampler_store_up(struct sampler *sampler);
-/* A report was taken: books it (NULL: it was an old one, and changes nothing). What it is answered for the
- * ledger; a new reference, NULL when the relay is not known. */
-json_t *sampler_report(struct sampler *sampler, const char *name, const json_t *report);
+/* A report was taken: books it (NULL: it was an old one, and changes nothing), and puts into the answer what
+ * it tells of the ledger. */
+void sampler_report(struct sampler *sampler, const char *name, const struct json_flat *report,
+                    struct json_write *answer);
 
 /* The operator has removed the relay: its ledger goes, here and in the store. */
 void sampler_forget(struct sampler *sampler, const char *name);

@@ -6,7 +6,6 @@
 
 #include "common/clock.h"
 #include "common/enrol.h"
-#include "common/json.h"
 #include "common/link_grant.h"
 #include "common/mem.h"
 #include "root/air/air.h"
@@ -48,37 +47,38 @@ void tree_talk_free(struct tree_talk *talk)
 }
 
 /* What its listeners take, and what its links bring: of a mount each, the main one at least. */
-static void add_rates(const struct tree_talk *talk, const json_t *mounts, uint64_t *used_bps,
+static void add_rates(const struct tree_talk *talk, const struct json_flat *mounts, uint64_t *used_bps,
                       uint64_t *wants_bps)
 {
-    const json_t *one;
-    size_t i;
-    json_array_foreach(mounts, i, one)
-    {
-        const struct mount *mount = mounts_find(talk->air->mounts, json_str_or(one, "name", "", NULL));
+    size_t count = json_flat_items(mounts);
+    const struct json_flat *one = count ? mounts + 1 : NULL;
+    for (size_t i = 0; i < count; i++, one += one->cells) {
+        const struct mount *mount = mounts_find(talk->air->mounts, json_flat_str_or(one, "name", "", NULL));
         if (!mount) continue;
         uint64_t bps = mount->spec.kbps * UINT64_C(1000);
-        *used_bps += bps * (uint64_t)json_int_or(one, "listeners", 0, 0, LISTENERS_MAX, NULL);
-        if (json_is_true(json_object_get(one, "pulling"))) *wants_bps += bps;
+        *used_bps += bps * (uint64_t)json_flat_int_or(one, "listeners", 0, 0, LISTENERS_MAX, NULL);
+        if (json_flat_bool_or(one, "pulling", 0, NULL)) *wants_bps += bps;
     }
     uint64_t least = (uint64_t)ring_kbps(talk->air->ring) * 1000;
     if (*wants_bps < least) *wants_bps = least;
 }
 
 /* 0, or -1 when it says too little to have a place. */
-static int read_report(const struct tree_talk *talk, const struct roster_entry *entry, const json_t *report,
-                       struct tree_report *out)
+static int read_report(const struct tree_talk *talk, const struct roster_entry *entry,
+                       const struct json_flat *report, struct tree_report *out)
 {
-    const json_t *link = json_object_get(report, "link");
-    const char *url = json_str_or(link, "url", NULL, NULL), *pin = json_str_or(link, "pin", NULL, NULL);
-    *out = (struct tree_report){.name = entry ? entry->terms.name : json_str_or(report, "name", "", NULL),
-                                .id = json_str_or(report, "session", "", NULL),
-                                .upstream = json_str_or(report, "upstream", NULL, NULL),
-                                .draining = json_is_true(json_object_get(report, "draining"))};
-    out->uplink_bps = (uint64_t)json_int_or(report, "uplink_bps", 0, 0, BPS_MAX, NULL);
+    const struct json_flat *link = json_flat_get(report, "link");
+    const char *url = json_flat_str_or(link, "url", NULL, NULL),
+               *pin = json_flat_str_or(link, "pin", NULL, NULL);
+    *out =
+        (struct tree_report){.name = entry ? entry->terms.name : json_flat_str_or(report, "name", "", NULL),
+                             .id = json_flat_str_or(report, "session", "", NULL),
+                             .upstream = json_flat_str_or(report, "upstream", NULL, NULL),
+                             .draining = json_flat_bool_or(report, "draining", 0, NULL)};
+    out->uplink_bps = (uint64_t)json_flat_int_or(report, "uplink_bps", 0, 0, BPS_MAX, NULL);
     if (entry && entry->terms.uplink_bps) out->uplink_bps = entry->terms.uplink_bps;
     if (entry && entry->terms.drained) out->draining = 1;
-    add_rates(talk, json_object_get(report, "mounts"), &out->used_bps, &out->wants_bps);
+    add_rates(talk, json_flat_get(report, "mounts"), &out->used_bps, &out->wants_bps);
     if (url && pin && enrol_link_url_is_sound(url) && enrol_pin_is_sound(pin)) {
         out->url = url;
         out->pin = pin;
@@ -88,24 +88,39 @@ static int read_report(const struct tree_talk *talk, const struct roster_entry *
                : -1;
 }
 
-static json_t *parent_json(const struct tree_talk *talk, const struct tree_parent *parent, const char *child,
-                           int64_t now_s)
+static void tell_parent(const struct tree_talk *talk, const struct tree_parent *parent, const char *child,
+                        int64_t now_s, struct json_write *answer)
 {
     unsigned char key[LINK_GRANT_KEY_BYTES];
     char grant[LINK_GRANT_TEXT];
-    if (link_grant_derive(talk->master, parent->id, key) ||
-        link_grant_sign(key, child, now_s + LINK_GRANT_LIFE_S, grant))
-        return json_null();
-    return json_pack("{s:s,s:s,s:s}", "url", parent->url, "pin", parent->pin, "grant", grant);
+    if (!parent || link_grant_derive(talk->master, parent->id, key) ||
+        link_grant_sign(key, child, now_s + LINK_GRANT_LIFE_S, grant)) {
+        json_write_null(answer, "parent");
+        return;
+    }
+    json_write_open(answer, "parent", '{');
+    json_write_str(answer, "url", parent->url);
+    json_write_str(answer, "pin", parent->pin);
+    json_write_str(answer, "grant", grant);
+    json_write_close(answer, '}');
 }
 
-static json_t *cut_list(const struct tree_talk *talk, int64_t now_ns)
+static void tell_link_key(const struct tree_talk *talk, const char *id, int64_t now_ns, int64_t now_s,
+                          struct json_write *answer)
 {
-    json_t *list = json_array();
+    unsigned char key[LINK_GRANT_KEY_BYTES];
+    char hex[LINK_GRANT_KEY_TEXT];
+    if (link_grant_derive(talk->master, id, key)) return;
+    enrol_hex(key, sizeof key, hex);
+    json_write_open(answer, "link_key", '{');
+    json_write_str(answer, "key", hex);
+    json_write_int(answer, "now", now_s);
+    json_write_open(answer, "cut", '[');
     for (unsigned i = 0; i < CUT_MAX; i++) {
-        if (now_ns < talk->cut[i].until_ns) json_array_append_new(list, json_string(talk->cut[i].id));
+        if (now_ns < talk->cut[i].until_ns) json_write_str(answer, NULL, talk->cut[i].id);
     }
-    return list;
+    json_write_close(answer, ']');
+    json_write_close(answer, '}');
 }
 
 void tree_talk_revoked(struct tree_talk *talk, const char *name)
@@ -118,26 +133,17 @@ void tree_talk_revoked(struct tree_talk *talk, const char *name)
     talk->cut[at].until_ns = now_ns + LINK_GRANT_LIFE_S * CLOCK_NS_PER_S;
 }
 
-json_t *tree_talk_heard(struct tree_talk *talk, const struct roster_entry *entry, const json_t *report)
+void tree_talk_heard(struct tree_talk *talk, const struct roster_entry *entry, const struct json_flat *report,
+                     struct json_write *answer)
 {
     int64_t now_ns = clock_boot_ns(), now_s = clock_wall_ns() / CLOCK_NS_PER_S;
     struct tree_report said;
     struct tree_parent parent;
-    json_t *members = json_object();
-    if (read_report(talk, entry, report, &said)) return members;
+    if (read_report(talk, entry, report, &said)) return;
     enum tree_place place = tree_reported(talk->tree, &said, now_ns, &parent);
     if (place != TREE_AS_IT_IS)
-        json_object_set_new(members, "parent",
-                            place == TREE_UNDER ? parent_json(talk, &parent, said.id, now_s) : json_null());
-    unsigned char key[LINK_GRANT_KEY_BYTES];
-    char hex[LINK_GRANT_KEY_TEXT];
-    if (said.url && !link_grant_derive(talk->master, said.id, key)) {
-        enrol_hex(key, sizeof key, hex);
-        json_object_set_new(
-            members, "link_key",
-            json_pack("{s:s,s:I,s:o}", "key", hex, "now", (json_int_t)now_s, "cut", cut_list(talk, now_ns)));
-    }
-    return members;
+        tell_parent(talk, place == TREE_UNDER ? &parent : NULL, said.id, now_s, answer);
+    if (said.url) tell_link_key(talk, said.id, now_ns, now_s, answer);
 }
 
 void tree_talk_counts(const struct tree_talk *talk, struct tree_counts *out)

@@ -6,6 +6,7 @@
 
 #include "common/mem.h"
 #include "tests/sim/crowd_internal.h"
+#include "tests/report_json.h"
 
 static json_t *make_report(struct crowd *c, uint32_t relay)
 {
@@ -47,13 +48,13 @@ void crowd_reported(struct crowd *c, uint32_t relay, json_t *o)
 {
     char *cause = NULL;
     if (c->root) {
-        if (registry_report(c->root, NULL, o, c->now_ns, &cause) < 0) {
+        if (report_json(c->root, NULL, o, c->now_ns, &cause) < 0) {
             fprintf(stderr, "%s\n", cause);
             abort();
         }
         if (sim_unit(&c->random) >= 0.05)
             crowd_later(c, crowd_way_s(c), ANSWERED, relay,
-                        registry_ticket_json(c->root, c->edges[relay].terms.name, c->now_ns));
+                        ticket_json(c->root, c->edges[relay].terms.name, c->now_ns));
     }
     json_decref(o);
 }

@@ -12,6 +12,7 @@
 #include "common/json.h"
 #include "common/log.h"
 #include "root/air/registry.h"
+#include "tests/report_json.h"
 
 static int64_t boot_ns = 1000 * CLOCK_NS_PER_S, wall_ns = 2000 * CLOCK_NS_PER_S;
 
@@ -58,7 +59,7 @@ static int has_room(struct registry *r, int secure)
 static int tell(struct registry *r, json_t *body)
 {
     char *cause = NULL;
-    int result = registry_report(r, NULL, body, boot_ns, &cause);
+    int result = report_json(r, NULL, body, boot_ns, &cause);
     assert_true((result < 0) == (cause != NULL));
     free(cause);
     json_decref(body);
@@ -256,7 +257,7 @@ static void an_enrolled_relay_is_there_before_it_reports(void **state)
     tell(r, report("other", "one", 1, 3, 100));
     /* a credential's name counts, not what the report says */
     json_t *body = report("other", "two", 1, 3, 100);
-    assert_int_equal(registry_report(r, "ams", body, boot_ns, &cause), 1);
+    assert_int_equal(report_json(r, "ams", body, boot_ns, &cause), 1);
     json_decref(body);
     assert_int_equal(registry_find(r, "ams", boot_ns, &v), 0);
     assert_int_equal(v.listeners, 3);
@@ -299,9 +300,9 @@ static void tickets_are_of_the_relays_key(void **state)
     struct registry_view view;
     unsigned char key[TICKET_KEY_BYTES], later[TICKET_KEY_BYTES];
     char where[256];
-    assert_null(registry_ticket_json(r, "ams", boot_ns));
+    assert_null(ticket_json(r, "ams", boot_ns));
     tell(r, report("ams", "one", 1, 0, 1));
-    json_t *told = registry_ticket_json(r, "ams", boot_ns), *again;
+    json_t *told = ticket_json(r, "ams", boot_ns), *again;
     assert_int_equal(ticket_key_read(json_string_value(json_object_get(told, "key")), key), 0);
     for (int i = 0; i < 3; i++)
         assert_int_equal(route(r, 5, 0, 0, where, sizeof where), 0);
@@ -321,7 +322,7 @@ static void tickets_are_of_the_relays_key(void **state)
     tell(r, ticketed("two", 1, 1, told, 1));
     router_view(registry_router(r), view.slot, boot_ns, &v);
     assert_int_equal(v.estimate, 1);
-    again = registry_ticket_json(r, "ams", boot_ns);
+    again = ticket_json(r, "ams", boot_ns);
     assert_int_equal(ticket_key_read(json_string_value(json_object_get(again, "key")), later), 0);
     assert_memory_not_equal(key, later, sizeof key);
     json_decref(told);

@@ -14,6 +14,7 @@
 #include "common/json.h"
 #include "common/log.h"
 #include "root/air/registry.h"
+#include "tests/report_json.h"
 
 #define RELAYS   5
 #define SESSIONS 6
@@ -52,7 +53,7 @@ static int tell(struct registry *r, const struct told *t, int64_t now_ns)
                           "1", "session", session, "seq", t->seq, "accepted", (json_int_t)t->accepted,
                           "closed", (json_int_t)t->closed, "listeners", (json_int_t)(t->accepted - t->closed),
                           "bytes_out", (json_int_t)t->bytes);
-    int result = registry_report(r, NULL, o, now_ns, &cause);
+    int result = report_json(r, NULL, o, now_ns, &cause);
     if (result < 0) fail_msg("%s", cause);
     json_decref(o);
     return result;
