@@ -83,12 +83,11 @@ static int commit(struct roster *roster, struct roster_row *row, const struct ro
                   char **cause)
 {
     roster_row_link(roster, row);
-    if (roster_file_write(roster, cause)) {
+    if (roster_save(roster, row, NULL, cause)) {
         row->entry = *before;
         roster_row_link(roster, row);
         return -1;
     }
-    roster->waiting = 0;
     tell(roster, row, 0);
     return 0;
 }
@@ -101,7 +100,10 @@ struct roster *roster_open(const struct roster_conf *conf, char **cause)
     roster->conf = *conf;
     roster->path = xstrdup(conf->path);
     roster->conf.path = roster->path;
-    if (!roster_file_read(roster, cause)) return roster;
+    roster->journal = xasprintf("%s.journal", roster->path);
+    int changed = roster_file_read(roster, cause) ? -1 : roster_journal_read(roster, cause);
+    if (!changed || (changed > 0 && !roster_save_all(roster, cause))) return roster;
+    roster->journal_len = 0; /* what could not be read stays as it is */
     roster_free(roster);
     return NULL;
 }
@@ -110,8 +112,8 @@ static void write_waiting(struct roster *roster)
 {
     char *cause = NULL;
     if (!roster->waiting) return;
-    if (!roster_file_write(roster, &cause)) {
-        roster->waiting = roster->complained = 0;
+    if (!roster_save_dirty(roster, &cause)) {
+        roster->complained = 0;
         return;
     }
     if (!roster->complained++) log_error("roster", "%s", cause);
@@ -120,14 +122,19 @@ static void write_waiting(struct roster *roster)
 
 void roster_free(struct roster *roster)
 {
+    char *cause = NULL;
     if (!roster) return;
-    write_waiting(roster);
+    /* one file is left behind, which is easily taken elsewhere */
+    if (roster->waiting || roster->journal_len) roster_save_all(roster, &cause);
+    if (cause) log_error("roster", "%s", cause);
+    free(cause);
     for (size_t i = 0; i < roster->count; i++)
         roster_row_free(roster, roster->rows[i]);
     free(roster->rows);
     roster_index_free(&roster->names);
     roster_index_free(&roster->secrets);
     free(roster->path);
+    free(roster->journal);
     free(roster);
 }
 
@@ -137,7 +144,7 @@ void roster_tick(struct roster *roster, int64_t now_s)
         roster->waiting_s = now_s;
     } else if (now_s - roster->waiting_s >= ROSTER_WAIT_S) {
         write_waiting(roster);
-        roster->waiting_s = now_s;
+        if (!roster->waiting || roster->complained) roster->waiting_s = now_s;
     }
 }
 
@@ -182,12 +189,11 @@ int roster_add(struct roster *roster, const struct relay_terms *terms, enum rost
         return cause_set(cause, "there are %d relays, which is as many as there may be", ROSTER_MAX);
     }
     roster_row_link(roster, row);
-    if (roster_file_write(roster, cause)) {
+    if (roster_save(roster, row, NULL, cause)) {
         roster->count--;
         roster_row_free(roster, row);
         return -1;
     }
-    roster->waiting = 0;
     tell(roster, row, 0);
     return 0;
 }
@@ -265,13 +271,12 @@ int roster_remove(struct roster *roster, const char *name, char **cause)
     size_t after = roster->count - at - 1;
     memmove(roster->rows + at, roster->rows + at + 1, after * sizeof *roster->rows);
     roster->count--;
-    if (roster_file_write(roster, cause)) {
+    if (roster_save(roster, NULL, name, cause)) {
         memmove(roster->rows + at + 1, roster->rows + at, after * sizeof *roster->rows);
         roster->rows[at] = row;
         roster->count++;
         return -1;
     }
-    roster->waiting = 0;
     tell(roster, row, 1);
     roster_row_free(roster, row);
     return 0;
@@ -370,7 +375,7 @@ const struct roster_entry *roster_authenticate(struct roster *roster, const char
         row->entry.next = (struct roster_key){0};
         forget_handover(row);
         roster_row_link(roster, row);
-        roster->waiting = 1;
+        roster->waiting = row->dirty = 1;
         log_info("roster", "%s uses its new credential, the old one has ended", row->entry.terms.name);
         tell(roster, row, 0);
     }
@@ -396,7 +401,7 @@ void roster_set_url(struct roster *roster, const struct roster_entry *entry, con
     if (url == row->entry.url || (url && row->entry.url && !strcmp(url, row->entry.url))) return;
     free(row->entry.url);
     row->entry.url = url ? xstrdup(url) : NULL;
-    roster->waiting = 1;
+    roster->waiting = row->dirty = 1;
 }
 
 void roster_attach(const struct roster_entry *entry, void *what)

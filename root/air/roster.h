@@ -2,11 +2,13 @@
  * secrets by which they are known. What relays report of themselves is the registry's.
  *
  * Kept in one file, relays.json (mode 0600), which is written anew with each change, beside and then renamed,
- * with fsync of file and folder: a write that fails leaves file and memory as they were. It is read strictly:
- * what is not understood is an error that names its place, and nothing is guessed. Changes that must last
- * before anybody is told of them (an operator's word, an enrolment) are written at once, which blocks for as
- * long as the disk takes; that a relay has taken up its new credential is written by roster_tick, since
- * losing it costs nothing.
+ * with fsync of file and folder. Where there are more than ROSTER_WHOLE relays that would take a tenth of a
+ * second: then changes are appended to relays.json.journal, a line each, with fsync, and come into the file
+ * when that is long, at the start and at the end. A write that fails leaves files and memory as they were.
+ * Both are read strictly: what is not understood is an error that names its place, and nothing is guessed.
+ * Changes that must last before anybody is told of them (an operator's word, an enrolment) are written at
+ * once, which blocks for as long as the disk takes for some hundred bytes; that a relay has taken up its new
+ * credential is written by roster_tick, since losing it costs nothing.
  *
  * Finding an entry by name or by secret takes the same time however many there are. Of secrets only the
  * SHA-256 is kept: they are 256 random bits. The caller brings the time, in seconds since 1970. */
@@ -21,6 +23,7 @@
 struct roster;
 
 #define ROSTER_MAX     16384
+#define ROSTER_WHOLE   100
 #define ROSTER_URL_MAX 512
 #define ROSTER_FILE    "relays.json"
 

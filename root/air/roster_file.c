@@ -129,7 +129,7 @@ static int read_terms(const json_t *one, struct relay_terms *out, char **cause)
     return roster_check_terms(out, cause);
 }
 
-static int read_entry(const json_t *one, struct roster_entry *out, char **cause)
+int roster_entry_read(const json_t *one, struct roster_entry *out, char **cause)
 {
     const char *kind = json_string_value(json_object_get(one, "kind"));
     const json_t *url = json_object_get(one, "url");
@@ -165,7 +165,7 @@ static int read_relays(struct roster *roster, const json_t *list, char **cause)
     json_array_foreach(list, i, one)
     {
         struct roster_row *row = xcalloc(1, sizeof *row);
-        if (read_entry(one, &row->entry, &why))
+        if (roster_entry_read(one, &row->entry, &why))
             ;
         else if (roster_find(roster, row->entry.terms.name))
             cause_set(&why, "there are two relays \"%s\"", row->entry.terms.name);
@@ -195,19 +195,35 @@ static int read_json(struct roster *roster, const json_t *value, char **cause)
     return read_relays(roster, list, cause);
 }
 
-int roster_file_read(struct roster *roster, char **cause)
+char *roster_read_text(const char *path, size_t *len, char **cause)
 {
     struct stat st;
+    if (lstat(path, &st)) {
+        if (errno != ENOENT) cause_set(cause, "%s: %s", path, strerror(errno));
+        return NULL;
+    }
+    if (!S_ISREG(st.st_mode)) {
+        cause_set(cause, "%s: is no plain file", path);
+        return NULL;
+    }
+    if (st.st_mode & 077) {
+        cause_set(cause, "%s: others may read or write it (mode %04o): chmod 600 it", path,
+                  (unsigned)st.st_mode & 07777);
+        return NULL;
+    }
+    return proc_read_file(path, FILE_MAX, len, cause);
+}
+
+int roster_file_read(struct roster *roster, char **cause)
+{
     size_t len;
-    char *why = NULL;
-    if (lstat(roster->path, &st))
-        return errno == ENOENT ? 0 : cause_set(cause, "%s: %s", roster->path, strerror(errno));
-    if (!S_ISREG(st.st_mode)) return cause_set(cause, "%s: is no plain file", roster->path);
-    if (st.st_mode & 077)
-        return cause_set(cause, "%s: others may read or write it (mode %04o): chmod 600 it", roster->path,
-                         (unsigned)st.st_mode & 07777);
-    char *text = proc_read_file(roster->path, FILE_MAX, &len, cause);
-    if (!text) return -1;
+    char *why = NULL, *text = roster_read_text(roster->path, &len, &why);
+    if (!text && !why) return 0;
+    if (!text) {
+        cause_set(cause, "%s", why);
+        free(why);
+        return -1;
+    }
     json_t *value = json_parse(text, len, FILE_MAX, &why);
     int result = value ? read_json(roster, value, cause) : cause_set(cause, "%s: %s", roster->path, why);
     json_decref(value);
@@ -231,7 +247,7 @@ static void put_time(json_t *one, const char *member, int64_t s)
     if (s) json_object_set_new(one, member, json_integer(s));
 }
 
-static json_t *write_entry(const struct roster_entry *e)
+json_t *roster_entry_json(const struct roster_entry *e)
 {
     const struct relay_terms *t = &e->terms;
     json_t *one =
@@ -254,7 +270,7 @@ static json_t *write_entry(const struct roster_entry *e)
 }
 
 /* The name itself must last too, not only what it stands for. The new file is there already: no failure. */
-static void sync_folder(const char *path)
+void roster_sync_folder(const char *path)
 {
     char *copy = xstrdup(path);
     int fd = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -267,11 +283,11 @@ int roster_file_write(const struct roster *roster, char **cause)
 {
     json_t *list = json_array(), *value = json_pack("{s:i,s:o}", "version", VERSION, "relays", list);
     for (size_t i = 0; i < roster->count; i++)
-        json_array_append_new(list, write_entry(&roster->rows[i]->entry));
+        json_array_append_new(list, roster_entry_json(&roster->rows[i]->entry));
     char *text = json_text(value);
     int result = proc_write_file(roster->path, text, strlen(text), 0600, cause);
     free(text);
     json_decref(value);
-    if (!result) sync_folder(roster->path);
+    if (!result) roster_sync_folder(roster->path);
     return result;
 }

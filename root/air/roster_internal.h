@@ -1,6 +1,9 @@
-/* What the roster's files share: roster.c changes, roster_file.c reads and writes, roster_index.c finds. */
+/* What the roster's files share: roster.c changes, roster_file.c reads and writes all of it, roster_journal.c
+ * what changes, roster_index.c finds. */
 #ifndef FOREVER_ROOT_AIR_ROSTER_INTERNAL_H
 #define FOREVER_ROOT_AIR_ROSTER_INTERNAL_H
+#include <jansson.h>
+
 #include "root/air/roster.h"
 
 enum { ROSTER_BY_CREDENTIAL, ROSTER_BY_NEXT, ROSTER_BY_TOKEN, ROSTER_BY_NAME, ROSTER_LINKS };
@@ -15,6 +18,7 @@ struct roster_row {
     struct roster_entry entry; /* first: an entry's address is its row's */
     struct roster_link links[ROSTER_LINKS];
     char *handover; /* the plain text of entry.next, while it is to be told; not after a restart */
+    int dirty;      /* it is not on disk as it is; that waits */
 };
 
 struct roster_index {
@@ -24,11 +28,12 @@ struct roster_index {
 
 struct roster {
     struct roster_conf conf;
-    char *path;
+    char *path, *journal;
+    size_t journal_len; /* bytes of it that count; 0: there is none */
     struct roster_row **rows;
     size_t count, room;
     struct roster_index names, secrets;
-    int waiting, complained; /* something is to be written; that this failed was said */
+    int waiting, complained; /* a row is dirty; that writing failed was said */
     int64_t waiting_s;       /* since when, by roster_tick */
 };
 
@@ -52,5 +57,20 @@ int roster_row_add(struct roster *roster, struct roster_row *row);
 /* 0, or -1 with *cause. */
 int roster_file_read(struct roster *roster, char **cause);
 int roster_file_write(const struct roster *roster, char **cause);
+/* A file that only its owner may read; fresh text. NULL with *cause, or without when there is none. */
+char *roster_read_text(const char *path, size_t *len, char **cause);
+json_t *roster_entry_json(const struct roster_entry *entry);
+int roster_entry_read(const json_t *one, struct roster_entry *out, char **cause);
+void roster_sync_folder(const char *path); /* of that file */
+
+/* Brings what was read from the file up to date. 1 when there was something; 0, -1 with *cause. */
+int roster_journal_read(struct roster *roster, char **cause);
+/* The row as it is, and that those of the name gone are none any more (each NULL: nothing), are on disk when
+ * this returns 0. Else -1 with *cause, and what is on disk is as before. */
+int roster_save(struct roster *roster, struct roster_row *row, const char *gone, char **cause);
+/* Dirty rows, some of them; roster->waiting tells whether there are more. Likewise. */
+int roster_save_dirty(struct roster *roster, char **cause);
+/* All in the one file, the journal ends. Likewise. */
+int roster_save_all(struct roster *roster, char **cause);
 
 #endif

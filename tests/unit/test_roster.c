@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 #include <cmocka.h>
 
@@ -16,7 +17,7 @@
 #include "common/proc.h"
 #include "root/air/roster.h"
 
-static char folder[] = "/tmp/forever-roster-XXXXXX", path[64];
+static char folder[80], path[96], journal[112];
 static int changes, gone;
 
 static void on_changed(void *context, const struct roster_entry *entry, int is_gone)
@@ -68,10 +69,34 @@ static void spoil(const char *text, mode_t mode)
     assert_int_equal(proc_write_file(path, text, strlen(text), mode, NULL), 0);
 }
 
+/* A file of r0, r1 and so on, each with a credential made of its number. */
+static void put_many(int count)
+{
+    FILE *f = fopen(path, "w");
+    assert_non_null(f);
+    fchmod(fileno(f), 0600);
+    fprintf(f, "{\"version\":1,\"relays\":[");
+    for (int i = 0; i < count; i++) {
+        char secret[ENROL_SECRET_TEXT], hex[2 * ENROL_HASH_BYTES + 1];
+        unsigned char hash[ENROL_HASH_BYTES];
+        snprintf(secret, sizeof secret, "%042dA", i); /* base64url's last letter holds four bits */
+        enrol_secret_hash(secret, hash);
+        enrol_hex(hash, sizeof hash, hex);
+        fprintf(
+            f,
+            "%s{\"name\":\"r%d\",\"kind\":\"forever\",\"region\":\"\",\"allotment_bytes\":0,\"reset_day\":1,"
+            "\"price_per_gb\":0,\"uplink_bps\":0,\"drained\":false,\"added_s\":5,\"credential\":\"%s\"}",
+            i ? "," : "", i, hex);
+    }
+    fprintf(f, "]}");
+    fclose(f);
+}
+
 static int fresh(void **state)
 {
     (void)state;
     unlink(path);
+    unlink(journal);
     changes = gone = 0;
     return 0;
 }
@@ -240,9 +265,10 @@ static void revoked_and_back(void **state)
 /* The folder takes no file: a tmpfs has no room, here a folder that has gone. */
 static void a_failed_write_changes_nothing(void **state)
 {
-    (void)state;
+    unsigned others = state && *state ? *(unsigned *)*state : 0;
+    put_many((int)others);
     struct roster *r = open_roster();
-    char credential[ENROL_SECRET_TEXT], secret[ENROL_SECRET_TEXT], other[ENROL_SECRET_TEXT], away[80],
+    char credential[ENROL_SECRET_TEXT], secret[ENROL_SECRET_TEXT], other[ENROL_SECRET_TEXT], away[96],
         *cause = NULL;
     const struct roster_entry *e = NULL;
     struct relay_terms t = terms("ams"), more = terms("fra");
@@ -264,7 +290,7 @@ static void a_failed_write_changes_nothing(void **state)
     assert_int_equal(roster_invite(r, "fra", 9000, other, NULL), -1);
     assert_int_equal(roster_exchange(r, secret, 1500, other, &e, NULL), ROSTER_NOT_WRITTEN);
     assert_int_equal(changes, 0);
-    assert_int_equal(roster_count(r), 1);
+    assert_int_equal(roster_count(r), 1 + others);
     assert_non_null(roster_authenticate(r, credential, NULL));
     assert_true(roster_find(r, "fra")->terms.price_per_gb == 0.01);
     assert_int_equal(rename(away, folder), 0);
@@ -272,6 +298,244 @@ static void a_failed_write_changes_nothing(void **state)
     roster_free(r);
     r = open_roster();
     assert_non_null(roster_authenticate(r, other, NULL));
+    roster_free(r);
+}
+
+static void a_failed_write_of_many_changes_nothing(void **state)
+{
+    (void)state;
+    unsigned others = ROSTER_WHOLE;
+    void *many = &others;
+    a_failed_write_changes_nothing(&many);
+}
+
+/* Many relays: changes go to a journal */
+
+static int is_there(const char *name)
+{
+    struct stat st;
+    return stat(name, &st) == 0;
+}
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp((*(const struct roster_entry *const *)a)->terms.name,
+                  (*(const struct roster_entry *const *)b)->terms.name);
+}
+
+/* All that is known, in order of names; fresh text. */
+static char *told(const struct roster *r)
+{
+    size_t len, count = roster_count(r);
+    char *text;
+    FILE *out = open_memstream(&text, &len);
+    const struct roster_entry **list = calloc(count, sizeof *list);
+    for (size_t i = 0; i < count; i++)
+        list[i] = roster_at(r, i);
+    qsort(list, count, sizeof *list, by_name);
+    for (size_t i = 0; i < count; i++) {
+        const struct roster_entry *e = list[i];
+        const struct roster_key *keys[] = {&e->credential, &e->next, &e->token};
+        fprintf(out, "%s %g %d %lld %lld %lld %lld %lld %d %s", e->terms.name, e->terms.price_per_gb,
+                e->terms.drained, (long long)e->drain_until_s, (long long)e->revoked_s,
+                (long long)e->enrolled_s, (long long)e->token_until_s, (long long)e->token_used_s,
+                e->uncalled, e->url ? e->url : "-");
+        for (int k = 0; k < 3; k++) {
+            char hex[2 * ENROL_HASH_BYTES + 1] = "";
+            if (keys[k]->set) enrol_hex(keys[k]->hash, ENROL_HASH_BYTES, hex);
+            fprintf(out, " %s", hex);
+        }
+        fprintf(out, "\n");
+    }
+    fclose(out);
+    free(list);
+    return text;
+}
+
+static uint64_t random_state;
+
+static unsigned draw(unsigned below)
+{
+    random_state = random_state * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+    return (unsigned)(random_state >> 33) % below;
+}
+
+/* Something that the operator or a relay might do. */
+static void something(struct roster *r, int step)
+{
+    char name[16], url[40], secret[ENROL_SECRET_TEXT], credential[ENROL_SECRET_TEXT];
+    const struct roster_entry *e = NULL;
+    snprintf(name, sizeof name, "r%u", draw(160));
+    snprintf(url, sizeof url, "http://%s.example:%u", name, 1 + draw(9));
+    struct relay_terms t = terms(name);
+    t.price_per_gb = draw(100) / 8.0;
+    e = roster_find(r, name);
+    const char *next;
+    switch (e ? draw(9) : 99) {
+    case 0:
+        assert_int_equal(roster_set_terms(r, name, &t, NULL), 0);
+        break;
+    case 1:
+        assert_int_equal(roster_drain(r, name, (int)draw(2), step, NULL), 0);
+        break;
+    case 2:
+        assert_int_equal(roster_invite(r, name, 5000 + step, secret, NULL), 0);
+        assert_int_equal(roster_exchange(r, secret, 1000 + step, credential, &e, NULL), ROSTER_ENROLLED);
+        break;
+    case 3:
+        if (!e->credential.set || e->revoked_s || roster_rotate(r, name, NULL)) break;
+        next = roster_handover(r, e);
+        if (draw(2)) assert_ptr_equal(roster_authenticate(r, next, NULL), e); /* waits to be written */
+        break;
+    case 4:
+        assert_int_equal(roster_revoke(r, name, step, NULL), 0);
+        break;
+    case 5:
+        if (roster_count(r) > ROSTER_WHOLE + 1) assert_int_equal(roster_remove(r, name, NULL), 0);
+        break;
+    case 6:
+        assert_int_equal(roster_set_uncalled(r, name, (int)draw(2), NULL), 0);
+        break;
+    case 99:
+        add(r, name);
+        break;
+    default:
+        roster_set_url(r, e, draw(4) ? url : NULL); /* waits */
+    }
+}
+
+/* As a process that is killed: nothing is put in order at the end. What it knew; fresh text. */
+static char *in_a_life_that_is_cut_short(uint64_t seed, int steps)
+{
+    size_t len;
+    char aside[96];
+    snprintf(aside, sizeof aside, "%s/told", folder);
+    pid_t pid = fork();
+    if (!pid) {
+        struct roster *r = roster_open(&(struct roster_conf){.path = path}, NULL);
+        random_state = seed;
+        for (int step = 1; step <= steps; step++)
+            something(r, step);
+        for (int s = 0; s < 100; s++) /* what waited has been written */
+            roster_tick(r, s);
+        char *text = told(r);
+        _exit(proc_write_file(aside, text, strlen(text), 0600, NULL) ? 1 : 0);
+    }
+    int status = 0;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    char *text = proc_read_file(aside, 1 << 20, &len, NULL);
+    assert_non_null(text);
+    unlink(aside);
+    return text;
+}
+
+static void a_journal_loses_nothing(void **state)
+{
+    (void)state;
+    uint64_t seed = (uint64_t)clock_boot_ns() % 1000000;
+    print_message("seed %llu\n", (unsigned long long)seed);
+    put_many(ROSTER_WHOLE + 5);
+    for (int life = 0; life < 4; life++) {
+        char *before = in_a_life_that_is_cut_short(seed + (uint64_t)life, 30);
+        assert_true(is_there(journal));
+        struct roster *r = open_roster();
+        assert_false(is_there(journal)); /* it is in the file now */
+        char *after = told(r);
+        assert_string_equal(after, before);
+        roster_free(r);
+        free(before);
+        free(after);
+    }
+}
+
+static void put(const char *name, const char *bytes, size_t len)
+{
+    assert_int_equal(proc_write_file(name, bytes, len, 0600, NULL), 0);
+}
+
+/* A crash within a write: the last change was told to nobody, and all before it is there. */
+static void a_torn_line_is_left_out(void **state)
+{
+    (void)state;
+    size_t file_len, len, last;
+    put_many(ROSTER_WHOLE + 5);
+    free(in_a_life_that_is_cut_short(7, 10));
+    char *file = proc_read_file(path, 1 << 20, &file_len, NULL),
+         *text = proc_read_file(journal, 1 << 20, &len, NULL);
+    assert_int_equal(text[len - 1], '\n');
+    for (last = len - 1; last && text[last - 1] != '\n';)
+        last--;
+    put(journal, text, last);
+    struct roster *r = open_roster();
+    char *without = told(r);
+    roster_free(r);
+    for (size_t cut = last + 1; cut <= len; cut += cut + 1 == len ? 1 : 1 + (len - cut) / 3) {
+        char *torn = malloc(len);
+        memcpy(torn, text, len);
+        /* cut off, or of its full length with zeros in place of what did not get there */
+        if (cut == len) memset(torn + last + 4, 0, 8);
+        put(path, file, file_len);
+        put(journal, torn, cut);
+        r = open_roster();
+        char *now = told(r);
+        assert_string_equal(now, without);
+        roster_free(r);
+        free(now);
+        free(torn);
+    }
+    static const struct {
+        const char *text, *says;
+    } bad[] = {
+        {"{\"relays\":[],\"gone\":[]}\n{\"relays\":[\n", "line 2"},
+        {"\n{\"relays\":[],\"gone\":[]}\n", "line 1"},
+        {"{\"relays\":[],\"gone\":[],\"more\":1}\n", "line 1: must be an object of relays and gone"},
+        {"{\"relays\":[{\"name\":\"x\"}],\"gone\":[]}\n", "line 1: region must be"},
+        {"{\"rel", NULL},
+        {"", NULL},
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        char *cause = NULL;
+        put(path, file, file_len);
+        put(journal, bad[i].text, strlen(bad[i].text));
+        r = roster_open(&(struct roster_conf){.path = path}, &cause);
+        assert_true((r == NULL) == (bad[i].says != NULL));
+        if (!r && (!strstr(cause, bad[i].says) || !strstr(cause, journal))) fail_msg("%zu: %s", i, cause);
+        assert_true(is_there(journal) == !r); /* what is not understood stays to be looked at */
+        roster_free(r);
+        free(cause);
+    }
+    char *cause = NULL;
+    put(journal, "", 0);
+    chmod(journal, 0644);
+    assert_null(roster_open(&(struct roster_conf){.path = path}, &cause));
+    assert_non_null(strstr(cause, "chmod 600"));
+    free(cause);
+    unlink(journal);
+    free(file);
+    free(text);
+    free(without);
+}
+
+/* Somebody has put another journal there: all is written, and nothing is lost. */
+static void a_journal_of_others_is_not_appended_to(void **state)
+{
+    (void)state;
+    put_many(ROSTER_WHOLE + 4);
+    struct roster *r = open_roster();
+    add(r, "first");
+    assert_true(is_there(journal));
+    put(journal, "what is that?\n", 14);
+    add(r, "one-more");
+    assert_false(is_there(journal));
+    add(r, "another");
+    assert_true(is_there(journal));
+    assert_int_equal(unlink(journal), 0);
+    add(r, "a-third");
+    assert_false(is_there(journal));
+    roster_free(r);
+    r = open_roster();
+    assert_int_equal(roster_count(r), ROSTER_WHOLE + 8);
     roster_free(r);
 }
 
@@ -327,24 +591,7 @@ static void ten_thousand_are_no_matter(void **state)
 {
     (void)state;
     enum { MANY = 10000 };
-    FILE *f = fopen(path, "w");
-    assert_non_null(f);
-    fchmod(fileno(f), 0600);
-    fprintf(f, "{\"version\":1,\"relays\":[");
-    for (int i = 0; i < MANY; i++) {
-        char secret[ENROL_SECRET_TEXT], hex[2 * ENROL_HASH_BYTES + 1];
-        unsigned char hash[ENROL_HASH_BYTES];
-        snprintf(secret, sizeof secret, "%042dA", i); /* base64url's last letter holds four bits */
-        enrol_secret_hash(secret, hash);
-        enrol_hex(hash, sizeof hash, hex);
-        fprintf(
-            f,
-            "%s{\"name\":\"r%d\",\"kind\":\"forever\",\"region\":\"\",\"allotment_bytes\":0,\"reset_day\":1,"
-            "\"price_per_gb\":0,\"uplink_bps\":0,\"drained\":false,\"added_s\":5,\"credential\":\"%s\"}",
-            i ? "," : "", i, hex);
-    }
-    fprintf(f, "]}");
-    fclose(f);
+    put_many(MANY);
     struct roster *r = open_roster();
     assert_int_equal(roster_count(r), MANY);
     int64_t begin = clock_boot_ns();
@@ -360,8 +607,13 @@ static void ten_thousand_are_no_matter(void **state)
     int64_t found = clock_boot_ns() - begin;
     begin = clock_boot_ns();
     add(r, "one-more");
-    print_message("%d relays: %.2f us to find one by secret and by name, %.0f ms to write one more\n", MANY,
-                  (double)found / MANY / 1e3, (double)(clock_boot_ns() - begin) / 1e6);
+    int64_t first = clock_boot_ns() - begin;
+    begin = clock_boot_ns();
+    for (int i = 0; i < 10; i++)
+        assert_int_equal(roster_drain(r, "one-more", i % 2, 0, NULL), 0);
+    print_message(
+        "%d relays: %.2f us to find one by secret and by name, %.1f ms to write one more, then %.1f\n", MANY,
+        (double)found / MANY / 1e3, (double)first / 1e6, (double)(clock_boot_ns() - begin) / 1e7);
     roster_free(r);
 }
 
@@ -369,8 +621,15 @@ static int set_up(void **state)
 {
     (void)state;
     log_init("test", LOG_LEVEL_ERROR);
-    if (!mkdtemp(folder)) return -1;
+    /* in memory unless said otherwise: some hundred syncs of a disk take seconds */
+    const char *place = getenv("TMPDIR");
+    snprintf(folder, sizeof folder, "%.40s/forever-roster-XXXXXX", place ? place : "/dev/shm");
+    if (!mkdtemp(folder)) {
+        snprintf(folder, sizeof folder, "/tmp/forever-roster-XXXXXX");
+        if (!mkdtemp(folder)) return -1;
+    }
     snprintf(path, sizeof path, "%s/relays.json", folder);
+    snprintf(journal, sizeof journal, "%s.journal", path);
     return 0;
 }
 
@@ -389,6 +648,10 @@ int main(void)
         cmocka_unit_test_setup(rotation_ends_the_old_one_when_the_new_one_is_used, fresh),
         cmocka_unit_test_setup(revoked_and_back, fresh),
         cmocka_unit_test_setup(a_failed_write_changes_nothing, fresh),
+        cmocka_unit_test_setup(a_failed_write_of_many_changes_nothing, fresh),
+        cmocka_unit_test_setup(a_journal_loses_nothing, fresh),
+        cmocka_unit_test_setup(a_torn_line_is_left_out, fresh),
+        cmocka_unit_test_setup(a_journal_of_others_is_not_appended_to, fresh),
         cmocka_unit_test_setup(a_file_that_is_not_understood_is_an_error, fresh),
         cmocka_unit_test_setup(ten_thousand_are_no_matter, fresh),
     };
