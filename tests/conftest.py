@@ -10,14 +10,15 @@ import pytest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import harness  # noqa: E402
+import stage  # noqa: E402
 
 
 # Longer than a suite has time for: make check-all runs these, too.
 collect_ignore = [] if os.environ.get("FOREVER_LONG") else ["web/test_page_moves.py"]
 
 # The files that take longest begin first, so that none is left over at the end.
-LONG = ["test_survive.py", "test_drain.py", "test_live.py", "test_stream.py", "test_cli.py", "test_resume.py", "test_analysis.py", "test_workers.py", "test_library.py", "test_mounts.py",
-        "test_relay.py", "test_icecast.py", "test_load.py", "test_hls.py", "test_resume_player.py"]
+LONG = ["test_relays.py", "test_live.py", "test_stream.py", "test_cli.py", "test_resume.py", "test_analysis.py", "test_workers.py", "test_library.py", "test_mounts.py",
+        "test_icecast.py", "test_load.py", "test_hls.py", "test_resume_player.py"]
 
 
 def pytest_collection_modifyitems(items):
@@ -62,44 +63,34 @@ def token(scratch):
 
 
 @pytest.fixture(scope="session")
-def analysed(shared, crate):
+def states(shared, crate):
+    return stage.States(shared, crate)
+
+
+@pytest.fixture(scope="session")
+def analysed(states):
     """A state folder in which every track of the crate is analysed and nothing has been aired."""
-    return harness.once(os.path.join(shared, "analysed"), lambda state: harness.analyse(crate, state))
+    return states.analysed
+
+
+@pytest.fixture(scope="session")
+def stages(states, analysed, scratch, token):
+    """Makes stages: whoever does ends them."""
+    return lambda: stage.Stage(states, scratch, token)
 
 
 @pytest.fixture
-def fresh_state(analysed, scratch):
+def start(stages):
+    """start.root(**options), start.relay(root, **options): stopped after the test."""
+    one = stages()
+    yield one
+    one.end()
+
+
+@pytest.fixture
+def fresh_state(start):
     """Copies of the analysed state, one per call."""
-    def make():
-        folder = os.path.join(scratch, "state-" + secrets.token_hex(4))
-        shutil.copytree(analysed, folder)
-        return folder
-    return make
-
-
-@pytest.fixture
-def start(crate, fresh_state, token):
-    """start.root(**options), start.relay(root, **options): stopped after the test, newest first."""
-    class Start:
-        def __init__(self):
-            self.running = []
-
-        def root(self, library=None, state=None, **options):
-            options.setdefault("relay_token_file", token)
-            program = harness.Root(library or crate, state or fresh_state(), **options)
-            self.running.append(program)
-            return program
-
-        def relay(self, root, state=None, token_file=None, **options):
-            program = harness.Relay(root, state or fresh_state() + "-relay", token_file or token, **options)
-            self.running.append(program)
-            return program
-
-    starter = Start()
-    yield starter
-    for program in reversed(starter.running):
-        if program.alive():
-            program.stop()
+    return start.state
 
 
 @pytest.fixture(scope="session")

@@ -81,13 +81,14 @@ def port_numbers():
         at = (at + 2) % count
 
 
-PORTS = port_numbers()
+PORTS, CHOOSING = port_numbers(), threading.Lock()
 
 
 def free_port():
     """A port that is free, with the next one."""
     while True:
-        port = next(PORTS)
+        with CHOOSING:
+            port = next(PORTS)
         with contextlib.suppress(OSError), socket.socket() as a, socket.socket() as b:
             a.bind(("127.0.0.1", port))
             b.bind(("127.0.0.1", port + 1))
@@ -312,15 +313,25 @@ class Program:
     def alive(self):
         return self.process.poll() is None
 
-    def stop(self, limit=10):
-        """Asks it to end; the exit status."""
+    def ask_to_end(self):
+        """Whether it was running."""
         if self.alive():
             self.process.send_signal(signal.SIGTERM)
+            return True
+        return False
+
+    def ended(self, limit=10):
+        """The exit status of what was asked to end."""
         try:
             return self.wait(limit)
         except AssertionError as late:
             self.kill()
             raise AssertionError(f"{late}\n{self.log()[-3000:]}") from None
+
+    def stop(self, limit=10):
+        """Asks it to end; the exit status."""
+        self.ask_to_end()
+        return self.ended(limit)
 
     def wait(self, limit=10):
         """The exit status, once it has ended."""

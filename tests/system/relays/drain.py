@@ -1,4 +1,4 @@
-"""Listeners leave a relay that drains, and hear the loop when there is no programme for longer than the lead."""
+"""Listeners leave a relay that drains, and none is cut."""
 import contextlib
 import json
 import os
@@ -8,8 +8,7 @@ import time
 
 import harness
 from harness import Crowd, Listener, Recorder, metrics_of, relays_of, wait_for
-
-KBPS = 128
+from relays import together
 
 
 def whole_frames(data):
@@ -36,11 +35,12 @@ def knows(relay, other):
     return False
 
 
-def test_relays_drain(start, fresh_state):
+@together
+def test_relays_drain(start):
     """The operator drains one relay, a signal ends the other: who resumes goes on elsewhere at its byte, who can't plays
     on to the deadline, nobody new comes in."""
-    root = start.root(relay_limit=0)
-    one, two = (Enrolled(root, name, fresh_state() + "-" + name, drain_deadline=3) for name in ("one", "two"))
+    root = start.root(aired=True, relay_limit=0, lead=10)
+    one, two = (Enrolled(root, name, start.folder(name), drain_deadline=3) for name in ("one", "two"))
     start.running += [one, two]
     wait_for(lambda: root.stats()["position"] > 200 and knows(one, two) and knows(two, one), "each knows the other", 20)
     plain = Recorder(one.url)
@@ -69,15 +69,16 @@ def test_relays_drain(start, fresh_state):
     assert said["redirects"] == 30, "the second time they found the first relay open again"
 
 
-def test_who_is_too_many_is_moved(start, fresh_state):
+@together
+def test_who_is_too_many_is_moved(start):
     """The operator lowers a relay's limit below the number who listen there: so many go on elsewhere, bit by bit; when it
     is raised again that ends."""
-    root = start.root(relay_limit=0)
-    one, two = (Enrolled(root, name, fresh_state() + "-" + name) for name in ("one", "two"))
+    root = start.root(aired=True, relay_limit=0, lead=10)
+    one, two = (Enrolled(root, name, start.folder(name)) for name in ("one", "two"))
     start.running += [one, two]
     wait_for(lambda: root.stats()["position"] > 200 and knows(one, two) and knows(two, one), "each knows the other", 20)
     plain = Recorder(one.url)
-    with Crowd(one.url + "/stream.mp3", 60, 10, "--listen", "--jitter", 0.5) as crowd:
+    with Crowd(one.url + "/stream.mp3", 60, "--listen", "--jitter", 0.5) as crowd:
         wait_for(lambda: relays_of(root)[one.url]["listeners"] == 61, "all listen there", 5)
         assert root.ctl("relay", "set", "one", "--max-listeners", "3").returncode == 0
         wait_for(lambda: relays_of(root)[two.url]["listeners"] >= 3, "some have been moved", 10)
@@ -94,9 +95,10 @@ def test_who_is_too_many_is_moved(start, fresh_state):
     assert 3 <= said["resumed"] == said["trouble"]["resets"] < 40 and said["restarted"] == 0, said
 
 
+@together
 def test_a_second_signal_ends_a_drain(start):
     """Who can't wait for the deadline sends the signal again."""
-    root = start.root()
+    root = start.root(aired=True, lead=10)
     relay = start.relay(root, drain_deadline=60)
     with Listener(relay.url) as one:
         one.read(20000)
@@ -106,67 +108,3 @@ def test_a_second_signal_ends_a_drain(start):
         assert relay.alive(), "it plays on for who is there"
         relay.process.send_signal(signal.SIGTERM)
         assert relay.wait(3) == 0, "it ends at once, and well"
-
-
-# --- the loop -------------------------------------------------------------------------------------------
-
-def loop_of(program, mount="stream"):
-    with open(os.path.join(program.state, f"loop-{mount}.mp3"), "rb") as f:
-        return harness.split_frames(f.read())
-
-
-def silenced(frame):
-    """The frame with all its gains taken out (four of them, 59 bits apart): what a fade leaves as it is."""
-    bits, at = int.from_bytes(frame, "big"), len(frame) * 8
-    for granule in range(4):
-        first = 32 + 9 + 3 + 8 + 21 + granule * 59
-        bits &= ~(0xFF << (at - first - 8))
-    return bits.to_bytes(len(frame), "big")
-
-
-def test_the_loop_bridges_a_root_that_is_gone(start, fresh_state, crate):
-    """Past what the relay holds the loop plays, faded over; then the programme again. Who counts bytes waits."""
-    state = fresh_state()
-    options = {"state": state, "lead": 10, "fallback": harness.excerpt(crate, state + ".wav", 4)}
-    root = start.root(**options)
-    relay = start.relay(root, lead=2, name="one")
-    wait_for(lambda: os.path.exists(os.path.join(relay.state, "loop-stream.mp3")), "the relay has the loop", 20)
-    loop = {silenced(frame): i for i, frame in enumerate(loop_of(root))}
-    assert loop_of(relay) == loop_of(root) and len(loop) == len(loop_of(root)) > 49 and len(loop_of(root)) % 49 == 0
-    plain, titles = Recorder(relay.url), Recorder(relay.url, headers={"Icy-MetaData": "1"})
-    resumable = Recorder(relay.url, path=f"/stream.mp3?from={plain.listener.position}")
-    wait_for(lambda: root.stats()["links"], "the link is up")
-    root.kill()
-    wait_for(lambda: harness.request(relay.url, "/api/listen").json()["loop"], "the loop plays", 12)
-    counted = len(resumable.data)
-    with Listener(relay.url) as late:
-        assert late.status == 200 and "x-forever-position" not in late.headers
-        assert len(harness.split_frames(late.read(30000))) > 60
-    with Listener(relay.url, path=f"/stream.mp3?from={resumable.listener.position}") as late:
-        assert late.status == 302 and "from=" not in late.headers["location"], "to the loop"
-    wait_for(lambda: "back in a moment" in harness.request(relay.url, "/status-json.xsl").json()["icestats"]["source"]["title"],
-             "the title says so", 3)
-    assert metrics_of(relay)["forever_loop_playing"] == 1
-    size = len(plain.data)
-    wait_for(lambda: len(plain.data) > size + 40000, "it goes on", 8)
-    back = start.root(port=root.port, **options)
-    wait_for(lambda: not harness.request(relay.url, "/api/listen").json()["loop"], "the programme is back", 12)
-    size = len(plain.data)
-    wait_for(lambda: len(plain.data) > size + 40000 and len(resumable.data) > counted + 20000, "it goes on", 8)
-    assert b"back in a moment" in bytes(titles.finish())
-
-    heard, first = harness.split_frames(plain.finish()), plain.listener.position
-    assert not plain.ended, "nobody was cut"
-    with Listener(back.url, path=f"/stream.mp3?from={first}") as one:
-        assert one.position == first
-        _, programme = one.read_frames(KBPS, len(heard) - 2 * 49)
-    kinds = ["loop" if silenced(frame) in loop else "programme" for frame in heard]
-    away, home = kinds.index("loop"), len(kinds) - kinds[::-1].index("loop")
-    assert 2 / harness.FRAME_S < home - away and set(kinds[away:home]) == {"loop"}
-    without = [silenced(frame) for frame in heard[:away] + heard[home:]]
-    assert len(without) > away + 80 and without == [silenced(frame) for frame in programme[:len(without)]], \
-        "but for the loop it is the programme, and nothing of that was left out"
-    # who counts bytes has got the programme alone, and byte for byte
-    counted = resumable.finish()
-    frames = harness.split_frames(counted)
-    assert not resumable.ended and len(frames) > away and frames[:len(programme)] == programme[:len(frames)]

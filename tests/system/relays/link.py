@@ -6,6 +6,7 @@ import subprocess
 
 import harness
 from harness import Listener, Recorder
+from relays import together
 
 
 def link_of(root):
@@ -18,13 +19,14 @@ def curl(*arguments):
                           timeout=harness.HANG_S)
 
 
-def test_relays_come_in_over_tls_with_a_key_that_lasts(start, fresh_state, token):
-    state = fresh_state()
-    root = start.root(state=state)
+@together
+def test_relays_come_in_over_tls_with_a_key_that_lasts(start):
+    state = start.state(aired=128)
+    root = start.root(state=state, lead=10)
     link = link_of(root)
     assert link["port"] == root.port + 1 and re.fullmatch(r"sha256//[A-Za-z0-9+/]{43}=", link["pin"]), link
     assert f"port {link['port']}, whose key is {link['pin']}" in root.log()
-    with open(token) as f:
+    with open(start.token) as f:
         bearer = "Authorization: Bearer " + f.read().strip()
     url = f"https://127.0.0.1:{link['port']}/link?mount=main"
     known = ["-k", "--pinnedpubkey", link["pin"]]
@@ -51,8 +53,9 @@ def test_relays_come_in_over_tls_with_a_key_that_lasts(start, fresh_state, token
     assert link_of(last)["port"] not in (0, last.port + 1)
 
 
+@together
 def test_the_root_puts_a_relay_under_another_and_takes_it_back(start):
-    root = start.root(lead=30, link_fanout=1)
+    root = start.root(aired=True, link_fanout=1)
     link = link_of(root)
     door = {"root_pin": link["pin"]}
     over = f"https://127.0.0.1:{link['port']}"

@@ -1,15 +1,15 @@
 """An Icecast server as a relay of ours: registered by its address, asked for its listeners, routed to, and dead when the
 mount is gone. What it pulls itself is no listener."""
-import os
-
 import harness
 from harness import Listener, request, wait_for
+from relays import together
 from test_icecast import Icecast
 
 
-def test_icecast_is_a_relay(start, scratch):
-    root = start.root(relay_limit=0, bitrate=128)
-    cast = Icecast(os.path.join(scratch, "icecast-relay"), root.port, wait=False)
+@together
+def test_icecast_is_a_relay(start):
+    root = start.root(aired=True, relay_limit=0, lead=10)
+    cast = Icecast(start.folder("icecast"), root.port, wait=False)
     said = root.ctl("relay", "add", "rented", "--icecast", cast.url + "/ours.mp3", "--max-listeners", "2", "--region", "eu")
     assert said.returncode == 0, said.stdout
 

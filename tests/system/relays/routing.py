@@ -1,27 +1,20 @@
-"""Listeners on their way to relays: tickets, the places kept for them, and a crowd that comes at once."""
+"""Listeners on their way to relays: tickets, the places kept for them, and limits."""
 import json
 import os
 import subprocess
-import time
-from concurrent.futures import ThreadPoolExecutor
 
 import harness
-from harness import Listener
-
-LOAD = os.path.join(harness.BUILD, "forever-load")
+from harness import Crowd, Listener
+from relays import all_healthy, together
 
 
 def relays(root):
     return {r["name"]: r for r in root.stats()["relays"]}
 
 
-def all_healthy(root, count):
-    # with its second report a relay says that it knows its tickets' key
-    return len([r for r in relays(root).values() if r["healthy"] and r["routing"]["why_not"] is None]) == count
-
-
+@together
 def test_a_ticket_takes_one_listener_in_and_a_resume_goes_on(start):
-    root = start.root(relay_limit=0, public_url="http://127.0.0.1:1")
+    root = start.root(aired=True, lead=10, relay_limit=0, public_url="http://127.0.0.1:1")
     relay = start.relay(root, max_listeners=20, name="small")
     harness.wait_for(lambda: all_healthy(root, 1), "the relay reports")
     here, tickets = [], []
@@ -61,43 +54,9 @@ def test_a_ticket_takes_one_listener_in_and_a_resume_goes_on(start):
     assert done["accepted"] == 21 and done["redirects"] == 20
 
 
-def test_a_crowd_is_spread_evenly_and_counted_to_the_unit(start):
-    crowd, count = 400, 4
-    root = start.root(relay_limit=0)
-    names = [f"r{i}" for i in range(count)]
-    nodes = {start.relay(root, max_listeners=200, name=name).url: name for name in names}
-    harness.wait_for(lambda: all_healthy(root, count), "four relays report")
-    load = subprocess.Popen([LOAD, "--listeners", str(crowd), "--ramp", "1", "--seconds", "3", "--announce",
-                             root.url + "/stream.mp3"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert load.stdout.readline().strip() == "ready"
-
-    def whole():
-        told = relays(root)
-        return sum(r["listeners"] for r in told.values()) == crowd and told
-    told = harness.wait_for(whole, f"all {crowd} are counted at relays", 6)
-    out, _ = load.communicate(timeout=40 * harness.SLOW)
-    assert load.returncode == 0, out
-    said = json.loads(out)
-    assert said["heard"] == said["streaming"] == crowd and said["breaks"] == 0
-    served = {name: 0 for name in names}
-    for node, n in said["served"].items():
-        url = node if node.startswith("http") else f"http://{node}"
-        if url in nodes:
-            served[nodes[url]] += n
-    for name in names:
-        assert told[name]["listeners"] == served[name], (told[name], served)
-        assert abs(served[name] - crowd / count) <= 0.1 * crowd / count, served
-        assert told[name]["tickets"]["redeemed"] == served[name]
-
-    def gone():
-        told = relays(root)
-        return all(r["listeners"] == 0 and r["accepted"] == served[name] for name, r in told.items())
-    harness.wait_for(gone, "counted out to the unit", 6)
-    assert root.stats()["listeners"] == 0
-
-
+@together
 def test_the_limit_is_exact_with_second_sockets_and_returns(start):
-    root = start.root(relay_limit=1)
+    root = start.root(aired=True, lead=10, relay_limit=1)
     start.relay(root, name="r")
     harness.wait_for(lambda: all_healthy(root, 1), "the relay reports")
     safari = {"User-Agent": "Mozilla/5.0 (Macintosh) AppleWebKit/605.1.15 Version/17.0 Safari/605.1.15"}
@@ -116,10 +75,11 @@ def test_the_limit_is_exact_with_second_sockets_and_returns(start):
     harness.wait_for(lambda: root.stats()["listeners"] == 0, "both sockets are gone")
 
 
-def test_a_relay_whose_allotment_is_used_up_is_told_to_drain(start, scratch):
-    root = start.root(relay_limit=9)
+@together
+def test_a_relay_whose_allotment_is_used_up_is_told_to_drain(start):
+    root = start.root(aired=True, lead=10, relay_limit=9)
     token = json.loads(root.ctl("--json", "relay", "add", "tiny", "--allotment", "1GB").stdout)["token"]
-    state = os.path.join(scratch, "tiny")
+    state = start.folder("tiny")
     subprocess.run([harness.RELAY, "enrol", "--state", state, "--public-url", "http://127.0.0.1:1", "--listen",
                     "127.0.0.1:0"], input=token, text=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
                    timeout=20 * harness.SLOW, check=False)
@@ -141,22 +101,12 @@ def test_a_relay_whose_allotment_is_used_up_is_told_to_drain(start, scratch):
     assert relays(root)["tiny"]["routing"]["spent"] is False
 
 
+@together
 def test_a_relays_joins_are_waited_for(start):
-    root = start.root(relay_limit=0)
+    root = start.root(aired=True, lead=10, relay_limit=0)
     start.relay(root, name="slow", join_rate=10)
     harness.wait_for(lambda: all_healthy(root, 1), "the relay reports")
-    begin = time.monotonic()
-
-    def listen(_):
-        with Listener(root.url) as sent:
-            if sent.status != 302:
-                return sent.status, None
-            one = Listener(sent.headers["location"], path=None)
-            return one.status, one
-    with ThreadPoolExecutor(40) as pool:
-        done = list(pool.map(listen, range(40)))
-    took = time.monotonic() - begin
-    assert [status for status, _ in done] == [200] * 40, "all in their turn, nobody is turned away on either side"
-    assert took > 1.5, f"19 at once, then 9.5 a second: not within {took:.1f} s"
-    for _, one in done:
-        one.close()
+    with Crowd(root.url + "/stream.mp3", 40, "--ramp", 0) as crowd:
+        said = crowd.report()
+    assert said["redirects"] == 40 and said["trouble"]["refused"] == 0, "all in their turn, nobody is turned away on either side"
+    assert said["ready_s"] > 1.5, "19 at once, then 9.5 a second"
