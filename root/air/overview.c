@@ -136,6 +136,9 @@ json_t *overview_json(const struct overview *o)
                             "healthy", v->healthy, "enrolled", v->enrolled, "reachable", v->reachable,
                             "draining", v->draining || v->terms->drained, "pulling", v->pulling);
     if (!row) return json_object(); /* a text that is no UTF-8; those are not taken in */
+    json_object_set_new(row, "upstream", o->tree.upstream ? json_string(o->tree.upstream) : json_null());
+    json_object_set_new(row, "parent", o->tree.parent ? json_string(o->tree.parent) : json_null());
+    put(row, "feeds", o->tree.feeds);
     put(row, "listeners", v->listeners);
     put(row, "max_listeners", v->max_listeners);
     put(row, "accepted", v->accepted);

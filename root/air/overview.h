@@ -7,6 +7,7 @@
 
 #include "root/air/books.h"
 #include "root/air/registry.h"
+#include "root/air/tree.h"
 
 enum overview_level {
     OVERVIEW_GOOD,
@@ -20,6 +21,7 @@ struct overview {
     struct registry_view view;
     const struct book *book; /* NULL: nothing is kept of it yet */
     const char *reach_words; /* why it can't be reached; NULL: nothing is known */
+    struct tree_view tree;   /* whom it gets the programme from; all 0: nothing is known */
     int awaited;             /* on the operator's list, and has not enrolled yet */
     double root_up_s;        /* since the root started */
     int64_t now_s;           /* since 1970 */

@@ -10,6 +10,7 @@
 #include "root/air/sampler.h"
 #include "root/air/fleet.h"
 #include "root/air/overview.h"
+#include "root/air/tree_talk.h"
 
 #define LIMIT_MAX     250
 #define LIMIT_DEFAULT 100
@@ -33,6 +34,7 @@ int overview_of(struct air *air, size_t index, int64_t now_ns, int64_t now_s, st
     *out = (struct overview){.now_s = now_s, .root_up_s = (double)(now_ns - air->started_ns) * 1e-9};
     if (registry_view(air->registry, index, now_ns, &out->view)) return -1;
     out->book = books_find(sampler_books(air->sampler), out->view.name);
+    if (tree_talk_view(air->tree_talk, out->view.name, &out->tree)) out->tree = (struct tree_view){0};
     if (out->view.enrolled) {
         const struct roster_entry *entry = roster_find(fleet_roster(air->fleet), out->view.name);
         out->awaited = entry && entry->kind == ROSTER_FOREVER && !entry->enrolled_s;

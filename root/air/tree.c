@@ -29,7 +29,8 @@ struct node {
     struct node *parent;
     char name[TREE_NAME_MAX], id[TREE_ID_MAX], *url, *pin;
     uint64_t uplink_bps, used_bps, wants_bps, fed_bps;
-    int draining;
+    char upstream[TREE_ID_MAX]; /* as it said last */
+    int draining, pulls;
     /* placed 0: it is new; tried: there was no place under another */
     int64_t first_ns, seen_ns, placed_ns, tried_ns, shed_ns;
     int64_t astray_ns;         /* since when it pulls from elsewhere; 0: it does not */
@@ -64,7 +65,7 @@ struct tree *tree_new(const struct tree_conf *conf)
     return t;
 }
 
-static struct node *find_name(struct tree *t, const char *name)
+static struct node *find_name(const struct tree *t, const char *name)
 {
     struct node *n;
     LIST_FOREACH(n, &t->names[bucket_of(name)], by_name)
@@ -74,7 +75,7 @@ static struct node *find_name(struct tree *t, const char *name)
     return NULL;
 }
 
-static struct node *find_id(struct tree *t, const char *id)
+static struct node *find_id(const struct tree *t, const char *id)
 {
     struct node *n;
     LIST_FOREACH(n, &t->ids[bucket_of(id)], by_id)
@@ -237,6 +238,8 @@ static void update(struct tree *t, struct node *n, const struct tree_report *r, 
     n->uplink_bps = r->uplink_bps;
     n->used_bps = r->used_bps;
     n->draining = r->draining;
+    n->pulls = r->upstream != NULL;
+    snprintf(n->upstream, sizeof n->upstream, "%s", r->upstream ? r->upstream : "");
     n->seen_ns = now;
     TAILQ_REMOVE(&t->all, n, in_all);
     TAILQ_INSERT_TAIL(&t->all, n, in_all);
@@ -333,6 +336,18 @@ int tree_forget(struct tree *t, const char *name, int64_t now, char id[TREE_ID_M
     if (!n) return -1;
     memcpy(id, n->id, TREE_ID_MAX);
     node_free(t, n, now);
+    return 0;
+}
+
+int tree_view(const struct tree *t, const char *name, int64_t now, struct tree_view *out)
+{
+    const struct node *n = find_name(t, name), *child;
+    if (!n || now - n->seen_ns > ALIVE_NS) return -1;
+    const struct node *above = n->pulls && *n->upstream ? find_id(t, n->upstream) : NULL;
+    *out = (struct tree_view){.parent = n->parent ? n->parent->name : TREE_OF_ROOT};
+    if (n->pulls) out->upstream = above ? above->name : *n->upstream ? n->upstream : TREE_OF_ROOT;
+    LIST_FOREACH(child, &n->children, sibling)
+    out->feeds++;
     return 0;
 }
 

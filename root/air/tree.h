@@ -55,6 +55,16 @@ enum tree_place tree_reported(struct tree *tree, const struct tree_report *repor
 /* The relay is none any more; its id, 0 or -1 when it is not known. */
 int tree_forget(struct tree *tree, const char *name, int64_t now_ns, char id[TREE_ID_MAX]);
 
+#define TREE_OF_ROOT "root" /* in place of a relay's name */
+struct tree_view {          /* texts are borrowed until the next report */
+    const char *upstream; /* by its last report: name of the relay it pulls from, TREE_OF_ROOT, the id of one
+                             that is not known here; NULL: it does not pull */
+    const char *parent;   /* from which it is to pull: a relay's name, TREE_OF_ROOT */
+    unsigned feeds;       /* relays that are to pull from it */
+};
+/* 0, or -1 when it is not known, or has been silent for TREE_ALIVE_S. */
+int tree_view(const struct tree *tree, const char *name, int64_t now_ns, struct tree_view *out);
+
 struct tree_counts {
     unsigned known, direct, deepest; /* deepest: hops of the furthest one */
     uint64_t moves;

@@ -146,6 +146,11 @@ void tree_talk_heard(struct tree_talk *talk, const struct roster_entry *entry, c
     if (said.url) tell_link_key(talk, said.id, now_ns, now_s, answer);
 }
 
+int tree_talk_view(const struct tree_talk *talk, const char *name, struct tree_view *out)
+{
+    return talk ? tree_view(talk->tree, name, clock_boot_ns(), out) : -1;
+}
+
 void tree_talk_counts(const struct tree_talk *talk, struct tree_counts *out)
 {
     tree_counts(talk->tree, out);

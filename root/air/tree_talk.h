@@ -20,6 +20,8 @@ void tree_talk_heard(struct tree_talk *talk, const struct roster_entry *entry, c
                      struct json_write *answer);
 /* The relay was revoked or removed: those that feed it are told to end its links. talk NULL is fine. */
 void tree_talk_revoked(struct tree_talk *talk, const char *name);
+/* As tree_view; of a talk that is NULL nothing is known. */
+int tree_talk_view(const struct tree_talk *talk, const char *name, struct tree_view *out);
 void tree_talk_counts(const struct tree_talk *talk, struct tree_counts *out);
 
 #endif

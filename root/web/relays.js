@@ -139,13 +139,15 @@ function relayLine(row, relay, cost) {
   });
   const [name, state, listeners, spark, month, sent] = cells;
   row.className = relay.health.level;
-  if (name.dataset.name !== relay.name + relay.public_url) {
-    name.dataset.name = relay.name + relay.public_url;
+  const tree = [relay.upstream && relay.upstream !== "root" ? `fed by ${relay.upstream}` : "",
+    relay.feeds ? `feeds ${number(relay.feeds)} ${relay.feeds === 1 ? "relay" : "relays"}` : ""];
+  if (name.dataset.name !== [relay.name, relay.public_url, ...tree].join(" ")) {
+    name.dataset.name = [relay.name, relay.public_url, ...tree].join(" ");
     name.replaceChildren();
     name.appendChild(document.createElement("b")).textContent = relay.name;
     const place = name.appendChild(document.createElement("span"));
     place.className = "small";
-    place.textContent = [relay.region, relay.kind === "icecast" ? "Icecast" : "", relay.public_url].filter(Boolean).join(" · ");
+    place.textContent = [relay.region, relay.kind === "icecast" ? "Icecast" : "", relay.public_url, ...tree].filter(Boolean).join(" · ");
   }
   const dot = state.firstChild || state.appendChild(document.createElement("i"));
   dot.className = "dot";

@@ -140,6 +140,44 @@ static void the_root_first_then_the_nearest(void **state)
     tree_free(tree);
 }
 
+static void it_is_told_who_feeds_whom(void **state)
+{
+    (void)state;
+    struct tree *tree = tree_new(&(struct tree_conf){.fanout = 1});
+    struct tree_view v;
+    make(3, 10 * RATE);
+    assert_int_equal(tree_view(tree, "relay-0", now, &v), -1);
+    pass(tree, 60);
+    for (int i = 0; i < 3; i++) {
+        const char *above = relays[i].parent < 0 ? "root" : relays[relays[i].parent].name;
+        unsigned feeds = 0;
+        for (int k = 0; k < 3; k++)
+            feeds += relays[k].parent == i;
+        assert_int_equal(tree_view(tree, relays[i].name, now, &v), 0);
+        assert_string_equal(v.parent, above);
+        assert_string_equal(v.upstream, above);
+        assert_int_equal(v.feeds, feeds);
+    }
+    /* one says nothing, or something that nobody knows, or something else than it is told */
+    struct tree_parent above;
+    struct tree_report said = {.name = "other", .id = "ab", .wants_bps = RATE};
+    tree_reported(tree, &said, now, &above);
+    assert_int_equal(tree_view(tree, "other", now, &v), 0);
+    assert_null(v.upstream);
+    said.upstream = "0123456789abcdef";
+    tree_reported(tree, &said, now, &above);
+    assert_int_equal(tree_view(tree, "other", now, &v), 0);
+    assert_string_equal(v.upstream, "0123456789abcdef");
+    said.upstream = "";
+    tree_reported(tree, &said, now, &above);
+    assert_int_equal(tree_view(tree, "other", now, &v), 0);
+    assert_string_equal(v.upstream, "root");
+    assert_string_not_equal(v.parent, "root");
+    now += TREE_ALIVE_S * S + 1;
+    assert_int_equal(tree_view(tree, "other", now, &v), -1);
+    tree_free(tree);
+}
+
 static void narrow_uplinks_make_it_deep_and_then_the_root_feeds(void **state)
 {
     (void)state;
@@ -304,6 +342,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_root_first_then_the_nearest),
+        cmocka_unit_test(it_is_told_who_feeds_whom),
         cmocka_unit_test(narrow_uplinks_make_it_deep_and_then_the_root_feeds),
         cmocka_unit_test(losses_move_only_whom_they_concern),
         cmocka_unit_test(who_can_not_pull_from_there_is_put_elsewhere),

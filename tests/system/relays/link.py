@@ -14,6 +14,10 @@ def link_of(root):
     return status["link"]
 
 
+def tree_of(root):
+    return {r["name"]: (r["upstream"], r["parent"], r["feeds"]) for r in harness.request(root.url, "/api/relays").json()["relays"]}
+
+
 def curl(*arguments):
     return subprocess.run(["curl", "-s", "--max-time", str(10 * harness.SLOW), *arguments], capture_output=True,
                           timeout=harness.HANG_S)
@@ -70,12 +74,17 @@ def test_the_root_puts_a_relay_under_another_and_takes_it_back(start):
     assert root.stats()["links"] == 1, "the root feeds the one in the middle, whom nobody hears"
     assert harness.established(at, last.process.pid) == 1
     assert harness.established(link["port"], last.process.pid) <= 1, "reports go to the root"
+    told = {"middle": ("root", "root", 1), "last": ("middle", "middle", 0)}
+    harness.wait_for(lambda: tree_of(root) == told, "the root tells who feeds whom", 5)
+    one = harness.request(root.url, "/api/relays/last").json()
+    assert (one["upstream"], one["parent"], one["feeds"]) == told["last"]
     harness.wait_for(lambda: {r["name"]: r["listeners"] for r in root.stats()["relays"]} == {"middle": 0, "last": 1},
                      "relays are no listeners", 5)
     middle.kill()
     at_loss = len(heard.data)
     harness.wait_for(lambda: harness.established(link["port"], last.process.pid) == 2 and root.stats()["links"] == 1,
                      "the root feeds the other one itself", 4)
+    harness.wait_for(lambda: tree_of(root)["last"][0] == "root", "and says so", 5)
     harness.wait_for(lambda: len(heard.data) > at_loss + 16000, "it plays on", 5)
     assert not heard.ended
     frames = harness.split_frames(heard.finish())
