@@ -26,6 +26,8 @@ void features_init(struct features *f)
         .music_end_s = NAN,
         .tempo_bpm = NAN,
         .tempo_confidence = NAN,
+        .steady_from_s = NAN,
+        .steady_to_s = NAN,
         .key = -1,
         .phrase_bar = -1,
         .phrase16_bar = -1,

@@ -9,7 +9,7 @@
 #include <stdint.h>
 #include <jansson.h>
 
-#define ANALYSIS_VERSION 3  /* of the algorithm: a higher one re-analyses in the background */
+#define ANALYSIS_VERSION 4  /* of the algorithm: a higher one re-analyses in the background */
 #define TIMBRE_DIMS      26 /* mean and standard deviation of 13 MFCCs */
 
 struct tags {
@@ -51,8 +51,9 @@ struct features {
     size_t beat_count;
     double *downbeats_s; /* a subset of the beats */
     size_t downbeat_count;
-    int metre;              /* beats per bar, 0 unknown */
-    struct region *regions; /* one where a constant tempo fits; none without beats */
+    int metre;                         /* beats per bar, 0 unknown */
+    double steady_from_s, steady_to_s; /* beats: before and after, the music leaves the grid; NAN: nowhere */
+    struct region *regions;            /* one where a constant tempo fits; none without beats */
     size_t region_count;
     struct bar *bars;         /* one a downbeat, the last one to the end of the music or a bar long */
     size_t bar_count;         /* downbeat_count, or 0 */

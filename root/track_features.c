@@ -97,6 +97,8 @@ json_t *features_summary_to_json(const struct features *f)
     put_real(object, "fade_out_s", f->fade_out_s);
     put_real(object, "tempo_bpm", f->tempo_bpm);
     put_real(object, "tempo_confidence", f->tempo_confidence);
+    put_real(object, "steady_from_s", f->steady_from_s);
+    put_real(object, "steady_to_s", f->steady_to_s);
     put_int(object, "metre", f->metre, 0);
     put_real(object, "phrase_confidence", f->phrase_confidence);
     put_text(object, "key", key_name(f->key));
@@ -309,6 +311,8 @@ int features_from_json(struct features *out, const json_t *object, char **cause)
     out->tempo_confidence = take_real(object, "tempo_confidence", 0, 1, &wrong);
     out->beats_s = take_reals(object, "beats_s", &out->beat_count, &wrong);
     out->downbeats_s = take_reals(object, "downbeats_s", &out->downbeat_count, &wrong);
+    out->steady_from_s = take_real(object, "steady_from_s", 0, INFINITY, &wrong);
+    out->steady_to_s = take_real(object, "steady_to_s", 0, INFINITY, &wrong);
     out->metre = take_int(object, "metre", 0, 0, 64, &wrong);
     take_regions(out, object, &wrong);
     take_bars(out, object, &wrong);

@@ -22,6 +22,7 @@
 #include "root/analysis/dance.h"
 #include "root/analysis/downbeat.h"
 #include "root/analysis/fingerprint.h"
+#include "root/analysis/hold.h"
 #include "root/analysis/key.h"
 #include "root/analysis/loudness.h"
 #include "root/analysis/mel.h"
@@ -182,6 +183,9 @@ static void take_beats(const struct analysis *analysis, struct features *f, stru
     f->danceability = character_danceability(dance_exponent(analysis->dance), character_pulse(curves, &beats),
                                              beats.bpm, beats.confidence);
     take_accents(analysis, f, &clues.novelty, accents);
+    struct hold hold = hold_find(&beats, &clues, accents);
+    f->steady_from_s = hold.from_s;
+    f->steady_to_s = hold.to_s;
     if (downbeats.metre) {
         f->downbeats_s = xmalloc((beats.count / (size_t)downbeats.metre + 1) * sizeof *f->downbeats_s);
         for (size_t k = downbeats.first; k < beats.count; k += (size_t)downbeats.metre) {

@@ -194,6 +194,19 @@ static int lay_fade(struct join *join, const struct pair *pair, const struct way
     return 1;
 }
 
+/* Whether both grids hold where the technique rests on them: throughout, as long as both are heard; of a cut
+ * or an echo, at the ones. */
+static int on_steady(const struct join *join, const struct pair *pair, const struct way *way)
+{
+    if (join->technique == JOIN_FADE) return 1;
+    int64_t a_one = pair->a.grid.beat[way->a_first], b_one = 0;
+    if (join->technique == JOIN_ECHO) return side_steady(&pair->a, a_one, a_one);
+    b_one = pair->b.grid.beat[way->b_first];
+    if (join->technique == JOIN_CUT)
+        return side_steady(&pair->a, a_one, a_one) && side_steady(&pair->b, b_one, b_one);
+    return side_steady(&pair->a, a_one, join->a_to) && side_steady(&pair->b, b_one, join->b_to);
+}
+
 static int lay(struct join *join, const struct pair *pair, const struct way *way)
 {
     static int (*const with[])(struct join *, const struct pair *, const struct way *) = {
@@ -206,6 +219,7 @@ static int lay(struct join *join, const struct pair *pair, const struct way *way
     join->technique = way->technique;
     join->on_phrase = way->on_phrase;
     if (!with[way->technique](join, pair, way)) return 0;
+    if (!on_steady(join, pair, way)) return 0;
     if (join->a_from < pair->a_pos && join->a_to > join->a_from) return 0;
     join_cost(join, pair, way->a_bar, way->b_bar);
     return 1;

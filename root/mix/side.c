@@ -7,13 +7,14 @@
 #include "common/mem.h"
 #include "root/audio/pcm.h"
 
-#define PLAY_SHARE   0.6  /* of a track that plays at least */
-#define PLAY_MIN_S   60.0 /* and this much of one that is longer than PLAY_LONG_S */
-#define PLAY_LONG_S  90.0
-#define MIN_BEATS    16 /* fewer beats are no grid */
-#define SAME_S       0.05
-#define SILENCE_LUFS (-70.0)
-#define CURVE_SILENT 255
+#define PLAY_SHARE     0.6  /* of a track that plays at least */
+#define PLAY_MIN_S     60.0 /* and this much of one that is longer than PLAY_LONG_S */
+#define PLAY_LONG_S    90.0
+#define MIN_BEATS      16 /* fewer beats are no grid */
+#define SAME_S         0.05
+#define STEADY_SLACK_S 0.02 /* the beats it is bounded by are themselves within */
+#define SILENCE_LUFS   (-70.0)
+#define CURVE_SILENT   255
 
 /* A direction: what two passages have in common is the cosine between theirs. */
 static void direction(const uint8_t *in, float *out)
@@ -58,12 +59,21 @@ static void take_bars(struct side *side)
     }
 }
 
+static struct span steady_of(const struct features *f)
+{
+    struct span steady = {INT64_MIN, INT64_MAX};
+    if (isfinite(f->steady_from_s)) steady.from = llround((f->steady_from_s - STEADY_SLACK_S) * PCM_RATE);
+    if (isfinite(f->steady_to_s)) steady.to = llround((f->steady_to_s + STEADY_SLACK_S) * PCM_RATE);
+    return steady;
+}
+
 void side_make(struct side *side, const struct track *track, double gain_db)
 {
     const struct features *f = &track->features;
     *side = (struct side){.track = track, .music = span_of(track), .gain_db = gain_db, .outro = -1};
     grid_make(&side->grid, track);
     take_bars(side);
+    side->steady = steady_of(f);
     side->trusted =
         f->tempo_confidence >= TEMPO_TRUSTED && side->grid.count >= MIN_BEATS && side->grid.period > 0;
     side->duration_s = (double)side->music.to / PCM_RATE;
@@ -85,6 +95,11 @@ void side_free(struct side *side)
     grid_free(&side->grid);
     free(side->bars);
     side->bars = NULL;
+}
+
+int side_steady(const struct side *side, int64_t from, int64_t to)
+{
+    return from >= side->steady.from && to <= side->steady.to;
 }
 
 double side_lufs(const struct side *side, double at_s)

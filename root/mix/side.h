@@ -18,8 +18,9 @@ struct side {
     double gain_db;
     double duration_s;
     double min_play_s; /* 60 %, and a minute of what is longer than a minute and a half; or side_set_play's */
-    int trusted;       /* its beats may be mixed on */
-    int64_t outro;     /* source sample where the outro starts, -1 unknown */
+    int trusted;       /* its beats may be mixed on, */
+    struct span steady;    /* within this: outside the music has left the grid */
+    int64_t outro;         /* source sample where the outro starts, -1 unknown */
     struct side_bar *bars; /* of grid.bar, grid.bar_count */
 };
 
@@ -27,6 +28,8 @@ void side_make(struct side *side, const struct track *track, double gain_db);
 /* At least this much of it plays, in per cent of its length, and no minute is owed. */
 void side_set_play(struct side *side, double pct);
 void side_free(struct side *side);
+/* Whether the grid holds throughout source samples [from, to). */
+int side_steady(const struct side *side, int64_t from, int64_t to);
 /* Short-term loudness around that second, gain included; -70 in silence and outside, NAN when unknown. */
 double side_lufs(const struct side *side, double at_s);
 /* Mean power over [from_s, to_s) as LUFS; NAN when unknown or nothing. */

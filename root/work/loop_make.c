@@ -27,6 +27,7 @@
 #define MOST_S       48.0
 #define SHORT_S      8.0   /* of a track that has no more */
 #define STRETCH_MOST 0.015 /* nobody hears the loop beside its track */
+#define NEAR_S       0.02  /* of the beat that bounds where the grid holds */
 #define UNEVEN_MOST  0.02  /* of a bar, that one may be longer than the others */
 #define FADE_BARS    ((size_t)(0.02 * PCM_RATE))
 #define FADE_FREE    ((size_t)(1.0 * PCM_RATE))
@@ -117,16 +118,18 @@ static int is_even(const struct grid *grid, size_t from, size_t to)
 }
 
 /* Bars from the track's middle on, in pairs: the number that needs the least stretching. */
-static int choose_bars(const struct grid *grid, struct loop_cut *out)
+static int choose_bars(const struct grid *grid, const struct features *f, struct loop_cut *out)
 {
     double best = STRETCH_MOST;
     size_t first = grid->bar_count / 4;
     for (size_t from = first; from < grid->bar_count; from++) {
         int phrase = (int)(from % GRID_PHRASE_BARS) == grid->phrase;
-        if (!phrase) continue;
+        if (!phrase || (double)grid->beat[grid->bar[from]] < (f->steady_from_s - NEAR_S) * PCM_RATE) continue;
         for (size_t to = from + 2; to < grid->bar_count; to += 2) {
             double body = (double)(grid->beat[grid->bar[to]] - grid->beat[grid->bar[from]]);
-            if (body > MOST_S * PCM_RATE) break;
+            if (body > MOST_S * PCM_RATE ||
+                (double)grid->beat[grid->bar[to]] > (f->steady_to_s + NEAR_S) * PCM_RATE)
+                break;
             if (body < LEAST_S * PCM_RATE) continue;
             double periods = rint(body / PERIOD), off = fabs(body / (periods * PERIOD) - 1);
             if (off >= best || !is_even(grid, from, to)) continue;
@@ -145,7 +148,8 @@ int loop_make_choose(const struct track *track, struct loop_cut *out)
     struct grid grid;
     struct span span = span_of(track);
     grid_make(&grid, track);
-    int rc = track->features.tempo_confidence >= TEMPO_TRUSTED ? choose_bars(&grid, out) : -1;
+    int rc =
+        track->features.tempo_confidence >= TEMPO_TRUSTED ? choose_bars(&grid, &track->features, out) : -1;
     grid_free(&grid);
     if (rc == 0) return 0;
     double room = (double)(span.to - span.from) - (double)FADE_FREE - 2 * WRAP_TAPS;

@@ -231,6 +231,39 @@ static void keys_that_clash_are_cut(void **state)
     assert_int_equal(technique_by_keys(131, 6, 6), JOIN_CUT);
 }
 
+/* Where the music leaves the grid, no beats are laid on it. */
+static void what_leaves_the_grid_is_not_mixed_on_it(void **state)
+{
+    (void)state;
+    struct track a, b;
+    make_track(&a, 1, 192, 120, 0);
+    make_track(&b, 2, 192, 123, 0);
+    double steady_to_s = 167.5, steady_from_s = 17;
+    for (int limited = 0; limited < 2; limited++) {
+        int beyond = 0;
+        if (limited) {
+            a.features.steady_to_s = steady_to_s;
+            b.features.steady_from_s = steady_from_s;
+        }
+        for (int rank = 0; rank < JOIN_TRIES; rank++) {
+            choose(&a, &b, rank);
+            check(&a, &b, 0);
+            if (join.technique == JOIN_FADE) continue;
+            if (!rank) assert_int_equal(join.technique, JOIN_BLEND);
+            double one_s = (double)(join.b_from + (join.technique == JOIN_BLEND ? 0 : join.switch_to)) / RATE;
+            beyond += (double)join.a_to / RATE > steady_to_s + 0.03;
+            beyond += join.technique != JOIN_ECHO && one_s < steady_from_s - 0.03;
+        }
+        if (limited ? beyond > 0 : beyond == 0) fail_msg("limited %d: %d", limited, beyond);
+    }
+    /* hardly anything is left: a fade */
+    a.features.steady_to_s = 1;
+    choose(&a, &b, 0);
+    assert_int_equal(join.technique, JOIN_FADE);
+    track_free(&a);
+    track_free(&b);
+}
+
 static void any_two_tracks(void **state)
 {
     (void)state;
@@ -265,6 +298,7 @@ int main(void)
         cmocka_unit_test(most_of_a_track_plays),
         cmocka_unit_test(what_played_before_counts),
         cmocka_unit_test(keys_that_clash_are_cut),
+        cmocka_unit_test(what_leaves_the_grid_is_not_mixed_on_it),
         cmocka_unit_test(any_two_tracks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -26,6 +26,8 @@ static void fill(struct track *t)
     f->duration_s = 200.1;
     f->tempo_bpm = 1 / 3.0 + 120;
     f->tempo_confidence = 0.9;
+    f->steady_from_s = 0.1;
+    f->steady_to_s = 1 / 3.0;
     f->beat_count = 3;
     f->beats_s = xcalloc(3, sizeof(double));
     for (int i = 0; i < 3; i++)
