@@ -5,6 +5,7 @@ import secrets
 import shutil
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -79,12 +80,22 @@ def stages(states, analysed, scratch, token):
     return lambda: stage.Stage(states, scratch, token)
 
 
+@pytest.fixture(scope="session")
+def endings():
+    """What ends while the next test begins; what did not end as it should is told when all have."""
+    with ThreadPoolExecutor(8) as pool:
+        begun = []
+        yield lambda end: begun.append(pool.submit(end))
+    for one in begun:
+        one.result()
+
+
 @pytest.fixture
-def start(stages):
+def start(stages, endings):
     """start.root(**options), start.relay(root, **options): stopped after the test."""
     one = stages()
     yield one
-    one.end()
+    endings(one.end)
 
 
 @pytest.fixture
@@ -94,10 +105,10 @@ def fresh_state(start):
 
 
 @pytest.fixture(scope="session")
-def station(crate, analysed, scratch, token):
+def station(crate, states, scratch, token):
     """The shared root; tests must leave it as it is."""
     state = os.path.join(scratch, "station")
-    shutil.copytree(analysed, state)
+    shutil.copytree(states.aired(192), state)
     root = harness.Root(crate, state, bitrate=192, relay_token_file=token, lead=60,
                         description="Tests all night, naïvely", genre="mixed")
     harness.wait_for(lambda: root.stats()["position"] > 160, "four seconds have aired: a burst is whole", 15)

@@ -10,7 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import harness
 from harness import frame_offset
+from stage import Together
 
+together = Together(6)
 LOAD = os.path.join(harness.BUILD, "forever-load")
 KBPS = 128
 FIRST = 100000
@@ -71,8 +73,9 @@ def server(answer):
 AUDIO = programme(30)
 
 
+@together
 def test_a_crowd_at_root_and_relay(start):
-    root = start.root(max_listeners=20)
+    root = start.root(aired=True, lead=10, max_listeners=20)
     relay = start.relay(root)
     harness.wait_for(lambda: root.stats()["relays"], "the root knows the relay")
     said = load(root.url + "/stream.mp3", "--listeners", 60, "--ramp", 0.5, "--seconds", 2, "--stalled", 2, "--trickle", 2)
@@ -81,17 +84,18 @@ def test_a_crowd_at_root_and_relay(start):
     assert said["compared_bytes"] > said["bytes"] * 0.8, "what one node sent was compared with the other's"
 
 
-def test_a_crowd_outlives_its_killed_node(start, fresh_state):
+@together
+def test_a_crowd_outlives_its_killed_node(start):
     """Everybody goes on at the very byte: nothing twice, nothing missing, nothing silent."""
-    state, port = fresh_state(), harness.free_port()
-    root = start.root(state=state, port=port)
+    state, port = start.state(aired=KBPS), harness.free_port()
+    root = start.root(state=state, port=port, lead=10)
     harness.wait_for(lambda: root.stats()["position"] > 300, "some seconds have aired", 15)
     crowd = subprocess.Popen([LOAD, "--announce", "--listeners", "40", "--seconds", "5", "--listen", "--jitter", "0.3",
                               root.url + "/stream.mp3"], stdout=subprocess.PIPE, text=True)
     try:
         assert crowd.stdout.readline() == "ready\n"
         root.kill()
-        start.root(state=state, port=port)
+        start.root(state=state, port=port, lead=10)
         said = json.loads(crowd.communicate(timeout=40 * harness.SLOW)[0])
     finally:
         crowd.kill()
@@ -106,7 +110,8 @@ def one_wrong(pieces, listeners=1, first=None, **headers):
         return load(url + "/", "--listeners", listeners, "--ramp", 0.3, "--seconds", 1, "--once", status=1)
 
 
-def test_wrong_bytes_are_noticed():
+@together
+def test_wrong_bytes_are_noticed(_):
     """The second listener gets another byte; or a byte is missing; or the chunks are wrong; or no place is told."""
     other = AUDIO[:5000] + bytes([AUDIO[5000] ^ 1]) + AUDIO[5001:]
     lost = AUDIO[:5000] + AUDIO[5001:]
@@ -119,14 +124,16 @@ def test_wrong_bytes_are_noticed():
             assert said["breaks"] >= 1 and said["heard"] == said["listeners"], said
 
 
-def test_silence_is_noticed():
+@together
+def test_silence_is_noticed(_):
     with server(lambda handler, n: handler.stream([(0, AUDIO[:4000]), (2.6, AUDIO[4000:]), (9, b"")])) as url:
         said = load(url + "/", "--listeners", 1, "--seconds", 3, status=1)
         assert said["starved_2s"] == 1 and said["starved_5s"] == 0
         assert 2300 < said["silence_ms"]["max"] < 2400 + 1500 * harness.SLOW and said["gap_ms"]["max"] > 2500
 
 
-def test_a_broken_connection_is_resumed():
+@together
+def test_a_broken_connection_is_resumed(_):
     """/api/listen, a redirect that keeps the query, a cut in mid-frame, Range with the bytes so far."""
     seen = []
 
@@ -204,7 +211,8 @@ def at_byte(byte):
     return position
 
 
-def test_asking_again_goes_on_at_another_node():
+@together
+def test_asking_again_goes_on_at_another_node(_):
     """The root is asked again, whoever it gives is asked for the byte where it broke off, by the first one's count."""
     def good(handler, begin):
         handler.stream([(0, AUDIO[begin:]), (9, b"")], status=206, X_Forever_Position=at_byte(begin),
@@ -221,7 +229,8 @@ def test_asking_again_goes_on_at_another_node():
                              r: {"listeners": 0, "most": 0, "refused": 1}}
 
 
-def test_asking_again_notices_what_is_lost_or_repeated():
+@together
+def test_asking_again_notices_what_is_lost_or_repeated(_):
     """The node begins anew; or a byte earlier; or it says one byte and sends another; or a frame later."""
     def anew(handler, begin):
         handler.stream([(0, AUDIO), (9, b"")])
@@ -238,7 +247,8 @@ def test_asking_again_notices_what_is_lost_or_repeated():
             assert run.result()[0][kind] >= 1, (kind, run.result())
 
 
-def test_asking_again_returns_to_the_node_when_the_root_is_gone():
+@together
+def test_asking_again_returns_to_the_node_when_the_root_is_gone(_):
     """Nobody answers at the root any more: the node where one was still does."""
     ranges, stopping = [], threading.Event()
 
@@ -258,7 +268,8 @@ def test_asking_again_returns_to_the_node_when_the_root_is_gone():
     assert stopping.is_set() and ranges == [None, "bytes=20001-"] and said["resumed"] == 1 and said["jumps"] == 0
 
 
-def test_other_machines_are_refused():
+@together
+def test_other_machines_are_refused(_):
     assert "--allow" in load("http://192.0.2.1:8000/", status=69)
 
     def elsewhere(handler, n):
