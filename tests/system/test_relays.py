@@ -1,7 +1,7 @@
 """Relays, and what becomes of listeners there: tests that mostly wait, by subject in relays/, run beside each other."""
 import pytest
 
-SUBJECTS = ["survive", "drain", "loop", "link", "icecast", "routing", "pull"]
+SUBJECTS = ["survive", "drain", "loop", "link", "icecast", "routing", "geo", "pull", "enrol"]
 pytest.register_assert_rewrite(*("relays." + subject for subject in SUBJECTS))
 
 from relays.survive import *  # noqa: E402, F403
@@ -10,4 +10,6 @@ from relays.loop import *  # noqa: E402, F403
 from relays.link import *  # noqa: E402, F403
 from relays.icecast import *  # noqa: E402, F403
 from relays.routing import *  # noqa: E402, F403
+from relays.geo import *  # noqa: E402, F403
 from relays.pull import *  # noqa: E402, F403
+from relays.enrol import *  # noqa: E402, F403

@@ -8,6 +8,7 @@ import threading
 
 import harness
 from harness import Listener
+from relays import together
 
 
 def text(value):
@@ -51,11 +52,12 @@ def write_database(path, networks, kind="Test-Country"):
     os.rename(path + ".new", path)
 
 
-def test_listeners_by_continent(start, scratch):
+@together
+def test_listeners_by_continent(start):
     """Here and behind a proxy, both families; a new edition is read by ctl reload, a broken one is not."""
-    path = os.path.join(scratch, "geo.mmdb")
+    path = start.folder("geo")
     write_database(path, {"192.0.2.0/24": ("EU", "DE"), "2001:db8::/32": ("SA", "BR")})
-    root = start.root(geo_db=path)
+    root = start.root(aired=True, lead=10, geo_db=path)
 
     def listen(address):
         with Listener(root.url, headers={"X-Forwarded-For": address}) as listener:
@@ -81,9 +83,10 @@ def test_listeners_by_continent(start, scratch):
     assert joins() == {"eu": 2, "sa": 1, "oc": 2, "unknown": 3}, "the old edition stays in use"
 
 
-def test_a_bad_database_is_refused_at_the_start(start, scratch, crate):
-    path = os.path.join(scratch, "none.mmdb")
-    root = harness.Root(crate, os.path.join(scratch, "geo-refused"), wait=False, geo_db=path)
+@together
+def test_a_bad_database_is_refused_at_the_start(start):
+    path = start.folder("geo")
+    root = harness.Root(start.crate, start.folder(), wait=False, geo_db=path)
     assert root.process.wait(10) == 66 and f"--geo-db: {path}: No such file" in root.log()
 
 
@@ -107,10 +110,11 @@ def cast():
     server.server_close()
 
 
-def test_listeners_are_sent_to_their_region(start, scratch):
-    path = os.path.join(scratch, "regions.mmdb")
+@together
+def test_listeners_are_sent_to_their_region(start):
+    path = start.folder("geo")
     write_database(path, {"192.0.2.0/24": ("EU", "DE"), "198.51.100.0/24": ("NA", "CA"), "2001:db8::/32": ("EU", "FR")})
-    root = start.root(geo_db=path, relay_limit=0)
+    root = start.root(aired=True, lead=10, geo_db=path, relay_limit=0)
     with cast() as near, cast() as far:
         for name, url, region in (("near", near, "eu-de"), ("far", far, "na")):
             said = root.ctl("relay", "add", name, "--icecast", url, "--region", region)

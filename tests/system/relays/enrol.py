@@ -8,26 +8,21 @@ import ssl
 import subprocess
 import http.client
 
-import pytest
-
 import harness
+from relays import together
 
 CERTLESS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 CERTLESS.check_hostname = False
 CERTLESS.verify_mode = ssl.CERT_NONE
 
 
-@pytest.fixture(scope="module")
-def root(crate, analysed, scratch):
-    """A root of its own for the tests of this file; nothing of it need sound."""
-    import shutil
-    state = os.path.join(scratch, "enrol-root")
-    shutil.copytree(analysed, state)
-    program = harness.Root(crate, state, wait=False, relay_limit=0)
-    program.wait_up()
-    yield program
-    assert program.alive(), program.log()[-3000:]
-    assert program.stop() == 0
+def quiet_root(start):
+    """A root without music: nothing need sound."""
+    library = start.folder("library")
+    os.makedirs(library)
+    root = start.root(library, start.folder(), wait=False, relay_limit=0)
+    root.wait_up()
+    return root
 
 
 def relay_ctl(root, *words, status=0):
@@ -56,7 +51,9 @@ def ask(root, path, body, bearer=None, address="127.0.0.1"):
         connection.close()
 
 
-def test_the_list_is_the_operators(root):
+@together
+def test_the_list_is_the_operators(start):
+    root = quiet_root(start)
     told = root.ctl("relay", "add", "fra", "--allotment", "1TB", "--reset-day=5", "--price", "0.01/GB", "--uplink", "1Gbit",
                     "--region", "eu-de", "--expires", "2h", "--public-url", "http://fra.example:8001")
     assert told.returncode == 0, told.stdout
@@ -90,7 +87,9 @@ def test_the_list_is_the_operators(root):
     assert relay_ctl(root, "list")["relays"] == []
 
 
-def test_strangers_learn_nothing_and_are_slowed_down(root):
+@together
+def test_strangers_learn_nothing_and_are_slowed_down(start):
+    root = quiet_root(start)
     begin = len(root.log())
     wrong = {"secret": "A" * 43, "name": "fra"}
     for _ in range(10):
@@ -116,29 +115,20 @@ class Enrolled(harness.Program):
                          os.path.join(state, "log"))
 
 
-@pytest.fixture
-def place(scratch):
-    """State directories of relays and ports for them, and their programs, which are ended."""
-    import secrets
+class Place:
+    """State folders of relays, and their programs, which end with the test."""
 
-    class Place:
-        running = []
+    def __init__(self, start):
+        self.start = start
 
-        def state(self):
-            folder = os.path.join(scratch, "relay-" + secrets.token_hex(4))
-            os.makedirs(folder)
-            return folder
+    def state(self):
+        folder = self.start.folder("relay")
+        os.makedirs(folder)
+        return folder
 
-        def relay(self, state, port, **options):
-            self.running.append(Enrolled(state, port, **options))
-            return self.running[-1]
-
-    one = Place()
-    one.running = []
-    yield one
-    for program in one.running:
-        if program.alive():
-            program.kill()
+    def relay(self, state, port, **options):
+        self.start.running.append(Enrolled(state, port, drain_deadline=0, **options))
+        return self.start.running[-1]
 
 
 def token_of(root, name, *words):
@@ -177,7 +167,10 @@ def nothing_secret(root, *secrets_):
         assert secret not in seen
 
 
-def test_from_add_to_listeners(root, place):
+@together
+def test_from_add_to_listeners(start):
+    root = start.root(aired=True, lead=10, relay_limit=0)
+    place = Place(start)
     state, port = place.state(), harness.free_port()
     token = token_of(root, "ams")
     code, said = enrol(token, state, port)
@@ -236,7 +229,10 @@ def crc32c(data):
     return crc ^ 0xFFFFFFFF
 
 
-def test_tokens_that_are_of_no_use(root, place):
+@together
+def test_tokens_that_are_of_no_use(start):
+    root = quiet_root(start)
+    place = Place(start)
     state, port = place.state(), harness.free_port()
     token = token_of(root, "lon", "--expires", "2s")
     code, said = enrol(token[:-9] + token[-8:], state, port)
@@ -263,13 +259,22 @@ def test_tokens_that_are_of_no_use(root, place):
     root.ctl("relay", "remove", "lon")
 
 
-def test_another_key_is_told_nothing(root, place, scratch):
-    """Somebody stands where the root is said to be: he sees a handshake, and no word of what comes after it."""
-    import socket
-    import threading
-    cert, key = os.path.join(scratch, "other.crt"), os.path.join(scratch, "other.key")
+def self_signed(start):
+    """Paths of a certificate that nobody known has signed, and of its key."""
+    cert, key = start.folder() + ".crt", start.folder() + ".key"
     subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj",
                     "/CN=x", "-keyout", key, "-out", cert, "-days", "2"], check=True, capture_output=True)
+    return cert, key
+
+
+@together
+def test_another_key_is_told_nothing(start):
+    """Somebody stands where the root is said to be: he sees a handshake, and no word of what comes after it."""
+    root = quiet_root(start)
+    place = Place(start)
+    import socket
+    import threading
+    cert, key = self_signed(start)
     context, heard = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), []
     context.load_cert_chain(cert, key)
     with socket.socket() as listening:
@@ -296,7 +301,10 @@ def test_another_key_is_told_nothing(root, place, scratch):
     root.ctl("relay", "remove", "par")
 
 
-def test_what_is_wrong_with_the_public_address(root, place, scratch):
+@together
+def test_what_is_wrong_with_the_public_address(start):
+    root = quiet_root(start)
+    place = Place(start)
     port, nobody = harness.free_port(), harness.free_port()
     cases = [("name", f"http://no-such-name.invalid:{port}", "the name no-such-name.invalid is not known"),
              ("port", f"http://127.0.0.1:{nobody}", f"nothing listens at 127.0.0.1 port {nobody} (connection refused)"),
@@ -310,7 +318,7 @@ def test_what_is_wrong_with_the_public_address(root, place, scratch):
         code, said = enrol(token, place.state(), port, public_url=url)
         assert code == 1 and "mad is enrolled, but the root does not reach it" in said and says in said, (what, said)
     # another relay answers there; and a certificate that nobody signed
-    state, by_file = place.state(), os.path.join(scratch, "rom.token")
+    state, by_file = place.state(), start.folder("rom") + ".token"
     with open(by_file, "w", encoding="utf-8") as f:
         f.write(token_of(root, "rom") + "\n")
     assert enrol("", state, nobody, token_file=by_file)[0] == 0
@@ -318,10 +326,10 @@ def test_what_is_wrong_with_the_public_address(root, place, scratch):
     harness.wait_for(lambda: reported(root, "rom"), "the other relay runs", 8)
     code, said = enrol(relay_ctl(root, "invite", "mad")["token"], place.state(), port, public_url=f"http://127.0.0.1:{nobody}")
     assert code == 1 and "another relay answers there: it calls itself rom" in said, said
-    pem = os.path.join(scratch, "self.pem")
+    pem = start.folder("self") + ".pem"
     with open(pem, "w", encoding="utf-8") as out:
-        for part in ("other.crt", "other.key"):
-            with open(os.path.join(scratch, part), encoding="utf-8") as f:
+        for part in self_signed(start):
+            with open(part, encoding="utf-8") as f:
                 out.write(f.read())
     tls = harness.free_port()
     code, said = enrol(relay_ctl(root, "invite", "mad")["token"], place.state(), port, public_url=f"https://127.0.0.1:{tls}",
