@@ -14,6 +14,7 @@
 #define PROVE_NS      (20 * CLOCK_NS_PER_S) /* for a relay to pull from where it was put, or to go back there */
 #define AVOID_NS      (300 * CLOCK_NS_PER_S)
 #define SETTLE_NS     (30 * CLOCK_NS_PER_S) /* before it is moved again without need */
+#define CARRY_NS      (60 * CLOCK_NS_PER_S) /* the same with all that are below it */
 #define PROMOTE_NS    (60 * CLOCK_NS_PER_S)
 #define MOVE_NS       (10 * CLOCK_NS_PER_S) /* between moves that are not needed */
 #define USABLE_TENTHS 9                     /* of an uplink */
@@ -291,6 +292,14 @@ static int must_leave(struct node *n, int64_t now)
     return 1;
 }
 
+/* The root feeds too many. Who feeds others stays until those who feed nobody have had their turn: all below
+ * it are further from the root then. */
+static int may_go(const struct node *n, int64_t now)
+{
+    int64_t here = n->placed_ns ? now - n->placed_ns : INT64_MAX;
+    return LIST_EMPTY(&n->children) ? here >= SETTLE_NS : n->placed_ns && here >= CARRY_NS;
+}
+
 static void settle(struct tree *t, struct node *n, int64_t now)
 {
     unsigned fanout = t->conf.fanout;
@@ -298,9 +307,7 @@ static void settle(struct tree *t, struct node *n, int64_t now)
         free_places = !fanout || t->direct + 1 <= fanout - fanout / 10;
     if (must_leave(n, now)) {
         place(t, n, choose(t, n, now), now);
-    } else if (!n->parent && crowded && LIST_EMPTY(&n->children) &&
-               (!n->placed_ns || now - n->placed_ns >= SETTLE_NS) &&
-               (!n->tried_ns || now - n->tried_ns >= SETTLE_NS)) {
+    } else if (!n->parent && crowded && may_go(n, now) && (!n->tried_ns || now - n->tried_ns >= SETTLE_NS)) {
         struct node *p = choose(t, n, now);
         n->tried_ns = p ? 0 : now; /* looking for one takes time where there are thousands */
         if (p) place(t, n, p, now);

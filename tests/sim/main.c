@@ -21,7 +21,8 @@ int main(int argc, char **argv)
     log_set_level(LOG_LEVEL_WARN);
     if (conf.seed && conf.relays && !strcmp(what, "crowd")) return sim_crowd(&conf);
     if (conf.seed && conf.relays && !strcmp(what, "months")) return sim_months(&conf);
-    fprintf(stderr, "forever-sim crowd|months [--relays N] [--listeners N] [--seed N] [--interval S] "
+    if (conf.seed && conf.relays && !strcmp(what, "tree")) return sim_tree(&conf);
+    fprintf(stderr, "forever-sim crowd|months|tree [--relays N] [--listeners N] [--seed N] [--interval S] "
                     "[--restart HOURS [--forget 1]] [--dump FILE]\n");
     return 64;
 }

@@ -70,5 +70,7 @@ struct sim_conf {
 int sim_crowd(const struct sim_conf *conf);
 /* Billing months of allotments and prices. Likewise. */
 int sim_months(const struct sim_conf *conf);
+/* Relays below relays. Likewise. */
+int sim_tree(const struct sim_conf *conf);
 
 #endif

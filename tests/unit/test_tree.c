@@ -234,6 +234,28 @@ static void losses_move_only_whom_they_concern(void **state)
     tree_free(tree);
 }
 
+/* Those it fed have others below them: the root feeds them for a while, and not for ever. */
+static void whole_branches_leave_a_crowded_root(void **state)
+{
+    (void)state;
+    struct tree *tree = tree_new(&(struct tree_conf){.fanout = 2});
+    make(12, 5 * RATE);
+    pass(tree, 30);
+    check();
+    assert_int_equal(direct(), 2);
+    int below = 0;
+    for (int i = 0; i < count; i++)
+        below += relays[i].parent > 0 && relays[relays[i].parent].parent == 0;
+    assert_true(below > 0);
+    relays[0].alive = 0;
+    pass(tree, 30);
+    assert_true(direct() > 2);
+    pass(tree, 120);
+    check();
+    assert_int_equal(direct(), 2);
+    tree_free(tree);
+}
+
 static void who_can_not_pull_from_there_is_put_elsewhere(void **state)
 {
     (void)state;
@@ -345,6 +367,7 @@ int main(void)
         cmocka_unit_test(it_is_told_who_feeds_whom),
         cmocka_unit_test(narrow_uplinks_make_it_deep_and_then_the_root_feeds),
         cmocka_unit_test(losses_move_only_whom_they_concern),
+        cmocka_unit_test(whole_branches_leave_a_crowded_root),
         cmocka_unit_test(who_can_not_pull_from_there_is_put_elsewhere),
         cmocka_unit_test(a_root_that_starts_anew_leaves_all_where_they_are),
         cmocka_unit_test(whatever_happens_no_way_leads_round),
