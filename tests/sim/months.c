@@ -18,7 +18,8 @@
 #define WALL0_S    INT64_C(1769299200) /* 2026-01-25: a week to learn in */
 #define LEARN_S    (7 * 86400)
 #define MEASURED_S (28 * 86400) /* February */
-#define CALM_S     3600         /* at the end, so that sums can be compared */
+#define STAY_S     7200
+#define CALM_S     3600 /* at the end, so that sums can be compared */
 #define STEP_S     5
 #define INTERVAL_S 60
 #define COUNT_S    900
@@ -258,7 +259,7 @@ int sim_months(const struct sim_conf *conf)
     m->wall0_s = WALL0_S;
     m->interval_s = conf->interval_s ? conf->interval_s : INTERVAL_S;
     m->step_s = m->interval_s < STEP_S ? m->interval_s : STEP_S;
-    m->stay_s = 7200;
+    m->stay_s = conf->stay_s ? conf->stay_s : STAY_S;
     m->measured_from_s = LEARN_S;
     m->ends_s = LEARN_S + MEASURED_S;
     m->hour_count = MEASURED_S / 3600;

@@ -61,6 +61,7 @@ struct sim_conf {
     uint64_t seed;
     unsigned relays, listeners;
     int interval_s;     /* months: of reports; 0: a minute */
+    int stay_s;         /* months: of listeners, on average; 0: two hours */
     unsigned restart_h; /* months: the root starts anew every so many hours, too; 0: not */
     int forget;         /* and always without what it had learned */
     const char *dump;   /* months: where the instance for the optimum goes; NULL: nowhere */
