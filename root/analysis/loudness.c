@@ -10,7 +10,7 @@
 #include "common/mem.h"
 #include "root/analysis/fade.h"
 #include "root/analysis/series.h"
-#include "root/analysis/true_peak.h"
+#include "root/audio/true_peak.h"
 #include "root/audio/pcm.h"
 #include "root/track.h"
 

@@ -1,6 +1,5 @@
-/* Rubber Band is called once for a whole passage: it studies everything first, then its output is as long as
- * the map says, give or take what rounding leaves (cut, or filled by silence). One thread, so that the same
- * input gives the same samples. */
+/* Rubber Band studies a whole passage first, then its output is as long as the map says, give or take what
+ * rounding leaves (cut, or filled by silence). One thread, so that the same input gives the same samples. */
 #include "root/audio/stretch.h"
 
 #include <math.h>
@@ -44,26 +43,24 @@ static float *kernel_new(void)
     return kernel;
 }
 
-/* One sample of both channels at `position`; beyond the ends the signal stands still. */
-static void interpolate(const float *kernel, const float *in, size_t in_samples, double position, float *out)
+/* The sum of a channel under the taps from `first` on; beyond the ends the signal stands still. */
+static float weigh(const float *weight, const float *in, long in_samples, long first)
 {
-    double whole = floor(position), phase = (position - whole) * PHASES;
-    long first = (long)whole - (HALF - 1);
-    int row = (int)phase;
-    float part = (float)(phase - row), sum[PCM_CHANNELS] = {0};
-    const float *h = kernel + row * TAPS;
+    float sum = 0;
+    if (first >= 0 && first + TAPS <= in_samples) {
+        for (int k = 0; k < TAPS; k++)
+            sum += weight[k] * in[first + k];
+        return sum;
+    }
     for (int k = 0; k < TAPS; k++) {
         long at = first + k;
-        at = at < 0 ? 0 : at >= (long)in_samples ? (long)in_samples - 1 : at;
-        float weight = h[k] + part * (h[k + TAPS] - h[k]);
-        for (int c = 0; c < PCM_CHANNELS; c++)
-            sum[c] += weight * in[at * PCM_CHANNELS + c];
+        sum += weight[k] * in[at < 0 ? 0 : at >= in_samples ? in_samples - 1 : at];
     }
-    memcpy(out, sum, sizeof sum);
+    return sum;
 }
 
-static void resample(const float *in, size_t in_samples, const struct stretch_point *map, size_t points,
-                     float *out, size_t out_samples)
+static void resample(float *const channels[PCM_CHANNELS], size_t lead, size_t in_samples,
+                     const struct stretch_point *map, size_t points, size_t out_samples)
 {
     float *kernel = kernel_new();
     size_t piece = 1;
@@ -72,27 +69,33 @@ static void resample(const float *in, size_t in_samples, const struct stretch_po
             piece++;
         const struct stretch_point *a = &map[piece - 1], *b = &map[piece];
         double position = a->in + ((double)i - a->out) * (b->in - a->in) / (b->out - a->out);
-        interpolate(kernel, in, in_samples, position, out + i * PCM_CHANNELS);
+        double whole = floor(position), phase = (position - whole) * PHASES;
+        int row = (int)phase;
+        float part = (float)(phase - row), weight[TAPS];
+        const float *h = kernel + row * TAPS;
+        for (int k = 0; k < TAPS; k++)
+            weight[k] = h[k] + part * (h[k + TAPS] - h[k]);
+        for (int c = 0; c < PCM_CHANNELS; c++)
+            channels[c][i] = weigh(weight, channels[c] + lead, (long)in_samples, (long)whole - (HALF - 1));
     }
     free(kernel);
 }
 
 struct take {
     RubberBandState state;
-    float *out;
+    float *const *channels;
     size_t samples, done;
+    size_t room; /* in the channels, up to the input that is still to be read */
 };
 
 static void retrieve(struct take *take)
 {
-    float left[CHUNK], right[CHUNK];
-    for (int ready; (ready = rubberband_available(take->state)) > 0;) {
-        unsigned n = (unsigned)ready < CHUNK ? (unsigned)ready : CHUNK;
-        n = rubberband_retrieve(take->state, (float *const[]){left, right}, n);
-        for (unsigned i = 0; i < n && take->done < take->samples; i++, take->done++) {
-            take->out[take->done * PCM_CHANNELS] = left[i];
-            take->out[take->done * PCM_CHANNELS + 1] = right[i];
-        }
+    size_t most = take->room < take->samples ? take->room : take->samples;
+    for (int ready; take->done < most && (ready = rubberband_available(take->state)) > 0;) {
+        size_t n = most - take->done < (size_t)ready ? most - take->done : (size_t)ready;
+        float *const to[] = {take->channels[0] + take->done, take->channels[1] + take->done};
+        n = rubberband_retrieve(take->state, to, (unsigned)n);
+        take->done += n;
         if (n == 0) break;
     }
 }
@@ -141,59 +144,71 @@ static void key_frames_set(RubberBandState state, const struct stretch_point *ma
     free(keys.to);
 }
 
-static void split(const float *in, size_t samples, float *left, float *right)
+/* As if in one piece, which would take another copy of the passage. Told that each piece is the last, Rubber
+ * Band works off its buffer of two windows as far as half a window, as it does each time the buffer is full;
+ * so pieces that fill it make no difference. (It then counts the length wrong, and goes by the one it was
+ * told.) */
+static void study(RubberBandState state, float *const in[PCM_CHANNELS], size_t samples, double hop)
 {
-    for (size_t i = 0; i < samples; i++) {
-        left[i] = in[i * PCM_CHANNELS];
-        right[i] = in[i * PCM_CHANNELS + 1];
+    size_t step = (size_t)hop, held = WINDOW / 2; /* it begins with half a window of silence */
+    for (size_t at = 0; at < samples;) {
+        size_t room = 2 * WINDOW - held, n = samples - at < room ? samples - at : room;
+        rubberband_study(state, (const float *const[]){in[0] + at, in[1] + at}, (unsigned)n, 1);
+        at += n;
+        held += n;
+        if (held >= WINDOW / 2) held -= ((held - WINDOW / 2) / step + 1) * step;
     }
 }
 
-/* In one piece: studied by chunks the same music comes out a little different. */
-static void study(RubberBandState state, const float *in, size_t in_samples)
-{
-    float *left = xmalloc(in_samples * sizeof *left), *right = xmalloc(in_samples * sizeof *right);
-    split(in, in_samples, left, right);
-    rubberband_study(state, (const float *const[]){left, right}, (unsigned)in_samples, 1);
-    free(left);
-    free(right);
-}
-
-static void stretch(const float *in, size_t in_samples, const struct stretch_point *map, size_t points,
-                    float *out, size_t out_samples)
+static void stretch(float *const channels[PCM_CHANNELS], size_t lead, size_t in_samples,
+                    const struct stretch_point *map, size_t points, size_t out_samples)
 {
     double ratio = (double)out_samples / (double)in_samples;
+    float *const in[] = {channels[0] + lead, channels[1] + lead};
     rubberband_set_default_debug_level(-1); /* it would write to standard error */
     RubberBandState state = rubberband_new(
         PCM_RATE, PCM_CHANNELS,
         RubberBandOptionProcessOffline | RubberBandOptionEngineFaster | RubberBandOptionThreadingNever |
             RubberBandOptionChannelsTogether | RubberBandOptionTransientsCrisp | RubberBandOptionPhaseLaminar,
         ratio, 1);
-    struct take take = {.state = state, .out = out, .samples = out_samples};
+    struct take take = {.state = state, .channels = channels, .samples = out_samples};
     rubberband_set_expected_input_duration(state, (unsigned)in_samples);
     rubberband_set_max_process_size(state, CHUNK);
     key_frames_set(state, map, points, ratio);
-    study(state, in, in_samples);
+    study(state, in, in_samples, hop_of(ratio));
     for (size_t at = 0; at < in_samples; at += CHUNK) {
-        float left[CHUNK], right[CHUNK];
         size_t n = in_samples - at < CHUNK ? in_samples - at : CHUNK;
-        split(in + at * PCM_CHANNELS, n, left, right);
-        rubberband_process(state, (const float *const[]){left, right}, (unsigned)n, at + n == in_samples);
+        rubberband_process(state, (const float *const[]){in[0] + at, in[1] + at}, (unsigned)n,
+                           at + n == in_samples);
+        take.room = at + n == in_samples ? out_samples : lead + at + n;
         retrieve(&take);
     }
-    memset(out + take.done * PCM_CHANNELS, 0, (out_samples - take.done) * PCM_CHANNELS * sizeof *out);
+    for (int c = 0; c < PCM_CHANNELS; c++)
+        memset(channels[c] + take.done, 0, (out_samples - take.done) * sizeof *channels[c]);
     rubberband_delete(state);
 }
 
-void stretch_passage(const float *in, size_t in_samples, const struct stretch_point *map, size_t points,
-                     float *out, size_t out_samples)
+size_t stretch_lead(const struct stretch_point *map, size_t points)
+{
+    double most = 0;
+    for (size_t i = 0; i < points; i++)
+        most = fmax(most, map[i].out - map[i].in);
+    return (size_t)ceil(most) + (stretch_is_resampling(map, points) ? TAPS : CHUNK);
+}
+
+void stretch_passage(float *const channels[PCM_CHANNELS], size_t in_samples, const struct stretch_point *map,
+                     size_t points, size_t out_samples)
 {
     if (in_samples == 0 || points < 2) {
-        memset(out, 0, out_samples * PCM_CHANNELS * sizeof *out);
-    } else if (stretch_is_resampling(map, points)) {
-        resample(in, in_samples, map, points, out, out_samples);
+        for (int c = 0; c < PCM_CHANNELS; c++)
+            memset(channels[c], 0, out_samples * sizeof *channels[c]);
+        return;
+    }
+    size_t lead = stretch_lead(map, points);
+    if (stretch_is_resampling(map, points)) {
+        resample(channels, lead, in_samples, map, points, out_samples);
     } else {
-        stretch(in, in_samples, map, points, out, out_samples);
+        stretch(channels, lead, in_samples, map, points, out_samples);
     }
 }
 

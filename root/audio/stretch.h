@@ -11,9 +11,12 @@ struct stretch_point {
     double in,
         out; /* samples from the passage's start; both strictly increasing; first 0,0; last the lengths */
 };
-/* in: in_samples stereo samples; out: room for out_samples. Writes exactly out_samples. */
-void stretch_passage(const float *in, size_t in_samples, const struct stretch_point *map, size_t points,
-                     float *out, size_t out_samples);
+/* So many samples behind the beginning of its channel the input of such a map has to stand. */
+size_t stretch_lead(const struct stretch_point *map, size_t points);
+/* In place, to save memory: of each channel, which is PCM of its own, [lead, lead + in_samples) becomes
+ * [0, out_samples); there is room for the longer of both. */
+void stretch_passage(float *const channels[2], size_t in_samples, const struct stretch_point *map,
+                     size_t points, size_t out_samples);
 /* 1 when the map will be resampled rather than stretched. */
 int stretch_is_resampling(const struct stretch_point *map, size_t points);
 const char *stretch_library(void); /* "rubberband 3.1.2" */

@@ -3,6 +3,7 @@
 #define FOREVER_ROOT_MIX_CERTIFICATE_H
 #include <jansson.h>
 
+#include "root/mix/listen.h"
 #include "root/mix/measure.h"
 
 /* What a transition has to keep. Beats only where they can be measured, voices and harmony where known. */
@@ -20,7 +21,7 @@
 struct certificate {
     struct measure_beats beats;
     double offbeat; /* of measure_offbeat; NAN unknown */
-    struct measure_loudness loudness;
+    struct listen_loudness loudness;
     double low_band_correlation, correlation; /* NAN unknown */
     double consonance, consonance_sigmas;     /* NAN unknown */
     int bass_overlap_beats, vocal_overlap_beats, dropouts;

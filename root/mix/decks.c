@@ -9,6 +9,7 @@
 
 #define DECKS     4
 #define END_SLACK (PCM_RATE / 2)
+#define PIECE     1024
 
 struct deck {
     struct decoder *decoder; /* NULL: free */
@@ -91,8 +92,24 @@ static struct deck *deck_for(struct decks *decks, int64_t track, const char *has
     return oldest;
 }
 
-int decks_read(struct decks *decks, int64_t track, const char *hash, int64_t from, float *out, size_t samples,
-               char **cause)
+/* Takes the next samples of a deck, at most the whole of one piece; out: as they come, or each channel apart.
+ * The number; 0 = end; -1. */
+static long take(struct deck *deck, float *mixed, float *const apart[PCM_CHANNELS], size_t samples,
+                 char **cause)
+{
+    float piece[PIECE * PCM_CHANNELS];
+    if (mixed) return decode_read(deck->decoder, mixed, samples, cause);
+    long n = decode_read(deck->decoder, piece, samples < PIECE ? samples : PIECE, cause);
+    for (long i = 0; i < n; i++) {
+        for (int c = 0; c < PCM_CHANNELS; c++)
+            apart[c][i] = piece[i * PCM_CHANNELS + c];
+    }
+    return n;
+}
+
+/* Into mixed, or, where that is NULL, into `apart`. */
+static int read_from(struct decks *decks, int64_t track, const char *hash, int64_t from, float *mixed,
+                     float *const apart[PCM_CHANNELS], size_t samples, char **cause)
 {
     if (samples == 0) return 0;
     struct deck *deck = deck_for(decks, track, hash, from, cause);
@@ -104,7 +121,8 @@ int decks_read(struct decks *decks, int64_t track, const char *hash, int64_t fro
         sought = decode_seek(deck->decoder, (uint64_t)from, cause);
     }
     while (sought == 0 && got < samples) {
-        long n = decode_read(deck->decoder, out + got * PCM_CHANNELS, samples - got, cause);
+        float *const to[] = {mixed ? NULL : apart[0] + got, mixed ? NULL : apart[1] + got};
+        long n = take(deck, mixed ? mixed + got * PCM_CHANNELS : NULL, to, samples - got, cause);
         if (n < 0) sought = -1;
         if (n <= 0) break;
         got += (size_t)n;
@@ -114,12 +132,26 @@ int decks_read(struct decks *decks, int64_t track, const char *hash, int64_t fro
         return -1;
     }
     if (got == samples) return 0;
-    memset(out + got * PCM_CHANNELS, 0, (samples - got) * PCM_CHANNELS * sizeof *out);
+    if (mixed) memset(mixed + got * PCM_CHANNELS, 0, (samples - got) * PCM_CHANNELS * sizeof *mixed);
+    for (int c = 0; c < PCM_CHANNELS && !mixed; c++)
+        memset(apart[c] + got, 0, (samples - got) * sizeof *apart[c]);
     uint64_t end = decode_position(deck->decoder), wanted = (uint64_t)from + samples;
     if (wanted <= end + END_SLACK) return 0;
     deck_close(deck);
     return cause_set(cause, "ends after %.1f s, %.1f s before it should", (double)end / PCM_RATE,
                      (double)(wanted - end) / PCM_RATE);
+}
+
+int decks_read(struct decks *decks, int64_t track, const char *hash, int64_t from, float *out, size_t samples,
+               char **cause)
+{
+    return read_from(decks, track, hash, from, out, NULL, samples, cause);
+}
+
+int decks_read_apart(struct decks *decks, int64_t track, const char *hash, int64_t from,
+                     float *const channels[2], size_t samples, char **cause)
+{
+    return read_from(decks, track, hash, from, NULL, channels, samples, cause);
 }
 
 void decks_keep(struct decks *decks, int (*wanted)(const void *context, int64_t track), const void *context)

@@ -18,6 +18,9 @@ void decks_free(struct decks *decks);
  * (plans round); more is an error. 0, or -1 with *cause. */
 int decks_read(struct decks *decks, int64_t track, const char *hash, int64_t from, float *out, size_t samples,
                char **cause);
+/* The same, each channel by itself. */
+int decks_read_apart(struct decks *decks, int64_t track, const char *hash, int64_t from,
+                     float *const channels[2], size_t samples, char **cause);
 /* The sound of a live session at a station sample: as programme_live says. */
 void decks_set_live(struct decks *decks, programme_live live, void *context);
 void decks_live(struct decks *decks, int64_t session, uint64_t sample, float *out, size_t samples);

@@ -1,6 +1,5 @@
 #include "root/mix/measure.h"
 
-#include <ebur128.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,23 +7,19 @@
 #include "common/mem.h"
 #include "root/audio/pcm.h"
 
-#define BASS_DB         (-9.0)
-#define ENVELOPE_HZ     1000
-#define SMOOTH          21 /* taps: a Hann window of 20 ms, over a period of the lowest kick */
-#define RISE            6  /* ms over which a rise is taken */
-#define LAG_MAX         40 /* ms */
-#define AGREE_MIN       0.5
-#define NEAR            60 /* ms around a beat */
-#define DRIFT_BARS      6
-#define FOLD            24              /* parts of a beat */
-#define BANDS           2               /* the kick's, and what changes fast */
-#define LOG_RANGE       300             /* 25 dB below the loudest counts as nothing */
-#define ONSETS_MIN      0.5             /* sum of squared rises: one clear onset */
-#define STEP_SAMPLES    (PCM_RATE / 10) /* of the loudness curve */
-#define SHORT_TERM_S    3.0
-#define SILENCE         1e-3f
-#define SOUND           1e-2f
-#define SILENCE_SAMPLES (PCM_RATE / 20)
+#define BASS_DB     (-9.0)
+#define ENVELOPE_HZ 1000
+#define SMOOTH      21 /* taps: a Hann window of 20 ms, over a period of the lowest kick */
+#define RISE        6  /* ms over which a rise is taken */
+#define LAG_MAX     40 /* ms */
+#define AGREE_MIN   0.5
+#define NEAR        60 /* ms around a beat */
+#define DRIFT_BARS  6
+#define FOLD        24  /* parts of a beat */
+#define BANDS       2   /* the kick's, and what changes fast */
+#define LOG_RANGE   300 /* 25 dB below the loudest counts as nothing */
+#define ONSETS_MIN  0.5 /* sum of squared rises: one clear onset */
+#define SOUND       1e-2f
 
 static int compare(const void *a, const void *b)
 {
@@ -267,91 +262,7 @@ double measure_offbeat(const struct stem *a, const struct stem *b, const int64_t
     return turned(fa, fb, FOLD / 2) - turned(fa, fb, 0);
 }
 
-/* --- loudness --- */
-
-static ebur128_state *meter_new(int mode)
-{
-    ebur128_state *meter = ebur128_init(PCM_CHANNELS, PCM_RATE, mode);
-    if (!meter) abort(); /* memory, as everywhere in a worker */
-    return meter;
-}
-
-static void meter_add(ebur128_state *meter, const float *pcm, size_t samples)
-{
-    if (samples && ebur128_add_frames_float(meter, pcm, samples) != EBUR128_SUCCESS) abort();
-}
-
-static double integrated(const float *pcm, size_t samples)
-{
-    ebur128_state *meter = meter_new(EBUR128_MODE_I);
-    double lufs = NAN;
-    meter_add(meter, pcm, samples);
-    if (ebur128_loudness_global(meter, &lufs) != EBUR128_SUCCESS || !isfinite(lufs)) lufs = NAN;
-    ebur128_destroy(&meter);
-    return lufs;
-}
-
-static double true_peak(const float *pcm, size_t samples)
-{
-    ebur128_state *meter = meter_new(EBUR128_MODE_TRUE_PEAK);
-    double peak = 0;
-    meter_add(meter, pcm, samples);
-    for (unsigned c = 0; c < PCM_CHANNELS; c++) {
-        double value = 0;
-        if (ebur128_true_peak(meter, c, &value) == EBUR128_SUCCESS && value > peak) peak = value;
-    }
-    ebur128_destroy(&meter);
-    return peak > 0 ? 20 * log10(peak) : -INFINITY;
-}
-
-/* The least and the greatest short-term loudness whose window is centred in the transition. */
-static void extremes(const float *before, size_t before_samples, const float *mix, size_t samples,
-                     const float *after, size_t after_samples, double *least, double *most)
-{
-    ebur128_state *meter = meter_new(EBUR128_MODE_S);
-    size_t half = (size_t)(SHORT_TERM_S / 2 * PCM_RATE), total = before_samples + samples + after_samples;
-    const struct {
-        const float *pcm;
-        size_t samples;
-    } parts[] = {{before, before_samples}, {mix, samples}, {after, after_samples}};
-    size_t fed = 0;
-    *least = INFINITY;
-    *most = -INFINITY;
-    for (size_t p = 0, at = 0; p < 3;) {
-        size_t n = parts[p].samples - at < STEP_SAMPLES ? parts[p].samples - at : STEP_SAMPLES;
-        meter_add(meter, parts[p].pcm + at * PCM_CHANNELS, n);
-        at += n;
-        fed += n;
-        if (at == parts[p].samples) p++, at = 0;
-        double lufs;
-        if (fed < 2 * half || fed > total || fed < before_samples + half ||
-            fed > before_samples + samples + half)
-            continue;
-        if (ebur128_loudness_shortterm(meter, &lufs) != EBUR128_SUCCESS) continue;
-        if (lufs < *least) *least = lufs;
-        if (lufs > *most) *most = lufs;
-    }
-    ebur128_destroy(&meter);
-}
-
-void measure_loudness(const float *before, size_t before_samples, const float *mix, size_t samples,
-                      const float *after, size_t after_samples, struct measure_loudness *out)
-{
-    double least, most;
-    *out = (struct measure_loudness){NAN, NAN, NAN, NAN, NAN, NAN};
-    out->before_lufs = integrated(before, before_samples);
-    out->after_lufs = integrated(after, after_samples);
-    out->true_peak_dbtp = true_peak(mix, samples);
-    if (isnan(out->before_lufs) || isnan(out->after_lufs)) return;
-    out->step_lu = fabs(out->after_lufs - out->before_lufs);
-    extremes(before, before_samples, mix, samples, after, after_samples, &least, &most);
-    if (isinf(most) && most < 0) return;
-    /* -70 LUFS is silence to EBU R 128: a hole is no deeper */
-    out->hole_lu = fmax(0, fmin(out->before_lufs, out->after_lufs) - fmax(least, -70));
-    out->bump_lu = fmax(0, most - fmax(out->before_lufs, out->after_lufs));
-}
-
-/* --- bass, correlation, silence --- */
+/* --- bass, correlation --- */
 
 /* Mean energy of each beat. */
 static double *beat_energies(const struct stem *stem, const float *low, const int64_t *beat, int count)
@@ -409,23 +320,10 @@ double measure_correlation(const struct stem *a, const struct stem *b)
     return isfinite(r) ? r : 0;
 }
 
-/* Whether the dry sound rises above SOUND within [from, to). */
-static int sounds(const struct stem *stem, size_t from, size_t to)
+int measure_sounds(const struct stem *stem, size_t from, size_t to)
 {
     for (size_t i = from / STEM_THIN; i <= to / STEM_THIN && i < stem->thins; i++) {
         if (fabsf(stem->thin[2 * i]) > SOUND || fabsf(stem->thin[2 * i + 1]) > SOUND) return 1;
     }
     return 0;
-}
-
-int measure_dropouts(const float *mix, size_t samples, const struct stem *a, const struct stem *b)
-{
-    int found = 0;
-    size_t from = 0;
-    for (size_t i = 0; i <= samples; i++) {
-        if (i < samples && fabsf(mix[2 * i]) < SILENCE && fabsf(mix[2 * i + 1]) < SILENCE) continue;
-        if (i - from > SILENCE_SAMPLES && sounds(a, from, i) && sounds(b, from, i)) found++;
-        from = i + 1;
-    }
-    return found;
 }

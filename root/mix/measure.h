@@ -1,4 +1,4 @@
-/* measure: what a transition sounds like, from its stems; pure.
+/* measure: how the tracks of a transition go together, from their stems; pure.
  *
  * A stem is one track's part of the transition. Of each are kept (stem.h): its low band as it is mixed
  * ("wet") and stretched and at its gain, but before fades and filters ("dry"), and a thinned copy of the dry
@@ -9,8 +9,6 @@
 #include <stdint.h>
 
 #include "root/mix/stem.h"
-
-#define MEASURE_AROUND_S 15.0 /* of the programme before and after, that a step is measured on */
 
 /* How far b's beats lie from a's, bar by bar: the lag at which the onsets near the common beats agree best,
  * within 40 ms, in bars where they agree at all. Onsets are the rises of the log power (1 kHz) of two bands
@@ -30,25 +28,13 @@ void measure_beats(const struct stem *a, const struct stem *b, const int64_t *be
  * offbeats. NAN when either has no such rises. */
 double measure_offbeat(const struct stem *a, const struct stem *b, const int64_t *beat, int count);
 
-/* Loudness by ITU-R BS.1770-4 and EBU Tech 3341. */
-struct measure_loudness {
-    double before_lufs, after_lufs; /* gated, of what is given around; NAN when silent or nothing */
-    double step_lu;                 /* |after - before| */
-    double hole_lu, bump_lu; /* how far short-term loudness (3 s, centred) in the transition falls below the
-                                quieter of the two, and rises above the louder; >= 0 */
-    double true_peak_dbtp;   /* of the transition, before the limiter */
-};
-void measure_loudness(const float *before, size_t before_samples, const float *mix, size_t samples,
-                      const float *after, size_t after_samples, struct measure_loudness *out);
-
 /* Beats in which both stems' basses (below 150 Hz) stand above -9 dB of their own dry median beat. */
 int measure_bass_overlap(const struct stem *a, const struct stem *b, const int64_t *beat, int count);
 /* Pearson correlation of the dry low bands over [from, to) samples; NAN when either is silent. */
 double measure_low_correlation(const struct stem *a, const struct stem *b, int64_t from, int64_t to);
 /* Pearson correlation of the dry sound, whole band, both channels; 0 when either is silent. */
 double measure_correlation(const struct stem *a, const struct stem *b);
-/* Stretches of more than 50 ms in which the mix is below -60 dBFS although both tracks sound: pauses of the
- * music itself are none. */
-int measure_dropouts(const float *mix, size_t samples, const struct stem *a, const struct stem *b);
+/* Whether the dry sound rises above -40 dBFS within [from, to) samples. */
+int measure_sounds(const struct stem *stem, size_t from, size_t to);
 
 #endif

@@ -10,15 +10,15 @@
 #define KEPT  2
 #define LEVEL 16384.0f
 
-struct kept {
+struct passage {
     int64_t track, from, to, samples;
     struct stretch_point *map;
     size_t points;
-    int16_t *pcm; /* NULL: none */
+    int16_t *pcm[PCM_CHANNELS]; /* NULL: none */
 };
 
 struct passages {
-    struct kept kept[KEPT];
+    struct passage kept[KEPT];
     int next;
 };
 
@@ -27,11 +27,12 @@ struct passages *passages_new(void)
     return xcalloc(1, sizeof(struct passages));
 }
 
-static void drop(struct kept *kept)
+static void drop(struct passage *kept)
 {
     free(kept->map);
-    free(kept->pcm);
-    *kept = (struct kept){0};
+    for (int c = 0; c < PCM_CHANNELS; c++)
+        free(kept->pcm[c]);
+    *kept = (struct passage){0};
 }
 
 void passages_free(struct passages *passages)
@@ -41,47 +42,69 @@ void passages_free(struct passages *passages)
     free(passages);
 }
 
-static int same_map(const struct kept *kept, const struct voice *voice)
+static int same_map(const struct passage *kept, const struct voice *voice)
 {
     return kept->points == voice->points && kept->samples == voice->samples &&
            kept->to - kept->from == voice->to - voice->from &&
            (kept->points == 0 || !memcmp(kept->map, voice->map, kept->points * sizeof *kept->map));
 }
 
-float *passages_find(const struct passages *passages, const struct voice *voice)
+const struct passage *passages_find(const struct passages *passages, const struct voice *voice)
 {
     for (int i = 0; i < KEPT; i++) {
-        const struct kept *kept = &passages->kept[i];
-        int64_t move = voice->from - kept->from;
-        if (!kept->pcm || kept->track != voice->track || llabs(move) > PASSAGES_MOVE_MAX ||
-            !same_map(kept, voice))
-            continue;
-        float *pcm = xcalloc((size_t)voice->samples * PCM_CHANNELS + 1, sizeof *pcm);
-        for (int64_t k = 0; k < voice->samples; k++) {
-            int64_t at = k + move;
-            for (int c = 0; c < PCM_CHANNELS && at >= 0 && at < kept->samples; c++)
-                pcm[k * PCM_CHANNELS + c] = (float)kept->pcm[at * PCM_CHANNELS + c] / LEVEL;
-        }
-        return pcm;
+        const struct passage *kept = &passages->kept[i];
+        if (kept->pcm[0] && kept->track == voice->track &&
+            llabs(voice->from - kept->from) <= PASSAGES_MOVE_MAX && same_map(kept, voice))
+            return kept;
     }
     return NULL;
 }
 
-void passages_keep(struct passages *passages, const struct voice *voice, const float *pcm)
+/* rintf, fminf and fmaxf are calls. */
+static int16_t to_16_bits(float x)
 {
-    struct kept *kept = &passages->kept[passages->next++ % KEPT];
+    x *= LEVEL;
+    return (int16_t)(x >= 32767 ? 32767 : x <= -32768 ? -32768 : lrintf(x));
+}
+
+const struct passage *passages_keep(struct passages *passages, const struct voice *voice,
+                                    float *const channels[PCM_CHANNELS])
+{
+    struct passage *kept = &passages->kept[passages->next++ % KEPT];
     drop(kept);
-    *kept = (struct kept){.track = voice->track,
-                          .from = voice->from,
-                          .to = voice->to,
-                          .samples = voice->samples,
-                          .points = voice->points};
+    *kept = (struct passage){.track = voice->track,
+                             .from = voice->from,
+                             .to = voice->to,
+                             .samples = voice->samples,
+                             .points = voice->points};
     if (voice->points) {
         kept->map = xmalloc(voice->points * sizeof *kept->map);
         memcpy(kept->map, voice->map, voice->points * sizeof *kept->map);
     }
-    size_t count = (size_t)voice->samples * PCM_CHANNELS;
-    kept->pcm = xmalloc((count + 1) * sizeof *kept->pcm);
-    for (size_t i = 0; i < count; i++)
-        kept->pcm[i] = (int16_t)fmaxf(-32768, fminf(32767, rintf(pcm[i] * LEVEL)));
+    for (int c = 0; c < PCM_CHANNELS; c++) {
+        int16_t *pcm = kept->pcm[c] = xmalloc(((size_t)voice->samples + 1) * sizeof *pcm);
+        for (size_t i = 0; i < (size_t)voice->samples; i++)
+            pcm[i] = to_16_bits(channels[c][i]);
+        free(channels[c]);
+    }
+    return kept;
+}
+
+void passage_channel(const struct passage *kept, const struct voice *voice, int c, float *out)
+{
+    int64_t move = voice->from - kept->from;
+    for (int64_t i = 0; i < voice->samples; i++) {
+        int64_t at = i + move;
+        out[i] = at >= 0 && at < kept->samples ? (float)kept->pcm[c][at] / LEVEL : 0;
+    }
+}
+
+void passage_mono(const struct passage *kept, const struct voice *voice, float *out)
+{
+    int64_t move = voice->from - kept->from;
+    for (int64_t i = 0; i < voice->samples; i++) {
+        int64_t at = i + move;
+        out[i] =
+            at >= 0 && at < kept->samples ? (float)(kept->pcm[0][at] + kept->pcm[1][at]) / (2 * LEVEL) : 0;
+    }
 }

@@ -12,6 +12,8 @@
 #define GAIN_DB_MAX 60.0
 #define RIDE_DB_MAX 12.0
 #define ECHO_MAX    0.9
+#define RIDE_STEP   64
+#define RIDE_FLAT   1e-5 /* nepers in a step */
 
 static int parse_fades(struct fades *out, const json_t *list, int64_t length, double correlation)
 {
@@ -220,20 +222,69 @@ double fades_gain(const struct fades *fades, int64_t at)
     return gain;
 }
 
-double ride_gain(const struct ride *ride, int64_t at)
+void fades_fill(const struct fades *fades, int64_t at, size_t count, double *out)
+{
+    int open = 1, shut = 0;
+    for (size_t i = 0; i < fades->count; i++) {
+        const struct fade *fade = &fades->items[i];
+        int before = at + (int64_t)count <= fade->from, after = at >= fade->to;
+        open &= fade->in ? after : before;
+        shut |= fade->in ? before : after;
+    }
+    for (size_t i = 0; i < count; i++)
+        out[i] = shut ? 0 : open ? 1 : fades_gain(fades, at + (int64_t)i);
+}
+
+/* The points that `at` lies between; the same one twice before the first and behind the last. */
+static void ride_between(const struct ride *ride, int64_t at, const struct ride_point **p,
+                         const struct ride_point **q)
 {
     size_t i = 0;
-    if (ride->count == 0) return 1;
     while (i < ride->count && ride->points[i].at <= at)
         i++;
-    double db;
-    if (i == 0 || i == ride->count) {
-        db = ride->points[i ? i - 1 : 0].db;
-    } else {
-        const struct ride_point *p = &ride->points[i - 1], *q = &ride->points[i];
-        db = p->db + (q->db - p->db) * (double)(at - p->at) / (double)(q->at - p->at);
+    *p = &ride->points[i ? i - 1 : 0];
+    *q = &ride->points[i < ride->count ? i : i - 1];
+}
+
+static double ride_db(const struct ride_point *p, const struct ride_point *q, int64_t at)
+{
+    return p == q ? p->db : p->db + (q->db - p->db) * (double)(at - p->at) / (double)(q->at - p->at);
+}
+
+double ride_gain(const struct ride *ride, int64_t at)
+{
+    const struct ride_point *p, *q;
+    if (ride->count == 0) return 1;
+    ride_between(ride, at, &p, &q);
+    return pow(10, ride_db(p, q, at) / 20);
+}
+
+/* A power at the beginning of each RIDE_STEP samples of the segment, so that it does not matter where a read
+ * begins; between those its series, which is as exact while the ride is that flat. */
+void ride_fill(const struct ride *ride, int64_t at, size_t count, double *out)
+{
+    const struct ride_point *p, *q;
+    for (size_t i = 0; i < count;) {
+        int64_t here = at + (int64_t)i, base = here - here % RIDE_STEP;
+        if (ride->count == 0) {
+            out[i++] = 1;
+            continue;
+        }
+        ride_between(ride, here, &p, &q);
+        double nepers = p == q ? 0 : (q->db - p->db) / (double)(q->at - p->at) * M_LN10 / 20;
+        if (fabs(nepers) * RIDE_STEP > RIDE_FLAT) {
+            out[i++] = ride_gain(ride, here);
+            continue;
+        }
+        int64_t end = base + RIDE_STEP;
+        if (here < p->at && end > p->at) end = p->at;
+        if (q != p && end > q->at) end = q->at;
+        double gain = pow(10, ride_db(p, q, base) / 20);
+        for (; i < count && at + (int64_t)i < end; i++) {
+            double x = nepers * (double)(at + (int64_t)i - base);
+            out[i] = gain * (1 + x + x * x / 2);
+        }
     }
-    return pow(10, db / 20);
 }
 
 int recipe_beats(const json_t *transition, int64_t *beat)

@@ -81,5 +81,8 @@ int recipe_beats(const json_t *transition, int64_t *beat);
 double fades_gain(const struct fades *fades, int64_t at);
 /* As a factor. */
 double ride_gain(const struct ride *ride, int64_t at);
+/* Both at `count` samples from `at` on. */
+void fades_fill(const struct fades *fades, int64_t at, size_t count, double *out);
+void ride_fill(const struct ride *ride, int64_t at, size_t count, double *out);
 
 #endif

@@ -17,6 +17,7 @@
 #define ALIKE_MOST      0.9
 #define TAKES_MAX       3
 #define STEP_LEFT_LU    0.5 /* of a step: not worth a ride */
+#define PIECE           1024
 
 struct take {
     struct plan_tuning tuning;
@@ -36,7 +37,9 @@ struct stage {
     json_t *why;
     int64_t *bad_track;
     char **cause;
-    struct programme *programme; /* of the takes of one way to join */
+    /* of the takes of one way to join */
+    struct programme *programme;
+    struct prelude *prelude; /* NULL before the first take */
 };
 
 static void take_drop(struct take *take)
@@ -52,18 +55,20 @@ static double real_of(const json_t *object, const char *key)
     return json_is_number(value) ? json_number_value(value) : NAN;
 }
 
-/* Reads up to MEASURE_AROUND_S of the programme that end or begin at `sample`; owned by the caller. */
-static float *around(const struct stage *stage, uint64_t from, uint64_t to, size_t *samples)
+/* Reads [from, to) of the programme to the prelude or, where that is NULL, to the listener. */
+static int hear(const struct stage *stage, uint64_t from, uint64_t to, struct prelude *prelude,
+                struct listen *listener)
 {
-    *samples = 0;
-    if (from >= to) return NULL;
-    float *pcm = xmalloc((size_t)(to - from) * PCM_CHANNELS * sizeof *pcm);
-    if (programme_read(stage->programme, from, pcm, (size_t)(to - from), stage->bad_track, stage->cause)) {
-        free(pcm);
-        return NULL;
+    float pcm[PIECE * PCM_CHANNELS];
+    for (size_t n; from < to; from += n) {
+        n = to - from < PIECE ? (size_t)(to - from) : PIECE;
+        if (programme_read(stage->programme, from, pcm, n, stage->bad_track, stage->cause)) return -1;
+        if (prelude)
+            prelude_feed(prelude, pcm, n);
+        else
+            listen_feed(listener, pcm, n);
     }
-    *samples = (size_t)(to - from);
-    return pcm;
+    return 0;
 }
 
 /* Where the bass changes hands, to look at how both basses lie to each other there. */
@@ -95,52 +100,50 @@ static void measure_stems(struct take *take, const struct stem stems[2], int voi
             &stems[0], &stems[1], at > beat_samples ? at - beat_samples : 0, at + beat_samples);
 }
 
-/* The programme's end before the transition: read when that is rendered, which takes the most memory. */
-static float *around_before(const struct stage *stage, uint64_t start, size_t *samples)
+/* The programme's end before the transition is the same for all takes. It is read before the track's part of
+ * the transition is, so that the track is decoded from front to back. */
+static int hear_before(struct stage *stage, uint64_t start)
 {
-    uint64_t reach = (uint64_t)(MEASURE_AROUND_S * PCM_RATE), first = programme_start(stage->programme);
-    return around(stage, start > first + reach ? start - reach : first, start, samples);
+    uint64_t reach = (uint64_t)(LISTEN_AROUND_S * PCM_RATE), first = programme_start(stage->programme);
+    if (stage->prelude || start == first) return 0;
+    stage->prelude = prelude_new();
+    return hear(stage, start > first + reach ? start - reach : first, start, stage->prelude, NULL);
+}
+
+/* The transition, rendered, and what comes after it. */
+static int hear_transition(struct stage *stage, struct take *take, uint64_t start, uint64_t end)
+{
+    struct programme *p = stage->programme;
+    struct certificate *c = &take->certificate;
+    struct stem stems[2];
+    int voices;
+    if (programme_stems(p, start, stems, &voices, stage->bad_track, stage->cause)) return -1;
+    struct listen *listener = listen_new(stage->prelude, (size_t)(end - start), &stems[0], &stems[1]);
+    int result = hear(stage, start, programme_end(p), NULL, listener);
+    listen_finish(listener, &c->loudness, &c->dropouts);
+    if (result == 0) measure_stems(take, stems, voices);
+    for (int i = 0; i < 2; i++)
+        stem_free(&stems[i]);
+    return result;
 }
 
 /* Renders and measures the planned transition. 0; -1 when a file failed. */
 static int listen(struct stage *stage, struct take *take)
 {
     struct programme *p = stage->programme;
-    struct certificate *c = &take->certificate;
     json_t *transition = take->segments[1];
-    json_t *alone = plan_alone(stage->to, stage->conf, &take->cursor, MEASURE_AROUND_S);
+    json_t *alone = plan_alone(stage->to, stage->conf, &take->cursor, LISTEN_AROUND_S);
     uint64_t start = (uint64_t)json_integer_value(json_object_get(transition, "start_sample"));
     uint64_t end = (uint64_t)json_integer_value(json_object_get(transition, "end_sample"));
     json_t *const parts[] = {take->segments[0], transition, alone};
-    struct stem stems[2] = {{0}, {0}};
-    float *before = NULL, *after = NULL;
-    const float *mix = NULL;
-    size_t before_samples = 0, after_samples = 0;
-    int result = 0, voices = 0;
+    int result = 0;
     *stage->bad_track = 0;
     programme_truncate(p, 0);
     for (int i = 0; i < 3 && result == 0; i++) {
         if (parts[i]) result = programme_add(p, parts[i], stage->cause);
     }
-    if (result == 0) result = programme_stems(p, start, stems, &voices, &mix, stage->bad_track, stage->cause);
-    if (result == 0 && start > programme_start(p)) {
-        before = around_before(stage, start, &before_samples);
-        result = before ? 0 : -1;
-    }
-    if (result == 0 && alone) {
-        after = around(stage, end, programme_end(p), &after_samples);
-        result = after ? 0 : -1;
-    }
-    if (result == 0) {
-        measure_loudness(before, before_samples, mix, (size_t)(end - start), after, after_samples,
-                         &c->loudness);
-        c->dropouts = measure_dropouts(mix, (size_t)(end - start), &stems[0], &stems[1]);
-        measure_stems(take, stems, voices);
-    }
-    for (int i = 0; i < 2; i++)
-        stem_free(&stems[i]);
-    free(before);
-    free(after);
+    if (result == 0) result = hear_before(stage, start);
+    if (result == 0) result = hear_transition(stage, take, start, end);
     json_decref(alone);
     return result;
 }
@@ -233,7 +236,9 @@ static int rehearse_way(struct stage *stage, int rank, struct take *best)
     stage->programme = programme_new_rehearsal(stage->open, stage->context);
     int result = try_takes(stage, rank, best);
     programme_free(stage->programme);
+    prelude_free(stage->prelude);
     stage->programme = NULL;
+    stage->prelude = NULL;
     return result;
 }
 

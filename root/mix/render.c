@@ -11,6 +11,8 @@
 #include "root/mix/voice.h"
 
 #define DEPTH_MAX 8 /* skips of skips; the planner makes fewer */
+#define GAINS     256
+#define TRIM      ((int64_t)4 * PCM_RATE) /* read of a whole, before it is given up */
 
 struct item {
     uint64_t start, end; /* as far as it is played */
@@ -27,8 +29,9 @@ struct programme {
     int decks_owned;
     int depth;
     /* the segment that is held as a whole: its start tells it from all others */
-    float *whole;
+    struct voice_mix whole; /* from sample `whole_from` of the segment on */
     uint64_t whole_start;
+    int64_t whole_from;
     struct passages *passages; /* of a rehearsal; NULL */
 };
 
@@ -55,13 +58,20 @@ struct programme *programme_new_rehearsal(programme_open_track open, void *conte
 
 static void drop_whole(struct programme *p)
 {
-    free(p->whole);
-    p->whole = NULL;
+    free(p->whole.pcm);
+    free(p->whole.rough);
+    p->whole = (struct voice_mix){0};
+    p->whole_from = 0;
+}
+
+static int is_held(const struct programme *p, const struct item *item)
+{
+    return (p->whole.pcm || p->whole.rough) && p->whole_start == item->start;
 }
 
 static void item_free(struct programme *p, struct item *item)
 {
-    if (p->whole && p->whole_start == item->start) drop_whole(p);
+    if (is_held(p, item)) drop_whole(p);
     programme_free(item->under);
     recipe_free(&item->recipe);
     json_decref(item->segment);
@@ -199,11 +209,16 @@ static int read_simple(struct programme *p, const struct item *item, int64_t at,
         *bad_track = voice->track;
         return -1;
     }
-    for (int64_t i = 0; i < to - from; i++) {
-        float gain =
-            voice->gain * (float)(fades_gain(&voice->level, from + i) * ride_gain(&voice->ride, from + i));
-        for (int c = 0; c < PCM_CHANNELS; c++)
-            here[i * PCM_CHANNELS + c] *= gain;
+    for (int64_t at_once; from < to; from += at_once, here += at_once * PCM_CHANNELS) {
+        double level[GAINS], ride[GAINS];
+        at_once = to - from < GAINS ? to - from : GAINS;
+        fades_fill(&voice->level, from, (size_t)at_once, level);
+        ride_fill(&voice->ride, from, (size_t)at_once, ride);
+        for (int64_t i = 0; i < at_once; i++) {
+            float gain = voice->gain * (float)(level[i] * ride[i]);
+            for (int c = 0; c < PCM_CHANNELS; c++)
+                here[i * PCM_CHANNELS + c] *= gain;
+        }
     }
     return 0;
 }
@@ -247,23 +262,59 @@ static void add_live(struct programme *p, const struct item *item, float *mix)
 static int render_whole(struct programme *p, struct item *item, struct stem *stems, int64_t *bad_track,
                         char **cause)
 {
-    if (p->whole && p->whole_start == item->start && !stems) return 0;
     drop_whole(p);
-    float *mix = xcalloc((size_t)(item->whole_end - item->start) * PCM_CHANNELS, sizeof *mix);
-    int result = add_old(item, mix, bad_track, cause);
-    if (item->recipe.live) add_live(p, item, mix);
+    size_t values = (size_t)(item->whole_end - item->start) * PCM_CHANNELS;
+    struct voice_mix mix = {0};
+    int result = 0;
+    if (p->passages) {
+        mix.rough = xcalloc(values, sizeof *mix.rough);
+    } else {
+        mix.pcm = xcalloc(values, sizeof *mix.pcm);
+        result = add_old(item, mix.pcm, bad_track, cause);
+        if (item->recipe.live) add_live(p, item, mix.pcm);
+    }
     for (size_t i = 0; i < item->recipe.voice_count && result == 0; i++) {
         const struct voice *voice = &item->recipe.voices[i];
-        result = voice_add(voice, &item->recipe, p->decks, p->passages, mix,
+        result = voice_add(voice, &item->recipe, p->decks, p->passages, &mix,
                            stems && i < 2 ? &stems[i] : NULL, cause);
         if (result < 0) *bad_track = voice->track;
     }
-    if (result < 0) {
-        free(mix);
-        return -1;
-    }
     p->whole = mix;
     p->whole_start = item->start;
+    if (result < 0) drop_whole(p);
+    return result;
+}
+
+/* Gives up what was read of the whole: who starts anew there renders it again. */
+static void trim_whole(struct programme *p, const struct item *item, int64_t read)
+{
+    int64_t end = (int64_t)(item->end - item->start), whole = (int64_t)(item->whole_end - item->start);
+    int64_t gone = read - p->whole_from;
+    if (item->recipe.live) return; /* its sound is there once */
+    if (read >= end) {
+        drop_whole(p);
+    } else if (gone >= TRIM && p->whole.pcm) {
+        size_t left = (size_t)(whole - read) * PCM_CHANNELS;
+        memmove(p->whole.pcm, p->whole.pcm + gone * PCM_CHANNELS, left * sizeof *p->whole.pcm);
+        p->whole.pcm = xrealloc(p->whole.pcm, left * sizeof *p->whole.pcm);
+        p->whole_from = read;
+    }
+}
+
+static int read_whole(struct programme *p, struct item *item, int64_t at, float *out, size_t samples,
+                      int64_t *bad_track, char **cause)
+{
+    if (!is_held(p, item) || at < p->whole_from) {
+        if (render_whole(p, item, NULL, bad_track, cause) < 0) return -1;
+    }
+    size_t from = (size_t)(at - p->whole_from) * PCM_CHANNELS;
+    if (p->whole.pcm) {
+        memcpy(out, p->whole.pcm + from, samples * PCM_CHANNELS * sizeof *out);
+    } else {
+        for (size_t i = 0; i < samples * PCM_CHANNELS; i++)
+            out[i] = (float)p->whole.rough[from + i] * VOICE_ROUGH;
+    }
+    trim_whole(p, item, at + (int64_t)samples);
     return 0;
 }
 
@@ -298,8 +349,7 @@ int programme_read(struct programme *p, uint64_t sample, float *out, size_t samp
         } else if (item->recipe.live && !item->recipe.under) {
             decks_live(p->decks, item->recipe.live, sample, out, n);
         } else {
-            if (render_whole(p, item, NULL, bad_track, cause) < 0) return -1;
-            memcpy(out, p->whole + at * PCM_CHANNELS, n * PCM_CHANNELS * sizeof *out);
+            if (read_whole(p, item, at, out, n, bad_track, cause) < 0) return -1;
         }
         out += n * PCM_CHANNELS;
         sample += n;
@@ -308,7 +358,7 @@ int programme_read(struct programme *p, uint64_t sample, float *out, size_t samp
     return 0;
 }
 
-int programme_stems(struct programme *p, uint64_t start, struct stem stems[2], int *voices, const float **mix,
+int programme_stems(struct programme *p, uint64_t start, struct stem stems[2], int *voices,
                     int64_t *bad_track, char **cause)
 {
     struct item *item = item_at(p, start);
@@ -324,6 +374,5 @@ int programme_stems(struct programme *p, uint64_t start, struct stem stems[2], i
         return -1;
     }
     *voices = (int)item->recipe.voice_count;
-    *mix = p->whole;
     return 0;
 }

@@ -23,7 +23,8 @@ typedef int (*programme_open_track)(void *context, int64_t track, const char *ha
 typedef void (*programme_live)(void *context, int64_t session, uint64_t sample, float *out, size_t samples);
 
 struct programme *programme_new(programme_open_track open, void *context);
-/* One to try transitions on: stretched passages are kept from one to the next (passages.h). */
+/* One to try transitions on: stretched passages are kept from one to the next (passages.h), and what it makes
+ * of several voices is good for listening, not for the air. */
 struct programme *programme_new_rehearsal(programme_open_track open, void *context);
 void programme_free(struct programme *programme);
 void programme_set_live(struct programme *programme, programme_live live, void *context);
@@ -45,9 +46,8 @@ int programme_read(struct programme *programme, uint64_t sample, float *out, siz
                    int64_t *bad_track, char **cause);
 
 /* Renders the segment that starts at `start` as a whole, with the stems of its first two voices (stem_free;
- * none when it fails) and how many voices it has. *mix: the whole, borrowed until a segment of several voices
- * is read elsewhere. */
+ * none when it fails) and how many voices it has. The mix itself is then read, once. */
 int programme_stems(struct programme *programme, uint64_t start, struct stem stems[2], int *voices,
-                    const float **mix, int64_t *bad_track, char **cause);
+                    int64_t *bad_track, char **cause);
 
 #endif

@@ -1,14 +1,22 @@
-/* split: the bands of a whole passage, in phase with it.
- *
- * A Butterworth low pass of second order run forwards and then backwards: the amplitude response of a
- * Linkwitz-Riley crossover of fourth order (-6 dB at the corner, 24 dB per octave) without its phase, so that
- * what is left when the low band is subtracted is the high band of the same crossover, and both together are
- * the input again. Only possible because passages are at hand as a whole. */
+/* split: a zero-phase low-pass, Linkwitz-Riley of fourth order: a second-order Butterworth over the sound
+ * forwards, then backwards. Of the whole sound only the filters' states at block boundaries are kept; the
+ * blocks of the result then come from the last to the first, so that they may take the place of the sound. */
 #ifndef FOREVER_ROOT_MIX_SPLIT_H
 #define FOREVER_ROOT_MIX_SPLIT_H
 #include <stddef.h>
 
-/* in: `samples` values, `stride` apart; out: `samples` values. */
-void split_low(const float *in, size_t stride, size_t samples, double corner_hz, double rate, float *out);
+#define SPLIT_BLOCK 512 /* samples */
+#define SPLIT_MAX   2   /* corners */
+
+struct split;
+
+/* Both corners' filters run over the same sound; count: of corners, 1 or 2. in: `samples` values, which stay
+ * as they are in each block until split_block has been there. */
+struct split *split_new(const float *in, size_t samples, const double corners_hz[], int count, double rate);
+void split_free(struct split *split);
+size_t split_blocks(const struct split *split);
+/* What lies below the corners in block `index`, which comes one before that of the last call (the last one in
+ * the first call). low[k]: room for SPLIT_BLOCK values. How many there are. */
+size_t split_block(struct split *split, size_t index, float low[][SPLIT_BLOCK]);
 
 #endif

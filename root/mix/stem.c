@@ -24,33 +24,36 @@ void stem_free(struct stem *stem)
     *stem = (struct stem){0};
 }
 
-/* Adds a band, which begins at sample `at`, a value for STEM_LOW_BY samples: its corner is far below half the
- * new rate. */
-static void add_low(float *out, size_t lows, int64_t at, const float *band, size_t samples, float factor)
+/* Adds the low band of a sound that begins at sample `at`, a value for STEM_LOW_BY samples: its corner is far
+ * below half the new rate. */
+static void add_low(float *out, size_t lows, int64_t at, const float *in, size_t samples, float factor)
 {
-    for (size_t i = ((size_t)at + STEM_LOW_BY - 1) / STEM_LOW_BY; i < lows; i++) {
-        size_t k = i * STEM_LOW_BY - (size_t)at;
-        if (k >= samples) break;
-        out[i] += factor * band[k];
+    const double corner = STEM_LOW_HZ;
+    float low[1][SPLIT_BLOCK];
+    struct split *split = split_new(in, samples, &corner, 1, PCM_RATE);
+    for (size_t block = split_blocks(split); block-- > 0;) {
+        size_t n = split_block(split, block, low), from = (size_t)at + block * SPLIT_BLOCK;
+        for (size_t i = (from + STEM_LOW_BY - 1) / STEM_LOW_BY; i < lows && i * STEM_LOW_BY < from + n; i++)
+            out[i] += factor * low[0][i * STEM_LOW_BY - from];
     }
+    split_free(split);
 }
 
-void stem_add_wet(struct stem *stem, int64_t at, const float *channel, size_t samples, float *scratch)
+void stem_add_wet(struct stem *stem, int64_t at, const float *channel, size_t samples)
 {
-    split_low(channel, 1, samples, STEM_LOW_HZ, PCM_RATE, scratch);
-    add_low(stem->wet_low, stem->lows, at, scratch, samples, 1.0f / PCM_CHANNELS);
+    add_low(stem->wet_low, stem->lows, at, channel, samples, 1.0f / PCM_CHANNELS);
 }
 
-void stem_add_dry(struct stem *stem, int64_t at, const float *dry, float gain, size_t samples, float *scratch)
+void stem_add_mono(struct stem *stem, int64_t at, const float *mono, float gain, size_t samples)
 {
-    for (size_t i = 0; i < samples; i++)
-        scratch[i] = 0.5f * (dry[2 * i] + dry[2 * i + 1]);
-    split_low(scratch, 1, samples, STEM_LOW_HZ, PCM_RATE, scratch);
-    add_low(stem->dry_low, stem->lows, at, scratch, samples, gain);
+    add_low(stem->dry_low, stem->lows, at, mono, samples, gain);
+}
+
+void stem_add_dry(struct stem *stem, int64_t at, int c, const float *channel, float gain, size_t samples)
+{
     for (size_t i = ((size_t)at + STEM_THIN - 1) / STEM_THIN; i < stem->thins; i++) {
         size_t k = i * STEM_THIN - (size_t)at;
         if (k >= samples) break;
-        for (int c = 0; c < PCM_CHANNELS; c++)
-            stem->thin[i * PCM_CHANNELS + (size_t)c] += gain * dry[k * PCM_CHANNELS + (size_t)c];
+        stem->thin[i * PCM_CHANNELS + (size_t)c] += gain * channel[k];
     }
 }

@@ -19,11 +19,10 @@ struct stem {
 
 void stem_init(struct stem *stem, int64_t samples); /* silence */
 void stem_free(struct stem *stem);                  /* the members */
-/* Add a passage that begins at sample `at` of the transition, `samples` long: all of it as it is, stereo,
- * gain being a factor for it; and each of its channels as it is mixed. scratch has room for `samples` values.
- */
-void stem_add_dry(struct stem *stem, int64_t at, const float *dry, float gain, size_t samples,
-                  float *scratch);
-void stem_add_wet(struct stem *stem, int64_t at, const float *channel, size_t samples, float *scratch);
+/* Add a passage that begins at sample `at` of the transition, `samples` long, gain being a factor for it: the
+ * mean of its channels; each channel, c from 0 on; and each channel as it is mixed. */
+void stem_add_mono(struct stem *stem, int64_t at, const float *mono, float gain, size_t samples);
+void stem_add_dry(struct stem *stem, int64_t at, int c, const float *channel, float gain, size_t samples);
+void stem_add_wet(struct stem *stem, int64_t at, const float *channel, size_t samples);
 
 #endif

@@ -7,10 +7,18 @@
 #include "root/mix/recipe.h"
 #include "root/mix/stem.h"
 
-/* Adds the voice to mix, the segment from its start; and to stem, unless NULL. passages: kept ones may serve
- * (a rehearsal); NULL: never. 0, or -1 with *cause. Takes up to three times the passage's memory for the time
- * being. */
+#define VOICE_ROUGH (1 / 8192.0f) /* a step of a rough mix: up to 12 dB above full scale */
+
+/* A segment from its start on; one of both. */
+struct voice_mix {
+    float *pcm;
+    int16_t *rough; /* of a rehearsal, which need not be exact to the bit, but should be small */
+};
+
+/* Adds the voice to the mix; and to stem, unless NULL. passages: those of a rehearsal, which hears what these
+ * keep; NULL: none. 0, or -1 with *cause. Takes twice the passage's memory as PCM for the time being, in a
+ * rehearsal half of that beside what is kept. */
 int voice_add(const struct voice *voice, const struct recipe *recipe, struct decks *decks,
-              struct passages *passages, float *mix, struct stem *stem, char **cause);
+              struct passages *passages, const struct voice_mix *mix, struct stem *stem, char **cause);
 
 #endif

@@ -2,6 +2,7 @@
  *
  * A role lives on its message channel alone: it ends when air says so, when the channel closes, or with air.
  * Ctrl-C reaches the whole foreground group; workers leave it to air, which ends them in order. */
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -54,8 +55,17 @@ static int run_tool(int argc, char **argv)
     return EX_USAGE;
 }
 
+/* Passages of music have memory of their own, which goes back with them: left to itself, malloc takes them
+ * from the heap once it has seen some, and the heap stays as large as its last block lies high. */
+static void keep_heap_small(void)
+{
+    mallopt(M_MMAP_THRESHOLD, 256 << 10);
+    mallopt(M_TRIM_THRESHOLD, 1 << 20);
+}
+
 int main(int argc, char **argv)
 {
+    keep_heap_small();
     int role = argc == 2 ? role_parse(argv[1]) : -1;
     if (role > ROLE_AIR) return run_role((enum role)role);
     if (argc >= 3 && !strcmp(argv[1], "tool")) return run_tool(argc - 2, argv + 2);

@@ -14,6 +14,7 @@
 #include "common/json.h"
 #include "common/mem.h"
 #include "root/mix/plan.h"
+#include "root/mix/recipe.h"
 #include "root/mix/render.h"
 #include "root/mix/split.h"
 
@@ -507,30 +508,77 @@ static void test_bad_segments_are_refused(void **state)
     crate_free(crate);
 }
 
-/* The crossover against its definition: Linkwitz-Riley of fourth order, without phase. */
+/* The crossover against its definition: Linkwitz-Riley of fourth order, without phase. Each corner by itself,
+ * and both at once. */
 static void test_split(void **state)
 {
     (void)state;
-    enum { N = RATE };
-    float *in = xmalloc(N * sizeof *in), *low = xmalloc(N * sizeof *low);
-    static const double octaves[] = {-3, -1, 0, 1, 2};
-    for (size_t o = 0; o < sizeof octaves / sizeof *octaves; o++) {
-        double hz = 180 * pow(2, octaves[o]), wanted = 1 / (1 + pow(hz / 180, 4)), worst = 0;
+    enum { N = RATE + 77 };
+    static float in[N], low[2][N];
+    static const double octaves[] = {-3, -1, 0, 1, 2}, corners[] = {180, 700};
+    for (size_t o = 0; o < 2 * sizeof octaves / sizeof *octaves; o++) {
+        int count = o % 2 + 1;
+        double hz = 180 * pow(2, octaves[o / 2]);
         for (int i = 0; i < N; i++)
             in[i] = (float)sin(2 * M_PI * hz * i / RATE);
-        split_low(in, 1, N, 180, RATE, low);
-        for (int i = N / 4; i < 3 * N / 4; i++)
-            worst = fmax(worst, fabs(low[i] - wanted * in[i]));
-        assert_true(worst < 0.002);
+        struct split *split = split_new(in, N, corners, count, RATE);
+        for (size_t block = split_blocks(split); block-- > 0;) {
+            float part[SPLIT_MAX][SPLIT_BLOCK];
+            size_t n = split_block(split, block, part);
+            assert_true(block * SPLIT_BLOCK + n <= N);
+            for (int k = 0; k < count; k++)
+                memcpy(low[k] + block * SPLIT_BLOCK, part[k], n * sizeof(float));
+        }
+        split_free(split);
+        for (int k = 0; k < count; k++) {
+            double wanted = 1 / (1 + pow(hz / corners[k], 4)), worst = 0;
+            for (int i = N / 4; i < 3 * N / 4; i++)
+                worst = fmax(worst, fabs(low[k][i] - wanted * in[i]));
+            assert_true(worst < 0.002);
+        }
     }
-    free(in);
-    free(low);
+}
+
+/* A ride is a power at each sample, wherever a read begins; fades likewise. */
+static void test_gains(void **state)
+{
+    (void)state;
+    enum { LENGTH = 5000 };
+    const struct ride rides[] = {{.count = 0},
+                                 {{{300, -1.5}}, 1},
+                                 {{{0, 2}, {4000, 1.99}}, 2},
+                                 {{{777, 0}, {1001, 12}, {1002, -12}, {4500, -11.99}}, 4}};
+    const struct fades fades[] = {{.count = 0},
+                                  {{{.in = 1, .from = 100, .to = 900, .correlation = 0.3}}, 1},
+                                  {{{.curve = FADE_DROP, .from = 1000, .to = 1000},
+                                    {.curve = FADE_LINEAR, .in = 1, .from = 10, .to = 3000}},
+                                   2}};
+    double whole[LENGTH], part[LENGTH];
+    for (size_t r = 0; r < sizeof rides / sizeof *rides; r++) {
+        ride_fill(&rides[r], 0, LENGTH, whole);
+        for (int i = 0; i < LENGTH; i++)
+            assert_true(fabs(whole[i] / ride_gain(&rides[r], i) - 1) < 1e-14);
+        for (int64_t at = 0, n; at < LENGTH; at += n) {
+            n = at % 113 + 1 < LENGTH - at ? at % 113 + 1 : LENGTH - at;
+            ride_fill(&rides[r], at, (size_t)n, part + at);
+        }
+        assert_memory_equal(whole, part, sizeof whole);
+    }
+    for (size_t f = 0; f < sizeof fades / sizeof *fades; f++) {
+        for (int64_t at = 0, n; at < LENGTH; at += n) {
+            n = at % 113 + 1 < LENGTH - at ? at % 113 + 1 : LENGTH - at;
+            fades_fill(&fades[f], at, (size_t)n, part + at);
+        }
+        for (int i = 0; i < LENGTH; i++)
+            assert_true(part[i] == fades_gain(&fades[f], i));
+    }
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_split),
+        cmocka_unit_test(test_gains),
         cmocka_unit_test(test_beats_coincide),
         cmocka_unit_test(test_no_click_at_seams),
         cmocka_unit_test(test_any_position_gives_the_same),

@@ -22,6 +22,28 @@ static double noise(void)
     return (int32_t)random_state / 2147483648.0;
 }
 
+/* As stretch_passage, of interleaved sound that stays. */
+static void stretch_copy(const float *in, size_t in_samples, const struct stretch_point *map, size_t points,
+                         float *out, size_t out_samples)
+{
+    size_t lead = stretch_lead(map, points);
+    size_t room = lead + in_samples > out_samples ? lead + in_samples : out_samples;
+    float *channels[2];
+    for (int c = 0; c < 2; c++) {
+        channels[c] = xmalloc((room + 1) * sizeof *channels[c]);
+        channels[c][room] = 77; /* nothing is written behind the room */
+        for (size_t i = 0; i < in_samples; i++)
+            channels[c][lead + i] = in[2 * i + (size_t)c];
+    }
+    stretch_passage(channels, in_samples, map, points, out_samples);
+    for (int c = 0; c < 2; c++) {
+        for (size_t i = 0; i < out_samples; i++)
+            out[2 * i + (size_t)c] = channels[c][i];
+        assert_true(channels[c][room] == 77);
+        free(channels[c]);
+    }
+}
+
 /* Drum hits at the beats (the last beat is the end) over a soft chord. */
 static float *drums_new(const double *beats, size_t samples)
 {
@@ -82,15 +104,10 @@ static int hits_off(double first, double last, int resampled)
     assert_int_equal(stretch_is_resampling(map, BEATS + 1), resampled);
 
     float *in = drums_new(in_beat, in_samples);
-    float *out = xmalloc((out_samples + 8) * 2 * sizeof *out),
-          *again = xmalloc(out_samples * 2 * sizeof *out);
-    for (size_t i = 0; i < 16; i++)
-        out[out_samples * 2 + i] = 77; /* nothing is written behind the end */
-    stretch_passage(in, in_samples, map, BEATS + 1, out, out_samples);
-    stretch_passage(in, in_samples, map, BEATS + 1, again, out_samples);
+    float *out = xmalloc(out_samples * 2 * sizeof *out), *again = xmalloc(out_samples * 2 * sizeof *out);
+    stretch_copy(in, in_samples, map, BEATS + 1, out, out_samples);
+    stretch_copy(in, in_samples, map, BEATS + 1, again, out_samples);
     assert_memory_equal(out, again, out_samples * 2 * sizeof *out);
-    for (size_t i = 0; i < 16; i++)
-        assert_true(out[out_samples * 2 + i] == 77);
     int off = 0;
     double worst = 0, unlike = 0, in_energy = 0, out_energy = 0;
     for (int b = 1; b < BEATS; b++) {
@@ -141,7 +158,7 @@ static void test_resampling_is_clean(void **state)
             in[i * 2] = (float)(0.5 * sin(2 * M_PI * tones[t] / RATE * (double)i));
             in[i * 2 + 1] = (float)(0.5 * cos(2 * M_PI * tones[t] / RATE * (double)i));
         }
-        stretch_passage(in, IN, map, 2, out, OUT);
+        stretch_copy(in, IN, map, 2, out, OUT);
         double error = 0;
         for (size_t i = 100; i < OUT - 100; i++) {
             double at = (double)i * IN / OUT;
@@ -155,7 +172,7 @@ static void test_resampling_is_clean(void **state)
     }
     /* at unity speed nothing changes at all */
     struct stretch_point unity[] = {{0, 0}, {100, 100}, {OUT, OUT}};
-    stretch_passage(in, OUT, unity, 3, out, OUT);
+    stretch_copy(in, OUT, unity, 3, out, OUT);
     assert_memory_equal(in, out, OUT * 2 * sizeof *in);
     free(in);
     free(out);
@@ -169,13 +186,9 @@ static void test_short_passages(void **state)
     for (int i = 0; i < 5; i++) {
         size_t n = lengths[i], longer = n + n / 20 + 1;
         struct stretch_point map[] = {{0, 0}, {(double)n, (double)longer}};
-        for (size_t k = 0; k < 4300 * 2; k++)
-            out[k] = 77;
-        stretch_passage(in, n, map, 2, out, longer);
+        stretch_copy(in, n, map, 2, out, longer);
         for (size_t k = 0; k < longer * 2; k++)
             assert_true(out[k] == 0);
-        for (size_t k = longer * 2; k < 4300 * 2 - 2; k++)
-            assert_true(out[k] == 77);
     }
 }
 

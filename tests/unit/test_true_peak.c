@@ -8,7 +8,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "root/analysis/true_peak.h"
+#include "root/audio/true_peak.h"
 #include "root/audio/pcm.h"
 
 static double measure(const float *pcm, size_t samples, size_t portion)

@@ -22,6 +22,7 @@
 #include "root/mix/plan.h"
 #include "root/mix/certificate.h"
 #include "root/mix/join.h"
+#include "root/mix/listen.h"
 #include "root/mix/measure.h"
 #include "root/mix/recipe.h"
 #include "root/mix/render.h"
@@ -29,6 +30,7 @@
 
 #define LINE_MAX_BYTES (16 << 20)
 #define ROOTS_MAX      8
+#define PIECE          1024
 
 struct stage {
     struct crate *crate;
@@ -56,25 +58,20 @@ static json_t *tell_tracks(const struct stage *stage)
     return json_pack("{s:o}", "tracks", list);
 }
 
-/* Up to MEASURE_AROUND_S of the programme within [from, to), at its end or its beginning. */
-static float *around(struct programme *p, uint64_t from, uint64_t to, int end, size_t *samples, char **cause)
+/* Reads [from, to) to the prelude or, where that is NULL, to the listener. */
+static int hear(struct programme *p, uint64_t from, uint64_t to, struct prelude *prelude,
+                struct listen *listener, char **cause)
 {
-    uint64_t most = (uint64_t)(MEASURE_AROUND_S * PCM_RATE);
-    if (to - from > most) {
-        if (end)
-            from = to - most;
+    float pcm[PIECE * PCM_CHANNELS];
+    for (size_t n; from < to; from += n) {
+        n = to - from < PIECE ? (size_t)(to - from) : PIECE;
+        if (programme_read(p, from, pcm, n, NULL, cause)) return -1;
+        if (prelude)
+            prelude_feed(prelude, pcm, n);
         else
-            to = from + most;
+            listen_feed(listener, pcm, n);
     }
-    *samples = 0;
-    if (from >= to) return NULL;
-    float *pcm = xmalloc((size_t)(to - from) * PCM_CHANNELS * sizeof *pcm);
-    if (programme_read(p, from, pcm, (size_t)(to - from), NULL, cause)) {
-        free(pcm);
-        return NULL;
-    }
-    *samples = (size_t)(to - from);
-    return pcm;
+    return 0;
 }
 
 static json_t *measured(struct programme *p, json_t *transition, int bars, char **cause)
@@ -89,29 +86,29 @@ static json_t *measured(struct programme *p, json_t *transition, int bars, char 
                             .correlation = NAN,
                             .consonance = NAN,
                             .consonance_sigmas = NAN};
-    const float *mix;
     int64_t bad;
     int voices;
-    size_t before_samples, after_samples;
-    float *before = around(p, programme_start(p), start, 1, &before_samples, cause);
-    float *after = around(p, end, programme_end(p), 0, &after_samples, cause);
+    uint64_t around = (uint64_t)(LISTEN_AROUND_S * PCM_RATE), first = programme_start(p),
+             last = programme_end(p);
+    struct prelude *prelude = start > first ? prelude_new() : NULL;
     json_t *out = NULL;
-    if (!*cause && programme_stems(p, start, stems, &voices, &mix, &bad, cause) == 0) {
-        measure_loudness(before, before_samples, mix, (size_t)(end - start), after, after_samples,
-                         &c.loudness);
-        c.dropouts = measure_dropouts(mix, (size_t)(end - start), &stems[0], &stems[1]);
+    int result =
+        prelude ? hear(p, start > first + around ? start - around : first, start, prelude, NULL, cause) : 0;
+    if (result == 0 && programme_stems(p, start, stems, &voices, &bad, cause) == 0) {
+        struct listen *listener = listen_new(prelude, (size_t)(end - start), &stems[0], &stems[1]);
+        result = hear(p, start, last < end + around ? last : end + around, NULL, listener, cause);
+        listen_finish(listener, &c.loudness, &c.dropouts);
         int count = voices == 2 ? recipe_beats(transition, beat) : 0;
         if (count && bars) {
             measure_beats(&stems[0], &stems[1], beat, count, count / bars, &c.beats);
             c.bass_overlap_beats = measure_bass_overlap(&stems[0], &stems[1], beat, count);
         }
         certificate_judge(&c);
-        out = certificate_to_json(&c, transition);
+        if (result == 0) out = certificate_to_json(&c, transition);
     }
     for (int i = 0; i < 2; i++)
         stem_free(&stems[i]);
-    free(before);
-    free(after);
+    prelude_free(prelude);
     return out;
 }
 

@@ -3,7 +3,7 @@
  * No interpolated value exceeds the filter's largest sum of magnitudes (about 2) times the samples it covers.
  * So a stretch whose samples stay below the peak known so far divided by that is left out: the result is the
  * same, and most of the music is skipped once a loud moment has been seen. */
-#include "root/analysis/true_peak.h"
+#include "root/audio/true_peak.h"
 
 #include <math.h>
 #include <stdlib.h>

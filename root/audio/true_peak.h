@@ -1,6 +1,6 @@
 /* true_peak: the highest value of the signal between its samples (ITU-R BS.1770-4, annex 2). */
-#ifndef FOREVER_ROOT_ANALYSIS_TRUE_PEAK_H
-#define FOREVER_ROOT_ANALYSIS_TRUE_PEAK_H
+#ifndef FOREVER_ROOT_AUDIO_TRUE_PEAK_H
+#define FOREVER_ROOT_AUDIO_TRUE_PEAK_H
 #include <stddef.h>
 
 struct true_peak;
