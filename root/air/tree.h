@@ -6,7 +6,8 @@
  * then the one with most to spare. No relay ends up below itself, none further than TREE_HOPS_MAX from the
  * root, and when there is no room anywhere it is the root that feeds.
  *
- * A relay stays where it is as long as that works: it is moved when the one above it is gone, drains, has
+ * A relay stays where it is as long as that works: it is moved when the root feeds more than that (first one
+ * that feeds nobody, after a minute one with all that are below it), when the one above it is gone, drains, has
  * less uplink than it feeds, or could not be pulled from (and then not back there for some minutes); and it
  * comes back to the root when a tenth of the root's places are free, one every ten seconds. A root that has
  * started anew leaves all where they say they are. A relay that is silent for TREE_ALIVE_S is gone. */
