@@ -1,7 +1,9 @@
 /* One connection of the HTTP server, from accept to close.
  *
  * The states follow each other as in enum http_state; one timer holds the deadline of the present one. A
- * deadline is absolute: it is set when the state begins, and no byte that trickles in moves it. */
+ * deadline is absolute: it is set when the state begins, and no byte that trickles in moves it. A request
+ * that comes in one piece and is answered at once passes through all states within one turn, and costs
+ * neither a timer nor a wait for the socket: relays and crowds send thousands of them a second. */
 #include "common/http_internal.h"
 
 #include <event2/bufferevent_ssl.h>
@@ -10,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "common/tls.h"
@@ -19,11 +22,35 @@
 #define LINGER_BYTES      (1u << 20)
 #define WRITE_RATE_BYTES  4096 /* per second: an answer is given idle_ms and what it takes at this rate */
 #define READ_BUFFER_BYTES (64u << 10)
+#define AT_ONCE_BYTES     16384u /* one record of TLS, which is taken or not as a whole */
+#define AT_ONCE_MAX       16     /* of requests that came together, before others have their turn */
 
-static void deadline(struct http_conn *c, int64_t ms)
+/* As libevent's timers have it, whatever a test makes of the program's clock. */
+static int64_t now_ms(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+static void arm(struct http_conn *c, int64_t ms)
 {
     struct timeval t = {ms / 1000, ms % 1000 * 1000};
-    evtimer_add(&c->deadline, &t);
+    c->fires_ms = evtimer_add(&c->deadline, &t) ? INT64_MAX : now_ms() + ms;
+}
+
+/* Later than the timer fires is soon done: it will see. */
+static void deadline(struct http_conn *c, int64_t ms)
+{
+    c->state_ms = 0;
+    c->due_ms = now_ms() + ms;
+    if (c->due_ms < c->fires_ms) arm(c, ms);
+}
+
+static void no_deadline(struct http_conn *c)
+{
+    c->state_ms = 0;
+    c->due_ms = INT64_MAX;
 }
 
 static void free_now(struct http_conn *c)
@@ -75,7 +102,7 @@ static void linger(struct http_conn *c)
 static void dispatch(struct http_conn *c)
 {
     c->state = HTTP_CONN_ANSWER;
-    event_del(&c->deadline);
+    no_deadline(c);
     http_server_dispatch(c->request);
 }
 
@@ -90,7 +117,7 @@ static int step_head(struct http_conn *c)
     }
     if (c->state == HTTP_CONN_IDLE) {
         c->state = HTTP_CONN_HEAD;
-        if (c->served) deadline(c, c->server->limits.header_ms);
+        if (c->served) c->state_ms = c->server->limits.header_ms;
     }
     enum http_scan_result result = HTTP_SCAN_MORE;
     while (result == HTTP_SCAN_MORE && c->scan.bytes < have && c->scan.bytes < max) {
@@ -120,9 +147,11 @@ static int step_head(struct http_conn *c)
         } else if (!c->request->head->has_body || c->over_limit || c->request->upload) {
             c->linger_after |= c->request->head->has_body || c->request->upload;
             dispatch(c);
+            return c->state == HTTP_CONN_IDLE;
         } else {
             c->state = HTTP_CONN_BODY;
-            deadline(c, c->server->limits.body_ms);
+            no_deadline(c);
+            c->state_ms = c->server->limits.body_ms;
             if (c->request->head->expects_continue && evbuffer_get_length(input) == 0)
                 bufferevent_write(c->bev, "HTTP/1.1 100 Continue\r\n\r\n", 25);
             return 1;
@@ -147,7 +176,7 @@ static int step_body(struct http_conn *c)
         refuse(c, -result, why);
     else if (result)
         dispatch(c);
-    return result == 0;
+    return result == 0 || c->state == HTTP_CONN_IDLE;
 }
 
 static void step_linger(struct http_conn *c)
@@ -161,6 +190,7 @@ static void step_linger(struct http_conn *c)
 static void process(struct http_conn *c)
 {
     c->depth++;
+    c->at_once = 0;
     for (int more = 1; more && !c->dead;) {
         if (c->state == HTTP_CONN_IDLE || c->state == HTTP_CONN_HEAD)
             more = step_head(c);
@@ -170,15 +200,41 @@ static void process(struct http_conn *c)
             more = 0;
     }
     if (c->state == HTTP_CONN_LINGER) step_linger(c);
+    if (c->state_ms) deadline(c, c->state_ms);
     if (--c->depth == 0 && c->dead) free_now(c);
+}
+
+static void begin_anew(struct http_conn *c, enum http_state state)
+{
+    c->state = state;
+    c->served++;
+    memset(&c->scan, 0, sizeof c->scan);
+}
+
+int http_conn_send(struct http_conn *c, const void *bytes, size_t len, size_t *sent)
+{
+    *sent = 0;
+    /* an answer to a request that waited would begin the next one from within whatever gives it */
+    if (!c->depth || c->close_after || c->eof || len > AT_ONCE_BYTES || c->at_once == AT_ONCE_MAX ||
+        evbuffer_get_length(bufferevent_get_output(c->bev)))
+        return 0;
+    c->at_once++;
+    if (c->tls_conn) return tls_conn_send(c->tls_conn, bytes, len); /* all or, for the caller, nothing */
+    ssize_t n = send(c->fd, bytes, len, MSG_NOSIGNAL | MSG_DONTWAIT);
+    *sent = n > 0 ? (size_t)n : 0;
+    return *sent == len;
+}
+
+void http_conn_sent(struct http_conn *c)
+{
+    begin_anew(c, HTTP_CONN_IDLE);
+    deadline(c, c->server->limits.idle_ms);
 }
 
 void http_conn_answered(struct http_conn *c)
 {
     size_t len = evbuffer_get_length(bufferevent_get_output(c->bev));
-    c->state = HTTP_CONN_WRITE;
-    c->served++;
-    memset(&c->scan, 0, sizeof c->scan);
+    begin_anew(c, HTTP_CONN_WRITE);
     deadline(c, c->server->limits.idle_ms + (int64_t)len * 1000 / WRITE_RATE_BYTES);
 }
 
@@ -235,6 +291,13 @@ static void on_deadline(evutil_socket_t fd, short what, void *context)
     (void)fd;
     (void)what;
     struct http_conn *c = context;
+    c->fires_ms = INT64_MAX;
+    if (c->due_ms == INT64_MAX) return;
+    int64_t left_ms = c->due_ms - now_ms();
+    if (left_ms > 0) {
+        arm(c, left_ms);
+        return;
+    }
     c->server->counts.late += c->state == HTTP_CONN_HEAD || c->state == HTTP_CONN_BODY;
     if (c->tls && c->state <= HTTP_CONN_IDLE && (!c->tls_conn || !tls_conn_established(c->tls_conn)))
         c->server->counts.handshakes_late++;
@@ -307,6 +370,7 @@ void http_conn_accept(struct http_server *s, struct tls *tls, int fd, const stru
     c->loopback = net_addr_is_loopback(&c->peer);
     c->trusted = s->trusted && net_list_has(s->trusted, &c->peer);
     evtimer_assign(&c->deadline, s->base, on_deadline, c);
+    c->due_ms = c->fires_ms = INT64_MAX;
     TAILQ_INSERT_TAIL(&s->conns, c, entry);
     s->conn_count++;
     deadline(c, c->over_limit ? OVER_LIMIT_MS : s->limits.header_ms);

@@ -37,8 +37,11 @@ struct http_conn {
     struct tls *tls;           /* what its address presents; NULL: plain */
     struct tls_conn *tls_conn; /* once there is a bufferevent */
     struct event *preface;
-    ssize_t preface_seen; /* bytes of a part of a PROXY header */
-    struct event deadline;
+    ssize_t preface_seen;     /* bytes of a part of a PROXY header */
+    struct event deadline;    /* fires no later than due_ms; when that has moved, it waits again */
+    int64_t due_ms, fires_ms; /* of the present state, INT64_MAX: none; of the timer, INT64_MAX: it is off */
+    int state_ms;     /* what the state that has begun is given, if its end does not come at once; 0 */
+    unsigned at_once; /* answers that went out from within this turn */
     enum http_state state;
     struct http_scan scan;
     struct http_request *request;
@@ -102,6 +105,10 @@ void http_conn_accept(struct http_server *server, struct tls *tls, int fd, const
 void http_conn_shed(struct http_server *server, int fd, int plain);
 void http_conn_free(struct http_conn *conn);
 void http_conn_answered(struct http_conn *conn); /* an answer lies in the output, the request is gone */
+/* An answer to the request that is being handled goes straight to the socket, as far as that takes it: 1 when
+ * it is all out, 0 when it (or what is left) has to go into the output. */
+int http_conn_send(struct http_conn *conn, const void *bytes, size_t len, size_t *sent);
+void http_conn_sent(struct http_conn *conn); /* an answer is out, the request is gone */
 /* Closes what only waits for a next request (the server stops). */
 void http_conn_close_idle(struct http_conn *conn);
 

@@ -9,6 +9,9 @@
 #include "common/json.h"
 #include "common/mem.h"
 
+#define WHOLE_MAX 16384 /* an answer of one piece */
+#define HEAD_ENDS 128   /* of a header: what is not the caller's */
+
 static const struct {
     int status;
     const char *text;
@@ -81,18 +84,22 @@ void http_add_allow(struct http_request *r, unsigned methods)
     http_add_header(r, "Allow", text);
 }
 
-/* Status line and the headers that every answer has. */
-static void put_head(struct http_conn *c, struct evbuffer *out, int minor, int status, const char *type,
-                     size_t len)
+/* Status line and the headers that every answer has; extra: such as the answer brings. How long it is; more
+ * than size: it did not fit. */
+static size_t write_head(struct http_conn *c, char *out, size_t size, int minor, int status, const char *type,
+                         size_t len)
 {
-    evbuffer_add_printf(out, "HTTP/1.%d %d %s\r\n%s", minor, status, http_status_text(status),
-                        http_common_headers(c->server));
-    if (type) evbuffer_add_printf(out, "Content-Type: %s\r\nX-Content-Type-Options: nosniff\r\n", type);
+    char length[48] = "";
     /* RFC 9110 8.6: none in a 204; in a 304 it would have to be the full answer's */
-    if (status != 204 && status != 304) evbuffer_add_printf(out, "Content-Length: %zu\r\n", len);
+    if (status != 204 && status != 304) snprintf(length, sizeof length, "Content-Length: %zu\r\n", len);
+    int n = snprintf(out, size, "HTTP/1.%d %d %s\r\n%s%s%s%s%s", minor, status, http_status_text(status),
+                     http_common_headers(c->server), type ? "Content-Type: " : "", type ? type : "",
+                     type ? "\r\nX-Content-Type-Options: nosniff\r\n" : "", length);
+    return n < 0 ? SIZE_MAX : (size_t)n;
 }
 
-static void finish(struct http_request *r, int status, size_t bytes)
+/* sent: it is with the socket, else in the output. */
+static void finish(struct http_request *r, int status, size_t bytes, int sent)
 {
     struct http_conn *c = r->conn;
     const char *route = r->route ? r->route->path : NULL;
@@ -105,47 +112,68 @@ static void finish(struct http_request *r, int status, size_t bytes)
     }
     http_request_free(r);
     http_server_count(c->server, route, status);
-    http_conn_answered(c);
+    if (sent)
+        http_conn_sent(c);
+    else
+        http_conn_answered(c);
+}
+
+/* bytes, or what is in body. */
+static void reply(struct http_request *r, int status, const char *type, const void *bytes, size_t len,
+                  struct evbuffer *body)
+{
+    static char whole[WHOLE_MAX];
+    struct http_conn *c = r->conn;
+    struct evbuffer *out = bufferevent_get_output(c->bev);
+    size_t sent = 0, extra = r->headers ? evbuffer_get_length(r->headers) : 0;
+    if (!r->head->keep_alive || c->server->stopped || c->over_limit || r->upload) c->close_after = 1;
+    size_t n = write_head(c, whole, sizeof whole, r->head->minor, status, type, len);
+    if (extra + HEAD_ENDS > sizeof whole - n) {
+        evbuffer_add(out, whole, n);
+        evbuffer_add_buffer(out, r->headers);
+        n = 0;
+    } else if (extra) {
+        evbuffer_remove(r->headers, whole + n, extra);
+        n += extra;
+    }
+    n += (size_t)snprintf(whole + n, HEAD_ENDS, "%s%s\r\n",
+                          r->route && r->route->cors ? "Access-Control-Allow-Origin: *\r\n" : "",
+                          c->close_after        ? "Connection: close\r\n"
+                          : r->head->minor == 0 ? "Connection: keep-alive\r\n"
+                                                : "");
+    int bare = r->method == HTTP_HEAD || status == 204 || status == 304;
+    if (bare && body) evbuffer_drain(body, len);
+    if (bare) len = 0;
+    int behind = len > 0 && (body || len > sizeof whole - n);
+    if (len && !behind) {
+        memcpy(whole + n, bytes, len);
+        n += len;
+    }
+    if (!behind && http_conn_send(c, whole, n, &sent)) {
+        finish(r, status, len, 1);
+        return;
+    }
+    evbuffer_add(out, whole + sent, n - sent);
+    if (behind && body) evbuffer_add_buffer(out, body);
+    if (behind && !body) evbuffer_add(out, bytes, len);
+    finish(r, status, len, 0);
 }
 
 void http_reply_buffer(struct http_request *r, int status, const char *type, struct evbuffer *body)
 {
-    struct http_conn *c = r->conn;
-    struct evbuffer *out = bufferevent_get_output(c->bev);
-    size_t len = body ? evbuffer_get_length(body) : 0;
-    if (!r->head->keep_alive || c->server->stopped || c->over_limit || r->upload) c->close_after = 1;
-    put_head(c, out, r->head->minor, status, type, len);
-    if (r->route && r->route->cors) evbuffer_add_printf(out, "Access-Control-Allow-Origin: *\r\n");
-    if (r->headers) evbuffer_add_buffer(out, r->headers);
-    if (c->close_after)
-        evbuffer_add_printf(out, "Connection: close\r\n");
-    else if (r->head->minor == 0)
-        evbuffer_add_printf(out, "Connection: keep-alive\r\n");
-    evbuffer_add(out, "\r\n", 2);
-    int sent = body && r->method != HTTP_HEAD && status != 204 && status != 304;
-    if (sent)
-        evbuffer_add_buffer(out, body);
-    else if (body)
-        evbuffer_drain(body, len);
-    finish(r, status, sent ? len : 0);
+    reply(r, status, type, NULL, body ? evbuffer_get_length(body) : 0, body);
 }
 
 void http_reply_raw(struct http_request *r, int status, const void *header, size_t len)
 {
     r->conn->close_after = 1;
     evbuffer_add(bufferevent_get_output(r->conn->bev), header, len);
-    finish(r, status, 0);
+    finish(r, status, 0, 0);
 }
 
 void http_reply(struct http_request *r, int status, const char *type, const void *body, size_t len)
 {
-    struct evbuffer *b = evbuffer_new();
-    if (!b || (len && evbuffer_add(b, body, len))) {
-        status = 503;
-        type = NULL;
-    }
-    http_reply_buffer(r, status, type, b);
-    if (b) evbuffer_free(b);
+    reply(r, status, type, body, len, NULL);
 }
 
 void http_reply_text(struct http_request *r, int status, const char *format, ...)
@@ -187,7 +215,8 @@ void http_reply_refusal(struct http_conn *c, int status, const char *why)
     char *text = error_text(why);
     http_request_free(c->request);
     c->close_after = c->linger_after = 1;
-    put_head(c, out, 1, status, "application/json", strlen(text));
+    char head[HEAD_ENDS + 1024];
+    evbuffer_add(out, head, write_head(c, head, sizeof head, 1, status, "application/json", strlen(text)));
     evbuffer_add_printf(out, "%sConnection: close\r\n\r\n%s", status == 503 ? "Retry-After: 5\r\n" : "",
                         text);
     if (c->server->answer) {

@@ -306,67 +306,12 @@ int json_flat_read(char *text, size_t len, struct json_flat *cells, size_t room,
     return cause_set(cause, "JSON byte %zu: %s", at < len ? at : len, r.why);
 }
 
-const struct json_flat *json_flat_get(const struct json_flat *object, const char *key)
+const struct json_flat *json_flat_find(const struct json_flat *object, const char *key, size_t len)
 {
     if (!object || object->type != JSON_FLAT_OBJECT) return NULL;
     const struct json_flat *m = object + 1;
-    size_t len = strlen(key);
     for (uint32_t i = 0; i < object->count; i++, m += m->cells) {
         if (m->key_len == len && !memcmp(m->key, key, len)) return m;
     }
     return NULL;
-}
-
-size_t json_flat_items(const struct json_flat *array)
-{
-    return array && array->type == JSON_FLAT_ARRAY ? array->count : 0;
-}
-
-static const struct json_flat *member(const struct json_flat *object, const char *key)
-{
-    const struct json_flat *value = json_flat_get(object, key);
-    return value && value->type == JSON_FLAT_NULL ? NULL : value;
-}
-
-static void count(int *bad)
-{
-    if (bad) ++*bad;
-}
-
-int64_t json_flat_int_or(const struct json_flat *object, const char *key, int64_t def, int64_t min,
-                         int64_t max, int *bad)
-{
-    const struct json_flat *value = member(object, key);
-    if (!value) return def;
-    if (value->type == JSON_FLAT_INT && value->integer >= min && value->integer <= max) return value->integer;
-    count(bad);
-    return def;
-}
-
-double json_flat_real_or(const struct json_flat *object, const char *key, double def, int *bad)
-{
-    const struct json_flat *value = member(object, key);
-    if (!value) return def;
-    if (value->type == JSON_FLAT_REAL) return value->real;
-    if (value->type == JSON_FLAT_INT) return (double)value->integer;
-    count(bad);
-    return def;
-}
-
-bool json_flat_bool_or(const struct json_flat *object, const char *key, bool def, int *bad)
-{
-    const struct json_flat *value = member(object, key);
-    if (!value) return def;
-    if (value->type == JSON_FLAT_TRUE || value->type == JSON_FLAT_FALSE) return value->type == JSON_FLAT_TRUE;
-    count(bad);
-    return def;
-}
-
-const char *json_flat_str_or(const struct json_flat *object, const char *key, const char *def, int *bad)
-{
-    const struct json_flat *value = member(object, key);
-    if (!value) return def;
-    if (value->type == JSON_FLAT_TEXT) return value->text;
-    count(bad);
-    return def;
 }

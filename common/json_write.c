@@ -33,6 +33,10 @@ static void put_text(struct json_write *w, const char *text)
     char *start = reserve(w, strlen(text) * 6 + 2), *to = start;
     *to++ = '"';
     for (const unsigned char *c = (const unsigned char *)text; *c;) {
+        if (*c >= ' ' && *c < 0x80 && *c != '"' && *c != '\\') {
+            *to++ = (char)*c++;
+            continue;
+        }
         size_t n = utf8_len(c);
         if (*c == '"' || *c == '\\') {
             *to++ = '\\';

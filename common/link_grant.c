@@ -1,8 +1,9 @@
 #include "common/link_grant.h"
 
 #include <inttypes.h>
+#include <openssl/core_names.h>
 #include <openssl/evp.h>
-#include <openssl/hmac.h>
+#include <openssl/params.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,14 +13,32 @@
 #define CHILD_MAX 16
 #define HASH_TEXT (2 * LINK_GRANT_KEY_BYTES + 1)
 
+/* Kept for the program's life: to look it up costs more than what it does. NULL: there is none. */
+static EVP_MAC_CTX *context(void)
+{
+    static EVP_MAC_CTX *kept;
+    if (kept) return kept;
+    char digest[] = "SHA256";
+    const OSSL_PARAM params[] = {OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, digest, 0),
+                                 OSSL_PARAM_construct_end()};
+    EVP_MAC *mac = EVP_MAC_fetch(NULL, "HMAC", NULL);
+    kept = mac ? EVP_MAC_CTX_new(mac) : NULL;
+    EVP_MAC_free(mac);
+    if (kept && EVP_MAC_CTX_set_params(kept, params)) return kept;
+    EVP_MAC_CTX_free(kept);
+    return kept = NULL;
+}
+
 static int hmac(const unsigned char *key, const char *what, const char *text, unsigned char *out)
 {
     char all[160];
-    unsigned len = 0;
+    size_t len = 0;
+    EVP_MAC_CTX *c = context();
     int n = snprintf(all, sizeof all, "%s\n%s", what, text);
-    if (n < 0 || n >= (int)sizeof all) return -1;
-    return HMAC(EVP_sha256(), key, LINK_GRANT_KEY_BYTES, (const unsigned char *)all, (size_t)n, out, &len) &&
-                   len == LINK_GRANT_KEY_BYTES
+    if (!c || n < 0 || n >= (int)sizeof all) return -1;
+    return EVP_MAC_init(c, key, LINK_GRANT_KEY_BYTES, NULL) &&
+                   EVP_MAC_update(c, (const unsigned char *)all, (size_t)n) &&
+                   EVP_MAC_final(c, out, &len, LINK_GRANT_KEY_BYTES) && len == LINK_GRANT_KEY_BYTES
                ? 0
                : -1;
 }

@@ -128,6 +128,13 @@ static int put(struct tls_conn *c, const void *bytes, size_t len)
     return -1;
 }
 
+int tls_conn_send(struct tls_conn *c, const void *bytes, size_t len)
+{
+    int sent = put(c, bytes, len) == 1;
+    c->held = 0; /* libevent calls again, and finds what there is to find */
+    return sent;
+}
+
 ssize_t tls_conn_write(void *self, int fd, const struct iovec *pieces, int count, int *full)
 {
     struct tls_conn *c = self;

@@ -49,6 +49,9 @@ struct ssl_st *tls_conn_ssl(struct tls_conn *conn);
 int tls_conn_established(const struct tls_conn *conn);
 /* Says that nothing more comes (close_notify), if that can be said at once. */
 void tls_conn_shutdown(struct tls_conn *conn);
+/* One record of at most 16 KiB, on a connection that libevent drives and has nothing to write on: 1 when the
+ * socket took it all. Else 0: the same bytes have to be the next that are written. */
+int tls_conn_send(struct tls_conn *conn, const void *bytes, size_t len);
 /* The request is read: what only the handshake needed is given up. */
 void tls_conn_settle(struct tls_conn *conn);
 

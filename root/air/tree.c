@@ -16,6 +16,7 @@
 #define SETTLE_NS     (30 * CLOCK_NS_PER_S) /* before it is moved again without need */
 #define CARRY_NS      (60 * CLOCK_NS_PER_S) /* the same with all that are below it */
 #define PROMOTE_NS    (60 * CLOCK_NS_PER_S)
+#define FULL_NS       CLOCK_NS_PER_S
 #define MOVE_NS       (10 * CLOCK_NS_PER_S) /* between moves that are not needed */
 #define USABLE_TENTHS 9                     /* of an uplink */
 #define FILL_TIMES    2
@@ -47,7 +48,9 @@ struct tree {
     TAILQ_HEAD(, node) all; /* the longest silent one first */
     unsigned count, direct;
     int64_t first_ns, moved_ns; /* the first report; the last move that was not needed */
-    uint64_t moves;
+    int64_t full_ns;            /* when there was no place for so much; 0: there was one since */
+    uint64_t full_bps;
+    uint64_t moves, looks;
 };
 
 static unsigned bucket_of(const char *text)
@@ -152,6 +155,7 @@ static struct node *choose(struct tree *t, const struct node *n, int64_t now)
 {
     struct node *p, *best = NULL;
     unsigned best_depth = 0;
+    t->looks++;
     LIST_FOREACH(p, &t->feeders, in_feeders)
     {
         /* one without a place of its own may be moved itself */
@@ -300,6 +304,13 @@ static int may_go(const struct node *n, int64_t now)
     return LIST_EMPTY(&n->children) ? here >= SETTLE_NS : n->placed_ns && here >= CARRY_NS;
 }
 
+/* Looking for a place takes as long as there are relays: where there is none for one, another that wants no
+ * less does not look within the same second. */
+static int is_worth_looking(const struct tree *t, const struct node *n, int64_t now)
+{
+    return !t->full_ns || now - t->full_ns >= FULL_NS || n->wants_bps < t->full_bps;
+}
+
 static void settle(struct tree *t, struct node *n, int64_t now)
 {
     unsigned fanout = t->conf.fanout;
@@ -307,9 +318,14 @@ static void settle(struct tree *t, struct node *n, int64_t now)
         free_places = !fanout || t->direct + 1 <= fanout - fanout / 10;
     if (must_leave(n, now)) {
         place(t, n, choose(t, n, now), now);
-    } else if (!n->parent && crowded && may_go(n, now) && (!n->tried_ns || now - n->tried_ns >= SETTLE_NS)) {
+    } else if (!n->parent && crowded && may_go(n, now) && (!n->tried_ns || now - n->tried_ns >= SETTLE_NS) &&
+               is_worth_looking(t, n, now)) {
         struct node *p = choose(t, n, now);
-        n->tried_ns = p ? 0 : now; /* looking for one takes time where there are thousands */
+        n->tried_ns = p ? 0 : now;
+        if (p || LIST_EMPTY(&n->children)) { /* for one that brings others there may be less */
+            t->full_ns = n->tried_ns;
+            t->full_bps = n->wants_bps;
+        }
         if (p) place(t, n, p, now);
     } else if (n->parent && free_places && now - n->placed_ns >= PROMOTE_NS && now - t->moved_ns >= MOVE_NS) {
         t->moved_ns = now;
@@ -361,7 +377,7 @@ int tree_view(const struct tree *t, const char *name, int64_t now, struct tree_v
 void tree_counts(const struct tree *t, struct tree_counts *out)
 {
     const struct node *n;
-    *out = (struct tree_counts){.known = t->count, .direct = t->direct, .moves = t->moves};
+    *out = (struct tree_counts){.known = t->count, .direct = t->direct, .moves = t->moves, .looks = t->looks};
     TAILQ_FOREACH(n, &t->all, in_all)
     {
         unsigned depth = depth_of(n);

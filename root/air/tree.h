@@ -68,7 +68,7 @@ int tree_view(const struct tree *tree, const char *name, int64_t now_ns, struct 
 
 struct tree_counts {
     unsigned known, direct, deepest; /* deepest: hops of the furthest one */
-    uint64_t moves;
+    uint64_t moves, looks;           /* looks: through all of them, for a place */
 };
 void tree_counts(const struct tree *tree, struct tree_counts *out);
 

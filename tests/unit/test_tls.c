@@ -375,7 +375,24 @@ static void on_take(void *context, struct http_request *r)
     detached = http_detach(r);
 }
 
+#define MUCH_BYTES 12000
+#define MUCH_COUNT 400
+
+static unsigned much;
+
+/* Each of its own: 12,000 bytes that begin with the number. */
+static void on_much(void *context, struct http_request *r)
+{
+    char body[MUCH_BYTES + 1];
+    (void)context;
+    memset(body, 'a' + (int)(much % 26), sizeof body);
+    body[snprintf(body, 32, "<%u>", much)] = '.';
+    much++;
+    http_reply(r, 200, "text/plain", body, MUCH_BYTES);
+}
+
 static const struct http_route routes[] = {
+    {HTTP_GET, "/much", on_much, 0, "much"},
     {HTTP_GET, "/echo", on_echo, 0, "echo"},
     {HTTP_GET, "/take", on_take, 0, "a stream"},
 };
@@ -426,6 +443,43 @@ static void test_server(void **state)
     assert_true(until(&client, &b, NULL));
     assert_int_equal(b.ended, 1); /* with a close_notify */
     assert_int_equal(http_server_counts(server)->handshakes, 1);
+    tls_client_close(&client);
+    free(b.data);
+    stop();
+}
+
+/* Answers go straight to the socket until that is full, in the middle of a record: nothing is lost, doubled
+ * or out of order, and more is answered only when there is room. */
+static void test_server_full(void **state)
+{
+    (void)state;
+    start(NULL);
+    much = 0;
+    struct tls_client client;
+    struct net_bytes b = {0};
+    tls_client_open(&client, net_connect(port, 4096), NULL);
+    for (int i = 0; i < MUCH_COUNT; i++)
+        ask(&client, "GET /much HTTP/1.1\r\nHost: x\r\n\r\n");
+    for (int i = 0; i < 300; i++)
+        net_turn(base);
+    assert_true(much > 1 && much < MUCH_COUNT);
+    assert_true(until(&client, &b, "<399>"));
+    for (int64_t end = net_now_ms() + NET_DEADLINE_MS; net_now_ms() < end && b.data[b.len - 1] != 'j';) {
+        net_turn(base); /* the last answer's end */
+        tls_client_take(&client, &b, SIZE_MAX);
+    }
+    const char *at = b.data;
+    for (unsigned n = 0; n < MUCH_COUNT; n++) {
+        char begin[32];
+        snprintf(begin, sizeof begin, "<%u>.", n);
+        assert_memory_equal(at, "HTTP/1.1 200 OK", 15);
+        at = strstr(at, "\r\n\r\n") + 4;
+        assert_memory_equal(at, begin, strlen(begin));
+        for (size_t i = strlen(begin); i < MUCH_BYTES; i++)
+            assert_int_equal(at[i], 'a' + (int)(n % 26));
+        at += MUCH_BYTES;
+    }
+    assert_ptr_equal(at, b.data + b.len);
     tls_client_close(&client);
     free(b.data);
     stop();
@@ -490,6 +544,7 @@ int main(void)
         cmocka_unit_test(test_one_record),  cmocka_unit_test(test_memory),
         cmocka_unit_test(test_identity),    cmocka_unit_test(test_server),
         cmocka_unit_test(test_server_take), cmocka_unit_test(test_server_strangers),
+        cmocka_unit_test(test_server_full),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

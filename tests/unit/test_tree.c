@@ -198,6 +198,28 @@ static void narrow_uplinks_make_it_deep_and_then_the_root_feeds(void **state)
     tree_free(tree);
 }
 
+/* Hundreds of relays that can feed nobody, and a root that feeds too many: that costs next to nothing, and is
+ * over soon after somebody can. */
+static void where_there_is_no_place_few_look(void **state)
+{
+    (void)state;
+    struct tree *tree = tree_new(&(struct tree_conf){.fanout = 10});
+    struct tree_counts before, after;
+    make(MOST, 0);
+    pass(tree, 60);
+    tree_counts(tree, &before);
+    pass(tree, 60);
+    tree_counts(tree, &after);
+    assert_true(after.looks > before.looks && after.looks - before.looks <= 60);
+    assert_int_equal(direct(), MOST);
+    for (int i = 0; i < 10; i++)
+        relays[i].uplink = 200 * RATE;
+    pass(tree, 60);
+    check();
+    assert_true(direct() <= 10);
+    tree_free(tree);
+}
+
 static void losses_move_only_whom_they_concern(void **state)
 {
     (void)state;
@@ -366,6 +388,7 @@ int main(void)
         cmocka_unit_test(the_root_first_then_the_nearest),
         cmocka_unit_test(it_is_told_who_feeds_whom),
         cmocka_unit_test(narrow_uplinks_make_it_deep_and_then_the_root_feeds),
+        cmocka_unit_test(where_there_is_no_place_few_look),
         cmocka_unit_test(losses_move_only_whom_they_concern),
         cmocka_unit_test(whole_branches_leave_a_crowded_root),
         cmocka_unit_test(who_can_not_pull_from_there_is_put_elsewhere),
