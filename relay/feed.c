@@ -38,8 +38,12 @@ struct feed {
     int keys;
     int64_t clock_s; /* the root's clock less this boot's */
     uint64_t refused;
-    uint64_t cut[CUT_MAX]; /* tags of nodes that are not to be fed */
-    size_t cut_count;
+    struct {
+        uint64_t tag;  /* of a node that is not to be fed */
+        unsigned life; /* of the root that said so */
+        int64_t until_ns;
+    } cut[CUT_MAX];
+    unsigned life; /* counts the root's, which each have a key */
 };
 
 /* A node's id as a number: the tag of its links. */
@@ -48,10 +52,12 @@ static uint64_t tag_of(const char *node)
     return strtoull(node, NULL, 16);
 }
 
-static int is_cut(const struct feed *f, uint64_t tag)
+int feed_is_cut(const struct feed *f, const char *node)
 {
-    for (size_t i = 0; i < f->cut_count; i++) {
-        if (f->cut[i] == tag) return 1;
+    uint64_t tag = tag_of(node);
+    int64_t now = clock_boot_ns();
+    for (size_t i = 0; i < CUT_MAX; i++) {
+        if (f->cut[i].tag == tag && now < f->cut[i].until_ns) return 1;
     }
     return 0;
 }
@@ -93,7 +99,7 @@ static int let_in(struct feed *f, struct http_request *request, const char *node
     given += 7;
     int64_t until_s = http_is_tls(request) ? granted_until(f, given, node) : 0;
     *until_ns = until_s ? clock_boot_ns() + (until_s - root_clock_s(f)) * CLOCK_NS_PER_S : 0;
-    if (until_s && !is_cut(f, tag_of(node))) return 1;
+    if (until_s && !feed_is_cut(f, node)) return 1;
     if (http_peer_is_loopback(request) && token && strlen(given) == strlen(token) &&
         enrol_same(given, token, strlen(token)))
         return 1;
@@ -271,18 +277,36 @@ void feed_set_key(struct feed *f, const unsigned char *key, int64_t root_s)
     if (f->keys && !memcmp(f->key[0], key, LINK_GRANT_KEY_BYTES)) return;
     memcpy(f->key[1], f->key[0], LINK_GRANT_KEY_BYTES);
     memcpy(f->key[0], key, LINK_GRANT_KEY_BYTES);
+    f->life++;
     f->keys = f->keys ? 2 : 1;
+}
+
+/* In the place it has, or of the one that was named longest ago. */
+static void keep_cut(struct feed *f, uint64_t tag)
+{
+    size_t at = 0;
+    for (size_t i = 0; i < CUT_MAX; i++) {
+        if (f->cut[i].tag == tag) at = i;
+        if (f->cut[i].tag == tag) break;
+        if (f->cut[i].until_ns < f->cut[at].until_ns) at = i;
+    }
+    f->cut[at].tag = tag;
+    f->cut[at].life = f->life;
+    f->cut[at].until_ns = clock_boot_ns() + LINK_GRANT_LIFE_S * CLOCK_NS_PER_S;
 }
 
 void feed_cut(struct feed *f, const json_t *ids)
 {
     size_t count = json_array_size(ids);
-    f->cut_count = 0;
+    for (size_t i = 0; i < CUT_MAX; i++) {
+        /* what a root said before it started anew it does not know any more; it holds as long as a grant */
+        if (f->cut[i].life == f->life) f->cut[i].until_ns = 0;
+    }
     for (size_t i = 0; i < count && i < CUT_MAX; i++) {
         const char *id = json_string_value(json_array_get(ids, i));
         if (!id || !*id) continue;
         uint64_t tag = tag_of(id);
-        f->cut[f->cut_count++] = tag;
+        keep_cut(f, tag);
         for (size_t k = 0; k < bundle_count(f->conf.bundle); k++) {
             struct link_server *links = node_links(bundle_at(f->conf.bundle, k)->node);
             if (links) link_server_close_peer(links, (void *)(uintptr_t)tag);

@@ -27,9 +27,10 @@ void feed_free(struct feed *feed);
 void feed_routes(struct feed *feed, struct http_server *server);
 /* The key that grants are signed with from now on, and the root's clock. */
 void feed_set_key(struct feed *feed, const unsigned char *key, int64_t root_s);
-/* The nodes of these ids are fed no longer: their links end, and they get no other. Borrows an array of
- * texts. */
+/* The nodes of these ids are fed no longer: their links end, and they get no other. Replaces what the root
+ * said before in its present life, that is with the present key. Borrows an array of texts. */
 void feed_cut(struct feed *feed, const json_t *ids);
+int feed_is_cut(const struct feed *feed, const char *node);
 unsigned feed_links(const struct feed *feed);
 uint64_t feed_bps(const struct feed *feed);   /* of their mounts' rates */
 uint64_t feed_bytes(const struct feed *feed); /* to relays, since the start */

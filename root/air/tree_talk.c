@@ -127,9 +127,15 @@ void tree_talk_revoked(struct tree_talk *talk, const char *name)
 {
     int64_t now_ns = clock_boot_ns();
     char id[TREE_ID_MAX];
-    if (!talk || tree_forget(talk->tree, name, now_ns, id)) return;
+    struct registry_view seen;
+    if (!talk) return;
+    tree_forget(talk->tree, name, now_ns, id);
+    /* one that is silent may still be fed: the tree does not know it any more, but its grant lives */
+    if (registry_find(talk->air->registry, name, now_ns, &seen) || !*seen.session ||
+        strlen(seen.session) >= TREE_ID_MAX)
+        return;
     unsigned at = talk->cut_next++ % CUT_MAX;
-    memcpy(talk->cut[at].id, id, sizeof id);
+    snprintf(talk->cut[at].id, sizeof talk->cut[at].id, "%s", seen.session);
     talk->cut[at].until_ns = now_ns + LINK_GRANT_LIFE_S * CLOCK_NS_PER_S;
 }
 
@@ -140,6 +146,9 @@ void tree_talk_heard(struct tree_talk *talk, const struct roster_entry *entry, c
     struct tree_report said;
     struct tree_parent parent;
     if (read_report(talk, entry, report, &said)) return;
+    for (unsigned i = 0; i < CUT_MAX; i++) { /* it was let in again since */
+        if (!strcmp(talk->cut[i].id, said.id)) talk->cut[i].until_ns = 0;
+    }
     enum tree_place place = tree_reported(talk->tree, &said, now_ns, &parent);
     if (place != TREE_AS_IT_IS)
         tell_parent(talk, place == TREE_UNDER ? &parent : NULL, said.id, now_s, answer);

@@ -1,10 +1,11 @@
 """Relays, and what becomes of listeners there: tests that mostly wait, by subject in relays/, run beside each other."""
 import pytest
 
-SUBJECTS = ["survive", "drain", "loop", "link", "icecast", "routing", "geo", "pull", "enrol"]
+SUBJECTS = ["survive", "parents", "drain", "loop", "link", "icecast", "routing", "geo", "pull", "enrol"]
 pytest.register_assert_rewrite(*("relays." + subject for subject in SUBJECTS))
 
 from relays.survive import *  # noqa: E402, F403
+from relays.parents import *  # noqa: E402, F403
 from relays.drain import *  # noqa: E402, F403
 from relays.loop import *  # noqa: E402, F403
 from relays.link import *  # noqa: E402, F403

@@ -718,8 +718,26 @@ static void a_relay_is_fed_while_it_wants_to_be(void **state)
     UNTIL(feed_links(relay.feed) == 2);
     json_t *cut = json_pack("[s,s]", "ab", "aa");
     feed_cut(relay.feed, cut);
-    json_decref(cut);
     UNTIL(feed_links(relay.feed) == 1);
+    assert_true(feed_is_cut(relay.feed, "aa") && feed_is_cut(relay.feed, "ab") &&
+                !feed_is_cut(relay.feed, "bb"));
+    feed_cut(relay.feed, NULL); /* the root's word counts: it was let in again */
+    assert_false(feed_is_cut(relay.feed, "aa"));
+    feed_cut(relay.feed, cut);
+    json_decref(cut);
+    /* a root that has started anew does not know any more whom it cut: their grants may live yet */
+    key[0] = 'A';
+    feed_set_key(relay.feed, key, 1000);
+    feed_cut(relay.feed, NULL);
+    assert_true(feed_is_cut(relay.feed, "aa"));
+    for (int i = 0; i < 70; i++) { /* more than it can keep: those named now are kept */
+        char id[16];
+        snprintf(id, sizeof id, "c%d", i);
+        cut = json_pack("[s]", id);
+        feed_cut(relay.feed, cut);
+        json_decref(cut);
+        assert_true(feed_is_cut(relay.feed, id));
+    }
     assert_true(net_until(base, child.fd, &child.in, "no such text", 10) == 0 && child.in.ended);
     hang_up(&other);
     hang_up(&child);
