@@ -8,7 +8,7 @@ import harness
 
 COMMANDS = {
     # --max-time ends an endless stream: 28 is then curl's way of saying so
-    "curl": (lambda url: ["curl", "-sS", "-f", "--max-time", "3", "-o", "/dev/null", "-w", "%{size_download}", url], {28}),
+    "curl": (lambda url: ["curl", "-sS", "-f", "--max-time", "5", "-o", "/dev/null", "-w", "%{size_download}", url], {28}),
     "ffmpeg": (lambda url: ["ffmpeg", "-hide_banner", "-nostdin", "-v", "warning", "-xerror", "-i", url, "-t", "4",
                             "-f", "null", "-"], {0}),
     "mpg123": (lambda url: ["mpg123", "-q", "-t", "-n", "150", url], {0}),
@@ -24,11 +24,11 @@ def played(station, station_relay):
     def play(client, node, url):
         command, _ = COMMANDS[client]
         try:
-            done = subprocess.run(command(url), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=30 * harness.SLOW,
+            done = subprocess.run(command(url), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=harness.HANG_S,
                                   stdin=subprocess.DEVNULL)
             results[client, node] = done.returncode, done.stdout.decode(errors="replace")
         except subprocess.TimeoutExpired as late:
-            results[client, node] = "over 30 s", str(late.stdout)
+            results[client, node] = f"over {harness.HANG_S} s", str(late.stdout)
 
     threads = [threading.Thread(target=play, args=(client, node, program.url + "/stream.mp3"))
                for node, program in (("root", station), ("relay", station_relay)) for client in COMMANDS]

@@ -32,7 +32,7 @@ def heard(scratch):
         truths.append(([b - cut for b in bars], CUT_BARS))
         files.append(short)
     done = subprocess.run([ROOT, "analyse", "--json", *files], stdout=subprocess.PIPE, text=True, check=True,
-                          timeout=120 * harness.SLOW, stdin=subprocess.DEVNULL)
+                          timeout=harness.HANG_S, stdin=subprocess.DEVNULL)
     found = [json.loads(line) for line in done.stdout.splitlines()]
     assert [r["file"] for r in found] == files
     return [(bars, missing, r) for (bars, missing), r in zip(truths, found)]

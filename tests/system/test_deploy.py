@@ -3,7 +3,6 @@ import os
 import shutil
 import signal
 import subprocess
-import time
 
 import harness
 from harness import TOP, Listener
@@ -43,7 +42,7 @@ def test_run_plays_a_folder_and_stops(crate, scratch):
             assert process.poll() is None, text
             return text if "Ctrl-C" in text else None
         text = harness.wait_for(said, "the addresses are printed", 60)
-        begin = time.monotonic()
+        watch = harness.Watch()
         for address in (f"http://127.0.0.1:{port}/", f"http://127.0.0.1:{port}/dashboard",
                         f"http://127.0.0.1:{port}/stream.mp3", f"http://127.0.0.1:{port + 1}/stream.mp3"):
             assert address in text
@@ -51,7 +50,7 @@ def test_run_plays_a_folder_and_stops(crate, scratch):
 
         def heard():
             try:
-                with Listener(url, timeout=10) as one:
+                with Listener(url, timeout=60) as one:
                     return one.status == 200 and len(one.read(24000)) == 24000
             except OSError:
                 return False
@@ -59,13 +58,13 @@ def test_run_plays_a_folder_and_stops(crate, scratch):
                 with open(log_path, encoding="utf-8", errors="replace") as f:
                     raise AssertionError(f"{error}\n{f.read()[-3000:]}") from None
         harness.wait_for(heard, "music", 10)
-        assert time.monotonic() - begin < 10 * harness.SLOW
+        assert watch.seconds < 10 * harness.SLOW
         harness.wait_for(lambda: [r for r in harness.request(url, "/api/stats").json()["relays"] if r["healthy"]],
                          "the relay is there", 10)
         started = descendants(process.pid)
         assert len(started) >= 7, "root, relay and the workers"
         os.killpg(process.pid, signal.SIGINT)
-        process.wait(10 * harness.SLOW)
+        harness.wait_for(lambda: process.poll() is not None, "Ctrl-C ends it")
         harness.wait_for(lambda: not any(os.path.exists(f"/proc/{p}") for p in started), "nothing is left running", 5)
     finally:
         if process.poll() is None:
@@ -78,5 +77,5 @@ def test_run_says_what_is_wrong(scratch):
             (["/no/such/folder"], {}, 66, "/no/such/folder"), ([], {"FOREVER_PORT": "99999"}, 64, "65533"),
             ([], {"FOREVER_PORT": "x"}, 64, "FOREVER_PORT")):
         done = subprocess.run(["./deploy/run", *arguments], cwd=TOP, env=dict(os.environ, **environment), stdin=subprocess.DEVNULL,
-                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=20)
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=harness.HANG_S)
         assert done.returncode == status and word in done.stdout, done.stdout

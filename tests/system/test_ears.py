@@ -15,7 +15,7 @@ import xml.etree.ElementTree as xml
 import pytest
 
 import harness
-from harness import ROOT, SLOW, TOP
+from harness import HANG_S, ROOT, SLOW, TOP
 
 sys.path.insert(0, os.path.join(TOP, "tests", "bench", "ears"))
 import ears  # noqa: E402
@@ -63,7 +63,7 @@ def truths(recordings):
 
 def test_beats_bars_and_tempo_reach_the_floors(recordings, truths):
     files = [path for path, _ in recordings.values()]
-    done = subprocess.run([ROOT, "analyse", "--json", *files], stdout=subprocess.PIPE, timeout=90 * SLOW, check=True, text=True)
+    done = subprocess.run([ROOT, "analyse", "--json", *files], stdout=subprocess.PIPE, timeout=HANG_S, check=True, text=True)
     answers = ears.load_analyses(done.stdout.splitlines())
     reached, scores = means(truths, answers)
     assert not short_of(truths, answers), reached
@@ -124,7 +124,7 @@ SVG = "{http://www.w3.org/2000/svg}"
 
 def test_the_picture_shows_what_is_heard(crate, scratch):
     track, picture = sorted(glob.glob(f"{crate}/*.wav"))[0], os.path.join(scratch, "track.svg")
-    done = subprocess.run([ROOT, "analyse", "--json", "--draw", picture, track], stdout=subprocess.PIPE, timeout=30 * SLOW,
+    done = subprocess.run([ROOT, "analyse", "--json", "--draw", picture, track], stdout=subprocess.PIPE, timeout=HANG_S,
                           check=True, text=True)
     heard = json.loads(done.stdout)
     assert os.path.getsize(picture) < 150_000
@@ -146,10 +146,10 @@ def test_a_picture_of_noise_and_one_that_cannot_be_written(scratch):
     with wave.open(track, "wb") as out:
         out.setparams((1, 2, 44100, 0, "NONE", ""))
         out.writeframes(bytes(chance.randrange(256) for _ in range(2 * 44100 * 3)))
-    assert subprocess.run([ROOT, "analyse", "--draw", picture, track], stdout=subprocess.DEVNULL, timeout=30 * SLOW).returncode == 0
+    assert subprocess.run([ROOT, "analyse", "--draw", picture, track], stdout=subprocess.DEVNULL, timeout=HANG_S).returncode == 0
     assert "a < b & c" in [text.text for text in xml.parse(picture).getroot().iter(SVG + "text")]
     done = subprocess.run([ROOT, "analyse", "--draw", "/no/such/folder/x.svg", track], stdout=subprocess.DEVNULL,
-                          stderr=subprocess.PIPE, timeout=30 * SLOW, text=True)
+                          stderr=subprocess.PIPE, timeout=HANG_S, text=True)
     assert done.returncode == 74 and "/no/such/folder/x.svg" in done.stderr
-    done = subprocess.run([ROOT, "analyse", "--draw", picture, track, track], stderr=subprocess.PIPE, timeout=30 * SLOW, text=True)
+    done = subprocess.run([ROOT, "analyse", "--draw", picture, track, track], stderr=subprocess.PIPE, timeout=HANG_S, text=True)
     assert done.returncode == 64 and "one file" in done.stderr

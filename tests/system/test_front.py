@@ -6,6 +6,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import time
 
 import pytest
 
@@ -50,7 +51,7 @@ def node(crate, analysed, scratch, token):
                         listen=[f"127.0.0.1:{port}", f"[::1]:{port}", f"127.0.0.2:{port + 1}"],
                         link_listen="none", access_log=os.path.join(state, "access.log"))
     root.access = os.path.join(state, "access.log")
-    with socket.create_connection(("127.0.0.1", port), 10) as slow:
+    with socket.create_connection(("127.0.0.1", port), harness.HANG_S) as slow:
         slow.sendall(b"GET /health HTTP/1.1\r\nHost: h\r\n")
         root.slow = slow  # for the last test: it takes the deadline's ten seconds
         yield root
@@ -77,16 +78,18 @@ def test_addresses(node, start):
 def test_access_log(node):
     agent = "log/1 \"quoted\" \\x"
     with Listener(node.url, path="/stream.mp3?x=1", headers={"User-Agent": agent, "Referer": "http://r/"}) as one:
-        got = len(one.read(30000)) + len(one.rest)
+        got, heard = len(one.read(30000)) + len(one.rest), time.monotonic()
+        wait_for(lambda: time.monotonic() > heard + 0.1, "a tenth of a second")
     (line,) = wait_for(lambda: lines_with(node.access, "/stream.mp3?x=1"), "the listener's line")
     peer, asked, status, size, referer, known, seconds, reason, mount = LINE.match(line).groups()
     assert (peer, asked, status) == ("127.0.0.0", "GET /stream.mp3?x=1 HTTP/1.1", "200")
-    assert int(size) >= got and 0 < float(seconds) < 30
+    assert int(size) >= got and 0.09 < float(seconds) < 30
     assert (referer, known, reason, mount) == ("http://r/", r"log/1 \x22quoted\x22 \x5cx", "client", "stream")
     request(node.url, "/nowhere")
     (line,) = wait_for(lambda: lines_with(node.access, "/nowhere"), "the request's line")
     assert LINE.match(line).group(3) == "404" and line.endswith(" - -")
-    assert all(LINE.match(line) for line in read_log(node.access))
+    with open(node.access, encoding="ascii") as f:
+        assert all(LINE.match(line.rstrip("\n")) for line in f if line.endswith("\n"))  # the last one may be in the making
     # logrotate's way
     os.rename(node.access, node.access + ".old")
     node.process.send_signal(signal.SIGHUP)
@@ -125,16 +128,17 @@ def test_limits_by_address_and_mount(start):
 
 
 def test_limits_of_the_node(start):
-    # 0.3 Mbit/s hold two streams of 128 kbit/s; joins come back at one in four seconds
+    # 0.3 Mbit/s hold two streams of 128 kbit/s; joins come back at one in twenty seconds
     root = start.root(bitrate=KBPS, uplink=0.3)
     with Listener(root.url) as a, Listener(root.url) as b, Listener(root.url) as c:
         assert [one.status for one in (a, b, c)] == [200, 200, 503]
         assert c.headers["retry-after"] == "10"
     assert refused(root.url, "uplink") == 1
-    relay = start.relay(root, join_rate=0.25)
+    relay = start.relay(root, join_rate=0.05)
     with Listener(relay.url) as a, Listener(relay.url) as b:
         assert [one.status for one in (a, b)] == [200, 503]
-        assert int(b.headers["retry-after"]) in (4, 5)
+        gone = time.monotonic() - a.begin
+        assert 20 - gone <= int(b.headers["retry-after"]) <= 21
     assert refused(relay.url, "joins") == 1
 
 
@@ -183,7 +187,7 @@ def running(command, port):
         yield
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(harness.HANG_S)
 
 
 def test_behind_nginx(start, tmp_path):
@@ -201,9 +205,9 @@ def test_behind_nginx(start, tmp_path):
         assert done.returncode == 0 and f"{site}/stream.mp3" in done.stdout.decode()
         line = wait_for(lambda: lines_with(log, "/stream.m3u"), "the line")[0]
         assert line.split()[0] == "198.51.100.7"  # 127.0.0.1 is trusted here: it stands for a proxy further in front
-        done = subprocess.run([*curl, "--max-time", "2", "-o", "/dev/null", "-w", "%{size_download}", site + "/stream.mp3"],
-                              stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-        assert done.returncode == 28 and int(done.stdout) > 20000
+        with subprocess.Popen([*curl, site + "/stream.mp3"], stdout=subprocess.PIPE) as endless:
+            assert len(endless.stdout.read(40000)) == 40000
+            endless.terminate()
         # over a proxy nobody is on this machine
         assert request(root.url, "/link", headers={"X-Forwarded-For": "203.0.113.1", "Authorization": "Bearer x"}).status == 403
 
@@ -239,8 +243,8 @@ def test_untrusted_proxies_are_not_believed(start, tmp_path):
 
 def raw(node, text, end=b""):
     """Sends bytes; everything that comes until the server closes, or until `end` is in it."""
-    with socket.create_connection(("127.0.0.1", node.port), 10) as s:
-        s.settimeout(15 * harness.SLOW)
+    with socket.create_connection(("127.0.0.1", node.port), harness.HANG_S) as s:
+        s.settimeout(harness.HANG_S)
         s.sendall(text)
         data = b""
         while not end or end not in data:
@@ -309,13 +313,12 @@ def test_pipelined_and_kept_alive(node):
 def test_a_header_that_never_ends(node):
     """The deadline is absolute: what trickles in does not move it."""
     node.slow.settimeout(0.5)
-    data = b""
-    for _ in range(int(30 * harness.SLOW)):
+
+    def answer():
         with contextlib.suppress(socket.timeout):
-            data += node.slow.recv(4096)
-        if data:
-            break
+            return node.slow.recv(4096)
         with contextlib.suppress(OSError):
             node.slow.sendall(b"X")
+    data = wait_for(answer, "it is answered", 15)
     assert data.startswith(b"HTTP/1.1 408 ")
     assert metric(node.url, 'forever_connections_refused_total{reason="slow"}') >= 1

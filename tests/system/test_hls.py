@@ -2,7 +2,6 @@
 import os
 import re
 import struct
-import subprocess
 import threading
 import urllib.parse
 

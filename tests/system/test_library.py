@@ -5,7 +5,6 @@ import os
 import shutil
 import struct
 import subprocess
-import time
 
 import pytest
 
@@ -33,7 +32,7 @@ def formats(crate, scratch):
 
 def test_every_format_is_read(formats):
     files = sorted(glob.glob(f"{formats}/*"))
-    done = subprocess.run([ROOT, "analyse", "--json", *files], stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60 * harness.SLOW)
+    done = subprocess.run([ROOT, "analyse", "--json", *files], stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=harness.HANG_S)
     assert done.returncode == 0, done.stderr.decode()
     results = [json.loads(line) for line in done.stdout.splitlines()]
     assert [r["file"] for r in results] == files
@@ -76,9 +75,10 @@ def test_hostile_files_are_skipped_with_a_reason(crate, scratch, start):
     root = start.root(library=folder, state=os.path.join(scratch, "hostile-state"))
 
     def settled():
+        harness.hurry(root)
         a = root.stats()["analysis"]
         return a["pending"] == 0 and a["analysed"] == 2 and a
-    counts = harness.wait_for(settled, f"all files judged: {root.stats()['analysis']}", 40)
+    counts = harness.wait_for(settled, lambda: f"all files judged: {root.stats()['analysis']}", 40)
     assert counts["failed"] == bad, counts
     import sqlite3
     database = glob.glob(f"{root.state}/library*.db")[0]
@@ -99,12 +99,13 @@ def test_a_thousand_files_first_music_in_ten_seconds(crate, scratch, start):
             data = f.read() if i < 24 else f.read(2 << 20)
         with open(f"{folder}/{i:04d}.wav", "wb") as f:
             f.write(data + i.to_bytes(4, "little"))
+    watch = harness.Watch()
     root = start.root(library=folder, state=os.path.join(scratch, "thousand-state"), wait=False)
     root.wait_up()
-    with Listener(root.url, timeout=15) as one:
+    with Listener(root.url, timeout=60) as one:
         assert one.status == 200
         one.read(4000)
-        took = time.monotonic() - root.began
+        took = watch.seconds
     assert took <= 10 * harness.SLOW, f"first music after {took:.1f} s"
     counts = root.stats()["analysis"]
     assert counts["total"] == 1000 and counts["pending"] > 0, counts
@@ -135,7 +136,7 @@ def test_cover_art_is_served(crate, scratch, start):
         subprocess.run(["ffmpeg", "-v", "error", "-nostdin", "-i", path, "-i", picture, "-map", "0:a", "-map", "1:v", "-c:a", "libmp3lame",
                         "-c:v", "copy", "-id3v2_version", "3", "-metadata:s:v", "comment=Cover (front)", "-metadata", f"title=T{i}",
                         "-metadata", f"artist=A{i}", f"{folder}/{i}.mp3"], check=True)
-    done = subprocess.run([ROOT, "analyse", "--json", f"{folder}/0.mp3"], stdout=subprocess.PIPE, timeout=60 * harness.SLOW, check=True)
+    done = subprocess.run([ROOT, "analyse", "--json", f"{folder}/0.mp3"], stdout=subprocess.PIPE, timeout=harness.HANG_S, check=True)
     colours = json.loads(done.stdout)["colours"]
     assert len(colours) == 1 and int(colours[0][1:3], 16) > 240 and int(colours[0][3:], 16) < 0x1010, colours
     root = start.root(library=folder, state=os.path.join(scratch, "covers-state"))

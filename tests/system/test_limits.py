@@ -90,7 +90,7 @@ def test_wrong_token_is_refused_and_said(start, scratch):
     assert root.stats()["relays"] == []
     with Listener(root.url) as one:
         assert one.status == 200
-    with Listener(relay.url, timeout=30) as one:
+    with Listener(relay.url, timeout=60) as one:
         assert one.status == 503
 
 

@@ -11,7 +11,6 @@ import re
 import shutil
 import signal
 import subprocess
-import time
 
 import pytest
 
@@ -88,8 +87,8 @@ def send(root, kind, tone=1000, password=PASSWORD, seconds=None):
         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
 
 
-def is_state(root, state, deadline_s=25):
-    wait_for(lambda: live_of(root)["state"] == state, f"live input is \"{state}\": {live_of(root)}", deadline_s)
+def is_state(root, *states, deadline_s=25):
+    wait_for(lambda: live_of(root)["state"] in states, lambda: f"live input is {states}: {live_of(root)}", deadline_s)
 
 
 def stretches(path, filters, noise, least):
@@ -130,7 +129,7 @@ def heard(recorder, name, scratch, tone=1000):
 @pytest.fixture(scope="module")
 def shows(booths, scratch):
     """Three sessions at a time, and all that is done to them: what was seen, by name."""
-    seen, begin = {}, time.monotonic()
+    seen, watch = {}, harness.Watch()
     recorders = [Recorder(root.url, path="/stream.mp3", version="1.0") for root in booths]
     low = Recorder(booths[0].url, path="/low.mp3", version="1.0")
     mp3, ogg, put = booths
@@ -142,18 +141,18 @@ def shows(booths, scratch):
                                  "-H", "Content-Type: audio/mpeg", "-H", "Ice-Name: A file", put.url + "/live.mp3"],
                                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)]
     try:
-        is_state(mp3, "coming")
+        is_state(mp3, "coming", "on air")
         seen["titled"] = request(mp3.url, "/admin/metadata?mount=/live&mode=updinfo&song=Someone%20-%20A%20Song",
                                  headers={"Authorization": authorization(PASSWORD)}).status
         for root in booths:
             is_state(root, "on air")
-        seen["on_air_s"] = time.monotonic() - begin
+        seen["on_air_s"] = watch.seconds
         seen["now"] = [request(root.url, "/api/now").json() for root in booths]
         seen["stats"] = [root.stats() for root in booths]
         seen["metrics"] = request(mp3.url, "/metrics").body.decode()
         seen["status"] = mp3.ctl("status").stdout
         second = send(mp3, "mp3", tone=500)
-        seen["second"] = (second.communicate(timeout=20 * harness.SLOW)[1].decode(), second.returncode, live_of(mp3))
+        seen["second"] = (second.communicate(timeout=harness.HANG_S)[1].decode(), second.returncode, live_of(mp3))
         sources[0].send_signal(signal.SIGTERM)
         os.kill(ogg.worker("live")[0], signal.SIGKILL)
         seen["stop"] = put.ctl("live", "stop")
@@ -164,7 +163,7 @@ def shows(booths, scratch):
             wait_for(lambda: root.stats()["position"] > end + 170, "some seconds of the mix have aired", 20)
         seen["titles"] = [[t["text"] for t in request(root.url, "/api/segments").json()["titles"]] for root in booths]
         seen["after"] = [root.stats() for root in booths]
-        seen["curl"] = sources[2].wait(10 * harness.SLOW)
+        seen["curl"] = sources[2].wait(harness.HANG_S)
     finally:
         for source in sources:
             source.kill()
@@ -182,7 +181,7 @@ def test_who_may_not_send_changes_nothing(booths):
         answer = request(root.url, "/live", "PUT", {**headers, "Content-Type": "audio/mpeg"}, b"x" * 100)
         assert answer.status == 401 and "Basic" in answer.headers["WWW-Authenticate"]
     source = send(root, "mp3", password="wrong-password")
-    said = source.communicate(timeout=20 * harness.SLOW)[1].decode()
+    said = source.communicate(timeout=harness.HANG_S)[1].decode()
     assert source.returncode != 0 and "401" in said, said
     right = {"Authorization": authorization(PASSWORD)}
     assert request(root.url, "/live", "PUT", {**right, "Content-Type": "text/html"}, b"x").status == 415
@@ -198,7 +197,8 @@ def test_sources_are_heard_within_moments_and_told(shows):
     for now, stats in zip(shows["now"], shows["stats"]):
         assert now["live"]["since_s"] >= 0 and now["segment"]["technique"] == "live" and stats["lead_s"] < 6
         assert stats["lead_target_s"] == 3 and stats["live"]["sessions"] == 1
-    assert [now["title"] for now in shows["now"]] == ["Evening Show", "Tone in Ogg", "A file"]
+    # the first one's title changes after a moment
+    assert [now["title"] for now in shows["now"]] in [[first, "Tone in Ogg", "A file"] for first in ("Evening Show", "A Song")]
     assert shows["on_air_s"] < 16 * harness.SLOW
     assert re.search(r"^forever_live 1", shows["metrics"], re.M)
     assert "on air: Evening Show" in shows["status"]
@@ -224,7 +224,8 @@ def test_the_mix_is_back_whatever_ends_a_source(shows):
     for stats in shows["after"]:
         assert stats["lead_target_s"] == 20 and stats["starvations"] == 0
         assert [w["restarts"] for w in stats["workers"] if w["role"] in ("studio", "live")] == [0, 0]
-    assert shows["titled"] == 200 and "Someone - A Song" in shows["titles"][0]
+    shown = shows["titles"][0]
+    assert shows["titled"] == 200 and "Evening Show" in shown[:shown.index("Someone - A Song")], shown
     assert [titles[-1].startswith("Test - Noise") for titles in shows["titles"]] == [True] * 3
 
 

@@ -21,7 +21,7 @@ BASE = frame_offset(KBPS, FIRST)
 
 def load(url, *options, status=0):
     done = subprocess.run([LOAD, *map(str, options), url], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                          timeout=40 * harness.SLOW, text=True)
+                          timeout=harness.HANG_S, text=True)
     assert done.returncode == status, f"exit status {done.returncode}: {done.stdout} {done.stderr}"
     return json.loads(done.stdout) if done.stdout else done.stderr
 
@@ -77,7 +77,7 @@ AUDIO = programme(30)
 def test_a_crowd_at_root_and_relay(start):
     root = start.root(aired=True, lead=10, max_listeners=20)
     relay = start.relay(root)
-    harness.wait_for(lambda: root.stats()["relays"], "the root knows the relay")
+    harness.wait_for(lambda: any(r["healthy"] for r in root.stats()["relays"]), "the root knows the relay")
     said = load(root.url + "/stream.mp3", "--listeners", 60, "--ramp", 0.5, "--seconds", 2, "--stalled", 2, "--trickle", 2)
     assert said["heard"] == said["streaming"] == 60 and said["breaks"] == 0
     assert said["redirects"] == said["served"][relay.url[7:]] > 30 and said["served"][root.url[7:]] > 10
@@ -90,24 +90,20 @@ def test_a_crowd_outlives_its_killed_node(start):
     state, port = start.state(aired=KBPS), harness.free_port()
     root = start.root(state=state, port=port, lead=10)
     harness.wait_for(lambda: root.stats()["position"] > 300, "some seconds have aired", 15)
-    crowd = subprocess.Popen([LOAD, "--announce", "--listeners", "40", "--seconds", "5", "--listen", "--jitter", "0.3",
-                              root.url + "/stream.mp3"], stdout=subprocess.PIPE, text=True)
-    try:
-        assert crowd.stdout.readline() == "ready\n"
+    with harness.Crowd(root.url + "/stream.mp3", 40, "--listen", "--jitter", 0.3) as crowd:
         root.kill()
-        start.root(state=state, port=port, lead=10)
-        said = json.loads(crowd.communicate(timeout=40 * harness.SLOW)[0])
-    finally:
-        crowd.kill()
-        crowd.wait()
-    assert said["resumed"] >= 40 and said["restarted"] == said["jumps"] == said["breaks"] == 0, said
-    assert said["streaming"] == 40 and said["starved_2s"] == 0 and said["compared_bytes"] > said["bytes"] * 0.8, said
+        died = time.monotonic()
+        root = start.root(state=state, port=port, lead=10)
+        harness.wait_for(lambda: root.stats()["listeners"] == 40, "all are back")
+        away = time.monotonic() - died
+        said = crowd.report(silence=away > 5)  # they have four seconds, and two are allowed
+    assert said["resumed"] >= 40 and said["restarted"] == 0 and said["compared_bytes"] > said["bytes"] * 0.8, said
 
 
 def one_wrong(pieces, listeners=1, first=None, **headers):
     """The report on a server that sends `first` to the first listener and `pieces` to the others."""
     with server(lambda handler, n: handler.stream([(0, first if first and not n else pieces), (9, b"")], **headers)) as url:
-        return load(url + "/", "--listeners", listeners, "--ramp", 0.3, "--seconds", 1, "--once", status=1)
+        return load(url + "/", "--listeners", listeners, "--ramp", 0.3, "--seconds", 2, "--once", status=1)
 
 
 @together
@@ -126,10 +122,13 @@ def test_wrong_bytes_are_noticed(_):
 
 @together
 def test_silence_is_noticed(_):
-    with server(lambda handler, n: handler.stream([(0, AUDIO[:4000]), (2.6, AUDIO[4000:]), (9, b"")])) as url:
-        said = load(url + "/", "--listeners", 1, "--seconds", 3, status=1)
+    """A pause of 2.6 s after a quarter of a second of audio; a busy machine makes it longer, or seem shorter."""
+    def off_by():
+        with server(lambda handler, n: handler.stream([(0, AUDIO[:4000]), (2.6, AUDIO[4000:]), (9, b"")])) as url:
+            said = load(url + "/", "--listeners", 1, "--seconds", 4, status=1)
         assert said["starved_2s"] == 1 and said["starved_5s"] == 0
-        assert 2300 < said["silence_ms"]["max"] < 2400 + 1500 * harness.SLOW and said["gap_ms"]["max"] > 2500
+        return max(abs(said["silence_ms"]["max"] - 2350), abs(said["gap_ms"]["max"] - 2600)) / 1000
+    harness.within(0.2, off_by, "the pause as it was")
 
 
 @together
@@ -159,7 +158,7 @@ def test_a_broken_connection_is_resumed(_):
             handler.stream([(0, AUDIO[begin:]), (9, b"")], status=206, X_Forever_Position=position,
                            Content_Range=f"bytes {begin}-1099511627775/*")
     with server(answer) as url:
-        said = load(url + "/stream.mp3", "--listeners", 1, "--seconds", 2, "--listen", "--jitter", 0.1)
+        said = load(url + "/stream.mp3", "--listeners", 1, "--seconds", 3, "--listen", "--jitter", 0.1)
     assert said["resumed"] == 1 and said["restarted"] == said["jumps"] == said["breaks"] == 0
     assert said["redirects"] == 2 and said["reconnects"] == 1
     path = f"/stream.mp3?from={FIRST}&client=ab"
@@ -200,7 +199,7 @@ def ask_again(after_cut, status=0):
             return refuse(handler)
         listen_answer(handler, [a, None, b][n] + f"/stream.mp3?burst=15&from={FIRST + 500 * n}&client=c{n}")
     with server(first) as a, server(second) as b, server(root) as r:
-        said = load(r + "/", "--listeners", 1, "--seconds", 1, "--again", "--jitter", 0.1, status=status)
+        said = load(r + "/", "--listeners", 1, "--seconds", 2, "--again", "--jitter", 0.1, status=status)
         return said, asked, [node[7:] for node in (a, b, r)]
 
 
@@ -224,7 +223,7 @@ def test_asking_again_goes_on_at_another_node(_):
     cuts = said["cuts"]
     assert said["resumed"] == 1 and said["restarted"] == said["jumps"] == said["breaks"] == 0
     assert [cuts[k] for k in ("count", "back", "in_time", "late", "open", "in_time_share")] == [1, 1, 1, 0, 0, 1]
-    assert 290 < cuts["back_ms"]["p50"] == cuts["back_ms"]["max"] < 900 * harness.SLOW, "503 with Retry-After"
+    assert 290 < cuts["back_ms"]["p50"] == cuts["back_ms"]["max"] < 1900, "503 with Retry-After 0.3, and two pauses up to 0.2 s"
     assert said["nodes"] == {a: {"listeners": 0, "most": 1, "refused": 0}, b: {"listeners": 1, "most": 1, "refused": 0},
                              r: {"listeners": 0, "most": 0, "refused": 1}}
 
@@ -264,7 +263,7 @@ def test_asking_again_returns_to_the_node_when_the_root_is_gone(_):
         else:
             listen_answer(handler, url + f"/stream.mp3?from={FIRST}")
     with server(node) as url, server(root) as r:
-        said = load(r + "/stream.mp3", "--listeners", 1, "--seconds", 1, "--again", "--jitter", 0.1)
+        said = load(r + "/stream.mp3", "--listeners", 1, "--seconds", 2, "--again", "--jitter", 0.1)
     assert stopping.is_set() and ranges == [None, "bytes=20001-"] and said["resumed"] == 1 and said["jumps"] == 0
 
 

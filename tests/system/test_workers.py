@@ -1,6 +1,7 @@
 """The music never stops: workers killed and swapped, skips, restarts."""
 import os
 import signal
+import tempfile
 import time
 
 import pytest
@@ -19,6 +20,7 @@ def assert_whole(first, frames, kbps=128):
 
 def test_no_listener_loses_a_frame_when_workers_are_killed(start):
     root = start.root()
+    harness.wait_for(lambda: root.stats()["lead_s"] > 12, "enough to live on without a studio", 20)
     heard = Recorder(root.url)
     first = heard.listener.position
     for role in ROLES:
@@ -69,11 +71,11 @@ def test_skip_is_heard_within_ten_seconds(start):
     with Listener(root.url, headers={"Icy-MetaData": "1"}) as one:
         one.read(16000)
         was = harness.request(root.url, "/api/now").json()["track"]
-        begin = time.monotonic()
+        watch = harness.Watch()
         done = root.ctl("skip")
         assert done.returncode == 0, done.stdout
         harness.wait_for(lambda: harness.request(root.url, "/api/now").json()["track"] != was, "another track is on air", 10)
-        assert time.monotonic() - begin < 10 * harness.SLOW
+        assert watch.seconds < 10 * harness.SLOW
     assert root.stats()["branch"] == 1
 
 
@@ -98,16 +100,20 @@ def test_restart_goes_on_within_three_seconds(start, fresh_state):
     with Listener(root.url) as one:
         first, frames = one.read_frames(128, 120)
     harness.wait_for(lambda: root.stats()["lead_s"] > 10, "some lead")
-    root.stop()
-    root = start.root(state=state, wait=False)
-    root.wait_up()
-    with Listener(root.url, path=f"/stream.mp3?from={first}") as one:
-        assert time.monotonic() - root.began < 3 * harness.SLOW
-        assert one.status == 200
-        begin, again = one.read_frames(128, 100)
-    # the very frames it had: the ring lives in a file
-    assert begin == first
-    assert again == frames[:100]
+
+    def restart():
+        start.running[-1].stop()
+        back = start.root(state=state, wait=False)
+        back.wait_up()
+        with Listener(back.url, path=f"/stream.mp3?from={first}") as one:
+            took = time.monotonic() - back.began
+            assert one.status == 200
+            begin, again = one.read_frames(128, 100)
+        # the very frames it had: the ring lives in a file
+        assert begin == first
+        assert again == frames[:100]
+        return took
+    harness.within(3, restart, "it plays again")
 
 
 def test_stops_cleanly(start):
@@ -118,19 +124,22 @@ def test_stops_cleanly(start):
 
 
 def test_stops_at_once_in_mid_analysis(start, scratch):
-    root = start.root(state=os.path.join(scratch, "unheard"), wait=False)
-    root.wait_up()
-    harness.wait_for(lambda: any(w.get("job") for w in root.stats()["workers"]), "a track is under analysis", 10)
-    begun = time.monotonic()
-    assert root.stop() == 0
-    assert time.monotonic() - begun < 1 * harness.SLOW, root.log()[-2000:]
-    assert "WARN" not in root.log(), root.log()[-2000:]
+    def stop():
+        root = start.root(state=tempfile.mkdtemp(dir=scratch), wait=False)
+        root.wait_up()
+        harness.wait_for(lambda: any(w.get("job") for w in root.stats()["workers"]), "a track is under analysis", 10)
+        begun = time.monotonic()
+        assert root.stop() == 0
+        took = time.monotonic() - begun
+        assert "WARN" not in root.log() or took > 1, root.log()[-2000:]
+        return took
+    harness.within(1, stop, "it ends")
 
 
 def test_one_root_per_state(start):
     root = start.root()
     second = harness.Root(root.process.args[2], root.state, wait=False)
-    assert second.process.wait(10 * harness.SLOW) != 0
+    assert second.wait() != 0
     assert "state" in second.log().lower()
 
 

@@ -65,7 +65,7 @@ def test_hls_js_plays_it_on_another_site(browser, station, page):
     browser.run("document.getElementById('play').value = arguments[0]", station.url + "/hls/index.m3u8")
     browser.click("#play")
     harness.wait_for(lambda: browser.run("return document.getElementById('a').currentTime > 0 && "
-                                         "!document.getElementById('a').paused"), f"it plays: {browser.run('return window.errors')}", 20)
+                                         "!document.getElementById('a').paused"), lambda: f"it plays: {browser.run('return window.errors')}", 20)
     first = browser.run("return document.getElementById('a').currentTime")
     harness.wait_for(lambda: browser.run("return document.getElementById('a').currentTime") > first + 3, "time runs", 15)
     harness.wait_for(lambda: browser.run("return window.level()") > 0.01, "it is music, not silence", 10)

@@ -25,7 +25,7 @@ class Enrolled(harness.Program):
         here = harness.options_of({"state": state, "listen": f"127.0.0.1:{self.port}", **options})
         token = json.loads(root.ctl("--json", "relay", "add", name).stdout)["token"]
         subprocess.run([harness.RELAY, "enrol", "--public-url", self.url, *here], input=token, text=True, check=True,
-                       stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=20 * harness.SLOW)
+                       stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=harness.HANG_S)
         super().__init__([harness.RELAY, *here], os.path.join(state, "log"))
 
 

@@ -87,7 +87,7 @@ def test_listeners_by_continent(start):
 def test_a_bad_database_is_refused_at_the_start(start):
     path = start.folder("geo")
     root = harness.Root(start.crate, start.folder(), wait=False, geo_db=path)
-    assert root.process.wait(10) == 66 and f"--geo-db: {path}: No such file" in root.log()
+    assert root.wait() == 66 and f"--geo-db: {path}: No such file" in root.log()
 
 
 @contextlib.contextmanager

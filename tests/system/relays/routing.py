@@ -82,7 +82,7 @@ def test_a_relay_whose_allotment_is_used_up_is_told_to_drain(start):
     state = start.folder("tiny")
     subprocess.run([harness.RELAY, "enrol", "--state", state, "--public-url", "http://127.0.0.1:1", "--listen",
                     "127.0.0.1:0"], input=token, text=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                   timeout=20 * harness.SLOW, check=False)
+                   timeout=harness.HANG_S, check=False)
     with open(os.path.join(state, "enrolment.json"), encoding="utf-8") as f:
         bearer = {"Authorization": "Bearer " + json.load(f)["credential"], "Content-Type": "application/json"}
 
