@@ -85,7 +85,8 @@ struct front_options {
          .min = 0,                                                                                           \
          .max = 1000000,                                                                                     \
          .unit = "N",                                                                                        \
-         .help = "listeners let in a second at most, after a burst of two seconds' worth; 0 for no limit"},  \
+         .help =                                                                                             \
+             "listeners let in a second at most, after a burst of three seconds' worth; 0 for no limit"},    \
         {.name = "address-limit",                                                                            \
          .type = CONF_INT,                                                                                   \
          .offset = offsetof(of, part.address_listeners),                                                     \

@@ -37,7 +37,7 @@ struct limits_conf {
     double address_joins_per_min;          /* with a bucket of a minute's */
     unsigned address_bits4, address_bits6; /* 0: 32 and 64 */
 };
-#define LIMITS_JOIN_BUCKET_S 2
+#define LIMITS_JOIN_BUCKET_S 3 /* one more than a root sends at once: those may come late, and together */
 
 struct limits;
 

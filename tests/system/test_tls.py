@@ -95,7 +95,7 @@ def test_protocols_by_openssl(secure):
 
     def ask(*more):
         return subprocess.run(["openssl", "s_client", "-connect", f"127.0.0.1:{port}", "-servername", "x.two.example", *more],
-                              input=b"HEAD /health HTTP/1.0\r\n\r\n", stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                              input=b"HEAD /api/stats HTTP/1.0\r\n\r\n", stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                               timeout=harness.HANG_S).stdout.decode(errors="replace")
     said = ask("-alpn", "h2,http/1.1", "-ign_eof")
     assert "CN = *.two.example" in said and "ALPN protocol: http/1.1" in said and "TLSv1.3" in said

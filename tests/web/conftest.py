@@ -8,7 +8,15 @@ from webdriver import Browser  # noqa: E402
 
 
 @pytest.fixture(scope="session")
-def browser():
+def chromium():
     one = Browser()
     yield one
     one.close()
+
+
+@pytest.fixture
+def browser(chromium):
+    """Shows nothing, and has nothing to complain about from tests before."""
+    chromium.open("about:blank")
+    chromium.complaints()
+    return chromium
