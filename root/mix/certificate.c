@@ -3,8 +3,8 @@
 #include <math.h>
 
 const char *const certificate_rules[CERTIFICATE_RULES] = {
-    "beat_error",   "drift",         "loudness_step", "hole",    "bump",
-    "bass_overlap", "vocal_overlap", "consonance",    "dropout", "offbeat"};
+    "beat_error",    "drift",      "loudness_step", "hole",    "bump", "bass_overlap",
+    "vocal_overlap", "consonance", "dropout",       "offbeat", "apart"};
 
 int certificate_judge(struct certificate *c)
 {
@@ -20,6 +20,7 @@ int certificate_judge(struct certificate *c)
         c->vocal_overlap_beats > CERTIFICATE_VOCAL_BEATS,
         c->consonance_sigmas<CERTIFICATE_SIGMAS, c->dropouts> 0,
         c->offbeat > CERTIFICATE_OFFBEAT,
+        c->apart_beats > CERTIFICATE_APART_BEATS,
     };
     int count = 0;
     c->violations = 0;
@@ -39,13 +40,13 @@ static double beyond(double value, double limit)
 double certificate_severity(const struct certificate *c)
 {
     int beats = c->beats.bars >= CERTIFICATE_BEAT_BARS_MIN;
-    double severity = beyond(c->loudness.step_lu, CERTIFICATE_STEP_LU) +
-                      beyond(c->loudness.hole_lu, CERTIFICATE_HOLE_LU) +
-                      beyond(c->loudness.bump_lu, CERTIFICATE_BUMP_LU) +
-                      beyond(c->bass_overlap_beats, CERTIFICATE_BASS_BEATS) +
-                      beyond(c->vocal_overlap_beats, CERTIFICATE_VOCAL_BEATS) / 4 +
-                      beyond(CERTIFICATE_SIGMAS, c->consonance_sigmas) + 4 * c->dropouts +
-                      100 * beyond(c->offbeat, CERTIFICATE_OFFBEAT);
+    double severity =
+        beyond(c->loudness.step_lu, CERTIFICATE_STEP_LU) + beyond(c->loudness.hole_lu, CERTIFICATE_HOLE_LU) +
+        beyond(c->loudness.bump_lu, CERTIFICATE_BUMP_LU) +
+        beyond(c->bass_overlap_beats, CERTIFICATE_BASS_BEATS) +
+        beyond(c->vocal_overlap_beats, CERTIFICATE_VOCAL_BEATS) / 4 +
+        beyond(CERTIFICATE_SIGMAS, c->consonance_sigmas) + 4 * c->dropouts +
+        100 * beyond(c->offbeat, CERTIFICATE_OFFBEAT) + 20 * beyond(c->apart_beats, CERTIFICATE_APART_BEATS);
     if (beats)
         severity += 10 * (beyond(c->beats.p95_ms, CERTIFICATE_BEAT_P95_MS) +
                           beyond(c->beats.drift_ms, CERTIFICATE_DRIFT_MS));
@@ -84,6 +85,7 @@ json_t *certificate_to_json(const struct certificate *c, const json_t *transitio
         json_object_set_new(out, "beat_error_ms", beats);
     }
     set_real(out, "offbeat", c->offbeat);
+    if (c->apart_beats >= 0) json_object_set_new(out, "apart_beats", json_integer(c->apart_beats));
     set_real(out, "low_band_correlation", c->low_band_correlation);
     set_real(out, "correlation", c->correlation);
     set_real(out, "loudness_before_lufs", c->loudness.before_lufs);

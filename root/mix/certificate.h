@@ -11,6 +11,7 @@
 #define CERTIFICATE_BEAT_BARS_MIN 4 /* bars measured, for the beats to count */
 #define CERTIFICATE_DRIFT_MS      3.0
 #define CERTIFICATE_OFFBEAT       0.5
+#define CERTIFICATE_APART_BEATS   1
 #define CERTIFICATE_STEP_LU       2.0
 #define CERTIFICATE_HOLE_LU       2.0
 #define CERTIFICATE_BUMP_LU       1.0
@@ -20,7 +21,8 @@
 
 struct certificate {
     struct measure_beats beats;
-    double offbeat; /* of measure_offbeat; NAN unknown */
+    double offbeat;  /* of measure_offbeat; NAN unknown */
+    int apart_beats; /* of measure_apart; -1 unknown */
     struct listen_loudness loudness;
     double low_band_correlation, correlation; /* NAN unknown */
     double consonance, consonance_sigmas;     /* NAN unknown */
@@ -29,7 +31,7 @@ struct certificate {
     unsigned violations; /* of the limits, as bits in the order of certificate_rules */
 };
 
-#define CERTIFICATE_RULES 10
+#define CERTIFICATE_RULES 11
 extern const char *const certificate_rules[CERTIFICATE_RULES];
 
 /* Sets the violations; how many there are. */

@@ -7,19 +7,23 @@
 #include "common/mem.h"
 #include "root/audio/pcm.h"
 
-#define BASS_DB     (-9.0)
-#define ENVELOPE_HZ 1000
-#define SMOOTH      21 /* taps: a Hann window of 20 ms, over a period of the lowest kick */
-#define RISE        6  /* ms over which a rise is taken */
-#define LAG_MAX     40 /* ms */
-#define AGREE_MIN   0.5
-#define NEAR        60 /* ms around a beat */
-#define DRIFT_BARS  6
-#define FOLD        24  /* parts of a beat */
-#define BANDS       2   /* the kick's, and what changes fast */
-#define LOG_RANGE   300 /* 25 dB below the loudest counts as nothing */
-#define ONSETS_MIN  0.5 /* sum of squared rises: one clear onset */
-#define SOUND       1e-2f
+#define BASS_DB        (-9.0)
+#define ENVELOPE_HZ    1000
+#define SMOOTH         21 /* taps: a Hann window of 20 ms, over a period of the lowest kick */
+#define RISE           6  /* ms over which a rise is taken */
+#define LAG_MAX        40 /* ms */
+#define AGREE_MIN      0.5
+#define NEAR           60 /* ms around a beat */
+#define DRIFT_BARS     6
+#define FOLD           24  /* parts of a beat */
+#define BANDS          2   /* the kick's, and what changes fast */
+#define LOG_RANGE      300 /* 25 dB below the loudest counts as nothing */
+#define ONSETS_MIN     0.5 /* sum of squared rises: one clear onset */
+#define SOUND          1e-2f
+#define APART_REACH    0.2 /* of a beat: nearer than the next sixteenth */
+#define APART_REACH_MS 100.0
+#define APART_MS       20  /* that are heard */
+#define STRIKE_MIN     0.3 /* of a rise */
 
 static int compare(const void *a, const void *b)
 {
@@ -260,6 +264,84 @@ double measure_offbeat(const struct stem *a, const struct stem *b, const int64_t
     double fa[FOLD], fb[FOLD];
     if (count < 1 || !fold(a, beat, count, fa) || !fold(b, beat, count, fb)) return NAN;
     return turned(fa, fb, FOLD / 2) - turned(fa, fb, 0);
+}
+
+/* The highest rise near beat k; *from, *to: where that is. */
+static float strike(const struct power *rises, const int64_t *beat, int k, size_t *from, size_t *to)
+{
+    double ms = (double)ENVELOPE_HZ / PCM_RATE, reach = APART_REACH * (double)(beat[k + 1] - beat[k]) * ms;
+    double at = (double)beat[k] * ms;
+    float most = 0;
+    reach = fmin(reach, APART_REACH_MS);
+    *from = (size_t)fmax(0, at - reach);
+    *to = (size_t)fmin((double)rises->count, at + reach + 1);
+    for (size_t i = *from; i < *to; i++)
+        most = fmaxf(most, rises->values[i]);
+    return most;
+}
+
+/* Half of what is usual, for a strike to be one. */
+static double least_strike(const struct power *rises, const int64_t *beat, int count)
+{
+    double *height = xcalloc((size_t)count, sizeof *height), least;
+    size_t from, to;
+    for (int k = 0; k < count; k++)
+        height[k] = (double)strike(rises, beat, k, &from, &to);
+    least = 0.5 * quantile(height, count, 0.5);
+    free(height);
+    return fmax(least, STRIKE_MIN);
+}
+
+/* Whether the rise is highest here, and high enough. */
+static int strikes_at(const struct power *rises, size_t i, double least)
+{
+    float value = rises->values[i];
+    return (double)value >= least && (i == 0 || rises->values[i - 1] < value) &&
+           (i + 1 >= rises->count || rises->values[i + 1] <= value);
+}
+
+/* Milliseconds between the two strikes nearest to each other in [from, to). */
+static size_t nearest_strikes(const struct power *a, double a_least, const struct power *b, double b_least,
+                              size_t from, size_t to)
+{
+    size_t nearest = SIZE_MAX;
+    for (size_t i = from; i < to; i++) {
+        if (!strikes_at(a, i, a_least)) continue;
+        for (size_t j = from; j < to; j++) {
+            size_t apart = i > j ? i - j : j - i;
+            if (apart < nearest && strikes_at(b, j, b_least)) nearest = apart;
+        }
+    }
+    return nearest;
+}
+
+int measure_apart(const struct stem *a, const struct stem *b, const int64_t *beat, int count)
+{
+    if (count < 1) return 0;
+    struct power ra[BANDS] = {low_power(a), high_power(a)}, rb[BANDS] = {low_power(b), high_power(b)};
+    double a_least[BANDS], b_least[BANDS];
+    int run = 0, most = 0;
+    for (int band = 0; band < BANDS; band++) {
+        to_rises(&ra[band]);
+        to_rises(&rb[band]);
+        a_least[band] = least_strike(&ra[band], beat, count);
+        b_least[band] = least_strike(&rb[band], beat, count);
+    }
+    for (int k = 0; k < count; k++) {
+        size_t nearest = SIZE_MAX, from, to;
+        for (int band = 0; band < BANDS; band++) {
+            strike(&ra[band], beat, k, &from, &to);
+            size_t here = nearest_strikes(&ra[band], a_least[band], &rb[band], b_least[band], from, to);
+            if (here < nearest) nearest = here;
+        }
+        run = nearest != SIZE_MAX && nearest > APART_MS ? run + 1 : 0;
+        if (run > most) most = run;
+    }
+    for (int band = 0; band < BANDS; band++) {
+        free(ra[band].values);
+        free(rb[band].values);
+    }
+    return most;
 }
 
 /* --- bass, correlation --- */

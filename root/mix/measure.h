@@ -28,6 +28,11 @@ void measure_beats(const struct stem *a, const struct stem *b, const int64_t *be
  * offbeats. NAN when either has no such rises. */
 double measure_offbeat(const struct stem *a, const struct stem *b, const int64_t *beat, int count);
 
+/* How many beats in a row both stems strike apart, at most: each half as hard as it usually does, in the low
+ * band or in what changes fast, and no two strikes within a fifth of the beat, 100 ms at most, nearer than 20
+ * ms. A kick's ghost or a grace note is one; two are a tempo that has gone. */
+int measure_apart(const struct stem *a, const struct stem *b, const int64_t *beat, int count);
+
 /* Beats in which both stems' basses (below 150 Hz) stand above -9 dB of their own dry median beat. */
 int measure_bass_overlap(const struct stem *a, const struct stem *b, const int64_t *beat, int count);
 /* Pearson correlation of the dry low bands over [from, to) samples; NAN when either is silent. */

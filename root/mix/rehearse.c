@@ -87,11 +87,13 @@ static void measure_stems(struct take *take, const struct stem stems[2], int voi
     const json_t *transition = take->segments[1];
     int count = recipe_beats(transition, beat), bars = (int)json_int_or(transition, "bars", 0, 0, 64, NULL);
     c->low_band_correlation = c->offbeat = NAN;
+    c->apart_beats = -1;
     c->beats = (struct measure_beats){0, NAN, NAN, NAN, NAN};
     if (voices != 2) return;
     c->correlation = measure_correlation(&stems[0], &stems[1]);
     if (count < 1 || bars < 1) return;
     measure_beats(&stems[0], &stems[1], beat, count, count / bars, &c->beats);
+    c->apart_beats = measure_apart(&stems[0], &stems[1], beat, count);
     c->offbeat = measure_offbeat(&stems[0], &stems[1], beat, count);
     c->bass_overlap_beats = measure_bass_overlap(&stems[0], &stems[1], beat, count);
     int64_t at = switch_of(transition), beat_samples = beat[count] / count;

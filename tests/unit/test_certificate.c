@@ -24,6 +24,7 @@ static struct certificate unknown(void)
 {
     return (struct certificate){.beats = {0, NAN, NAN, NAN, NAN},
                                 .offbeat = NAN,
+                                .apart_beats = -1,
                                 .loudness = {NAN, NAN, NAN, NAN, NAN, NAN},
                                 .low_band_correlation = NAN,
                                 .correlation = NAN,
@@ -64,6 +65,9 @@ static void spoil(struct certificate *c, int rule)
         break;
     case 9:
         c->offbeat = 1.2;
+        break;
+    case 10:
+        c->apart_beats = 2;
         break;
     }
 }
@@ -133,6 +137,7 @@ static void as_json(void **state)
     assert_null(json_object_get(json, "loudness_step_lu"));
     assert_null(json_object_get(json, "consonance"));
     assert_null(json_object_get(json, "offbeat"));
+    assert_null(json_object_get(json, "apart_beats"));
     json_decref(json);
     json_decref(transition);
 }

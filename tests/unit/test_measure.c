@@ -54,6 +54,21 @@ static void to_stem(struct stem *stem, const float *mono, const float *wet)
     }
 }
 
+/* A kick and a click on each beat; the last four come later and later, up to late_ms; a ghost of a kick
+ * before each eighth one. */
+static void kicks_slowing(struct stem *stem, double late_ms)
+{
+    float *mono = xcalloc(SAMPLES, sizeof *mono);
+    for (int k = 0; k < BEATS; k++) {
+        double at = (double)beat[k] / RATE + (k < BEATS - 4 ? 0 : late_ms / 1000 * (k - BEATS + 5) / 4);
+        add_hit(mono, at, 55, 20, 0.7);
+        add_hit(mono, at, 3000, 300, 0.2);
+        if (k % 8 == 3) add_hit(mono, at - 0.05, 70, 12, 0.5);
+    }
+    to_stem(stem, mono, mono);
+    free(mono);
+}
+
 /* A kick on each beat, late by lag_ms and by drift_ms more at the end; claps; a bass between the beats. */
 static void kicks(struct stem *stem, double lag_ms, double drift_ms, int bass)
 {
@@ -101,6 +116,25 @@ static void a_drift_is_found(void **state)
     stem_free(&b);
 }
 
+static void a_last_bar_that_slows_is_apart(void **state)
+{
+    (void)state;
+    static const struct {
+        double late_ms;
+        int apart;
+    } rows[] = {{0, 0}, {10, 0}, {60, 3}, {96, 4}, {250, 1}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct stem a, b;
+        kicks_slowing(&a, rows[i].late_ms);
+        kicks(&b, 0, 0, 1);
+        int apart = measure_apart(&a, &b, beat, BEATS), other = measure_apart(&b, &a, beat, BEATS);
+        if (apart != rows[i].apart || other != apart)
+            fail_msg("%.0f ms: %d and %d beats, not %d", rows[i].late_ms, apart, other, rows[i].apart);
+        stem_free(&a);
+        stem_free(&b);
+    }
+}
+
 static void no_beats_are_no_measure(void **state)
 {
     (void)state;
@@ -113,6 +147,7 @@ static void no_beats_are_no_measure(void **state)
     assert_int_equal(m.bars, 0);
     assert_true(isnan(m.p95_ms) && isnan(m.lag_ms) && isnan(m.drift_ms));
     assert_true(isnan(measure_offbeat(&a, &b, beat, BEATS)));
+    assert_int_equal(measure_apart(&a, &b, beat, BEATS), 0);
     free(mono);
     stem_free(&a);
     stem_free(&b);
@@ -268,6 +303,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_lag_is_found),
         cmocka_unit_test(a_drift_is_found),
+        cmocka_unit_test(a_last_bar_that_slows_is_apart),
         cmocka_unit_test(no_beats_are_no_measure),
         cmocka_unit_test(half_a_beat_off_is_found),
         cmocka_unit_test(steps_holes_and_bumps),

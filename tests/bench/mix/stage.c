@@ -82,6 +82,7 @@ static json_t *measured(struct programme *p, json_t *transition, int bars, char 
     struct stem stems[2] = {{0}, {0}};
     struct certificate c = {.beats = {0, NAN, NAN, NAN, NAN},
                             .offbeat = NAN,
+                            .apart_beats = -1,
                             .low_band_correlation = NAN,
                             .correlation = NAN,
                             .consonance = NAN,
@@ -101,6 +102,7 @@ static json_t *measured(struct programme *p, json_t *transition, int bars, char 
         int count = voices == 2 ? recipe_beats(transition, beat) : 0;
         if (count && bars) {
             measure_beats(&stems[0], &stems[1], beat, count, count / bars, &c.beats);
+            c.apart_beats = measure_apart(&stems[0], &stems[1], beat, count);
             c.bass_overlap_beats = measure_bass_overlap(&stems[0], &stems[1], beat, count);
         }
         certificate_judge(&c);
