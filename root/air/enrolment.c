@@ -11,7 +11,7 @@
 #include "common/json.h"
 #include "common/log.h"
 #include "common/mem.h"
-#include "root/air/enrol_limit.h"
+#include "root/air/attempts.h"
 #include "root/air/fleet.h"
 
 #define BODY_MAX 8192
@@ -26,7 +26,7 @@ struct wait {
 
 struct enrolment {
     struct fleet *fleet;
-    struct enrol_limit *limit;
+    struct attempts *attempts;
     LIST_HEAD(, wait) waits;
 };
 
@@ -48,7 +48,7 @@ static void reply(struct http_request *request, json_t *body)
 /* 1 when it may go on; else it was answered. */
 static int may_try(struct enrolment *e, struct http_request *request)
 {
-    unsigned wait_s = enrol_limit_take(e->limit, http_peer_addr(request), clock_boot_ns());
+    unsigned wait_s = attempts_take(e->attempts, http_peer_addr(request), clock_boot_ns());
     char text[16];
     if (!wait_s) return 1;
     snprintf(text, sizeof text, "%u", wait_s);
@@ -59,7 +59,7 @@ static int may_try(struct enrolment *e, struct http_request *request)
 
 void enrolment_warn(struct enrolment *e, const struct http_request *request, const char *why)
 {
-    if (enrol_limit_log(e->limit, http_peer_addr(request), clock_boot_ns()))
+    if (attempts_log(e->attempts, http_peer_addr(request), clock_boot_ns()))
         log_warn("relays", "%s was not let in: %s", http_peer(request), why);
 }
 
@@ -99,7 +99,7 @@ static void on_enrol(void *context, struct http_request *request)
                                                clock_wall_ns() / CLOCK_NS_PER_S, credential, &entry, &cause);
     switch (got) {
     case ROSTER_ENROLLED:
-        enrol_limit_refund(e->limit, http_peer_addr(request), clock_boot_ns());
+        attempts_refund(e->attempts, http_peer_addr(request), clock_boot_ns());
         fleet_close_links(e->fleet, entry->terms.name); /* by a credential that has ended */
         log_info("relays", "%s has enrolled, from %s", entry->terms.name, http_peer(request));
         reply(request, json_pack("{s:b,s:s,s:s,s:f}", "ok", 1, "name", entry->terms.name, "credential",
@@ -155,7 +155,7 @@ static void on_check(void *context, struct http_request *request)
         refuse(e, request, "this root knows no such credential");
         return;
     }
-    enrol_limit_refund(e->limit, http_peer_addr(request), clock_boot_ns());
+    attempts_refund(e->attempts, http_peer_addr(request), clock_boot_ns());
     json_t *ask = json_parse(text, len, BODY_MAX, NULL);
     struct wait *w = xcalloc(1, sizeof *w);
     w->enrolment = e;
@@ -177,7 +177,7 @@ struct enrolment *enrolment_new(struct fleet *fleet)
 {
     struct enrolment *e = xcalloc(1, sizeof *e);
     e->fleet = fleet;
-    e->limit = enrol_limit_new();
+    e->attempts = attempts_new(ATTEMPTS_IN_ALL);
     LIST_INIT(&e->waits);
     return e;
 }
@@ -189,7 +189,7 @@ void enrolment_free(struct enrolment *e)
         after = LIST_NEXT(w, next);
         free(w);
     }
-    enrol_limit_free(e->limit);
+    attempts_free(e->attempts);
     free(e);
 }
 

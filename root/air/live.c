@@ -16,6 +16,7 @@
 #include "common/mp3.h"
 #include "common/stats.h"
 #include "root/air/air.h"
+#include "root/air/attempts.h"
 
 #define PIPE_BYTES (1 << 20) /* three seconds: the studio may be busy for so long */
 #define BEGIN_S    15        /* for the worker to be there */
@@ -33,6 +34,7 @@ static const char *const types[] = {"audio/mpeg", "audio/mp3",   "audio/ogg",   
  * worker is set from the worker's start to its end, which may be after the session's. */
 struct live {
     struct air *air;
+    struct attempts *attempts;
     char *secret; /* what the Authorization of a source must be; NULL: nobody is let in */
     int64_t session;
     int open, worker, handed, ready;
@@ -111,6 +113,16 @@ static int is_secret(const struct live *l, const char *given)
     return !wrong;
 }
 
+static int put_off(struct live *l, struct http_request *request, unsigned wait_s)
+{
+    char text[16];
+    l->refused++;
+    snprintf(text, sizeof text, "%u", wait_s);
+    http_add_header(request, "Retry-After", text);
+    http_reply_text(request, 429, "too many wrong passwords: try again in %u s\n", wait_s);
+    return 0;
+}
+
 /* 1 when it may; else it has been answered. */
 static int may(struct live *l, struct http_request *request)
 {
@@ -119,13 +131,22 @@ static int may(struct live *l, struct http_request *request)
         return 0;
     }
     const char *given = http_header(request, "Authorization");
+    const struct net_addr *from = http_peer_addr(request);
+    int64_t now_ns = clock_boot_ns();
     if (given && !strncasecmp(given, "Basic ", 6)) {
+        /* whoever has guessed too often is not told whether this guess is right */
+        unsigned wait_s = attempts_take(l->attempts, from, now_ns);
+        if (wait_s) return put_off(l, request, wait_s);
         given += 6;
         given += strspn(given, " ");
-        if (is_secret(l, given)) return 1;
+        if (is_secret(l, given)) {
+            attempts_refund(l->attempts, from, now_ns);
+            return 1;
+        }
     }
     l->refused++;
-    log_warn("live", "%s has not the password of a source", http_peer(request));
+    if (attempts_log(l->attempts, from, now_ns))
+        log_warn("live", "%s has not the password of a source", http_peer(request));
     http_add_header(request, "WWW-Authenticate", "Basic realm=\"live\"");
     http_reply_text(request, 401, "user \"source\" and the password of live sources are needed\n");
     return 0;
@@ -355,6 +376,8 @@ struct live *live_new(struct air *air)
     struct live *l = xcalloc(1, sizeof *l);
     l->air = air;
     l->fd = l->pcm[0] = l->pcm[1] = -1;
+    /* who knows the password is never kept out by others who guess */
+    l->attempts = attempts_new(0);
     if (air->options->live_password) {
         char *text = xasprintf("source:%s", air->options->live_password);
         l->secret = base64(text);
@@ -368,6 +391,7 @@ void live_free(struct live *l)
 {
     if (!l) return;
     clear(l);
+    attempts_free(l->attempts);
     free(l->secret);
     free(l);
 }

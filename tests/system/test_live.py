@@ -5,6 +5,7 @@ The music is noise and the sources send tones, so that each can be told from the
 silent by itself."""
 import base64
 import contextlib
+import http.client
 import os
 import random
 import re
@@ -191,6 +192,26 @@ def test_who_may_not_send_changes_nothing(booths):
     after = root.stats()
     assert after["branch"] == before["branch"] and after["live"]["sessions"] == 0
     assert after["live"]["refused"] >= 7 and after["live"]["state"] == "none"
+
+
+def test_who_guesses_is_slowed_down(booths):
+    root = booths[1]
+
+    def put(password, address, path="/live", method="PUT"):
+        connection = http.client.HTTPConnection("127.0.0.1", root.port, timeout=harness.HANG_S, source_address=(address, 0))
+        try:  # of a type that is not taken: nobody goes on air
+            connection.request(method, path, b"x", {"Authorization": authorization(password), "Content-Type": "text/html"})
+            answer = connection.getresponse()
+            return answer.status, answer.headers["Retry-After"]
+        finally:
+            connection.close()
+    assert [put(f"guess {i}", "127.0.0.9")[0] for i in range(10)] == [401] * 10
+    for path, method in (("/live", "PUT"), ("/admin/metadata?mode=updinfo&song=x", "GET")):
+        status, after = put(PASSWORD, "127.0.0.9", path, method)
+        assert status == 429 and 1 <= int(after) <= 6, "nor is it told that it was right"
+    for _ in range(30):
+        assert put(PASSWORD, "127.0.0.10")[0] == 415, "who knows it is not counted"
+    assert root.log().count("127.0.0.9 has not the password") == 1, "one line is enough"
 
 
 def test_sources_are_heard_within_moments_and_told(shows):
