@@ -112,6 +112,11 @@ static double mount_out(const struct bundle_mount *m)
     return (double)counts.bytes;
 }
 
+static double mount_in(const struct bundle_mount *m)
+{
+    return (double)pull_counts(m->pull)->bytes;
+}
+
 static void series(void *context, struct evbuffer *out)
 {
     static const struct {
@@ -122,6 +127,7 @@ static void series(void *context, struct evbuffer *out)
     } columns[] = {
         {"forever_mount_listeners", STATS_GAUGE, "Listeners of this node by mount.", mount_listeners},
         {"forever_mount_link_up", STATS_GAUGE, "1 while the mount is pulled from the root.", mount_up},
+        {"forever_mount_ingress_bytes_total", STATS_COUNTER, "Bytes of links by mount.", mount_in},
         {"forever_mount_egress_bytes_total", STATS_COUNTER, "Bytes sent to listeners by mount.", mount_out},
     };
     const struct relay_metrics *m = context;

@@ -33,6 +33,7 @@
 #define REFUSED_CAP_MS  30000
 #define PACE_MS         2000
 #define PACE_FILL       2
+#define IN_ADVANCE_S    2.5
 
 enum state { IDLE, CONNECTING, FOLLOWING, WAITING };
 
@@ -55,12 +56,19 @@ struct pull {
 
 static void connect_link(struct pull *p);
 
+/* For so long the link stays when nobody listens any more: the linger, less what was sent before it was
+ * needed (LINK_START_S ahead of the air, and the fill until the parent knows) and what is put around the
+ * frames, so that no visit is so short that it costs more than its time. */
+static int64_t linger_ns(const struct pull *p)
+{
+    return (int64_t)((p->conf.linger_s - fmin(IN_ADVANCE_S, p->conf.linger_s / 2)) * (double)CLOCK_NS_PER_S);
+}
+
 /* On time for the end of the linger. */
 static void arm(struct pull *p)
 {
     if (evtimer_pending(p->tick, NULL)) return;
-    int64_t left_ms =
-        (p->wanted_ns + (int64_t)(p->conf.linger_s * (double)CLOCK_NS_PER_S) - clock_boot_ns()) / 1000000;
+    int64_t left_ms = (p->wanted_ns + linger_ns(p) - clock_boot_ns()) / 1000000;
     int64_t ms = left_ms > 0 && left_ms < TICK_MS ? left_ms : TICK_MS;
     struct timeval after = {0, (ms < 10 ? 10 : ms) * 1000};
     evtimer_add(p->tick, &after);
@@ -366,7 +374,7 @@ static void on_tick(evutil_socket_t fd, short what, void *context)
     int wanted = node_needed_by(p->conf.node) > 0;
     if (wanted) {
         p->wanted_ns = now;
-    } else if (now - p->wanted_ns >= (int64_t)(p->conf.linger_s * (double)CLOCK_NS_PER_S)) {
+    } else if (now - p->wanted_ns >= linger_ns(p)) {
         go_idle(p);
         return;
     }

@@ -763,7 +763,7 @@ static void without_a_listener_nothing_is_filled(void **state)
 {
     (void)state;
     start_root();
-    start_relay_with(TOKEN, 100, 0.7);
+    start_relay_with(TOKEN, 100, 1.4); /* of which the link stays for half */
     UNTIL(!join_trouble(relay.join));
     struct listener one = listen_to("/stream.mp3");
     hear(&one, 2000);
