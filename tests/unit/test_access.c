@@ -14,7 +14,7 @@
 #include "common/log.h"
 #include "tests/unit/netclient.h"
 
-#define DEADLINE_MS 5000
+#define DEADLINE_MS 20000
 
 static char folder[64], path[96];
 static const uint64_t key[2] = {1, 2};

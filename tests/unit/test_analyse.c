@@ -17,7 +17,7 @@
 #include "root/track.h"
 #include "root/work/work.h"
 
-#define DEADLINE_MS 10000
+#define DEADLINE_MS 30000
 #define SECONDS     12
 
 static char dir[] = "/tmp/forever-analyse-XXXXXX";

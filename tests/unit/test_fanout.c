@@ -405,7 +405,7 @@ static void test_carrier(void **state)
     const struct fanout_counts *c = fanout_counts(fanout);
     air += 40; /* its turns come while nobody else is there */
     uint64_t due = offset(air - 32) - offset(1000);
-    for (int64_t end = net_now_ms() + 5000; c->carrier_bytes < due && net_now_ms() < end;)
+    for (int64_t end = net_now_ms() + NET_DEADLINE_MS; c->carrier_bytes < due && net_now_ms() < end;)
         net_turn(base);
     assert_true(c->carrier_bytes >= due);
     assert_int_equal(c->carriers, 1);

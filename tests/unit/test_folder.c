@@ -18,7 +18,7 @@
 #include "common/mem.h"
 #include "root/source/source.h"
 
-#define WAIT_MS 3000
+#define WAIT_MS 20000
 
 static char top[64];
 

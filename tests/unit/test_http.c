@@ -409,7 +409,7 @@ static void slow(const char *start_text, const char *drip, int expected)
     int64_t took = net_now_ms() - begin;
     if (b.data) sscanf(b.data, "HTTP/1.1 %d", &status);
     assert_int_equal(status, expected);
-    assert_in_range(took, 90, 900);
+    assert_in_range(took, 90, NET_DEADLINE_MS);
     close(fd);
     free(b.data);
 }
@@ -424,13 +424,13 @@ static void test_deadlines(void **state)
     /* an idle connection is closed without a word, before and after a request */
     struct net_bytes b = {0};
     int fd = net_connect(port, 0);
-    assert_true(net_until(base, fd, &b, NULL, 900));
+    assert_true(net_until(base, fd, &b, NULL, NET_DEADLINE_MS));
     assert_int_equal(b.len, 0);
     close(fd);
     fd = net_connect(port, 0);
     b = (struct net_bytes){0};
     net_send(fd, "GET /echo HTTP/1.1\r\nHost: x\r\n\r\n");
-    assert_true(net_until(base, fd, &b, NULL, 900));
+    assert_true(net_until(base, fd, &b, NULL, NET_DEADLINE_MS));
     assert_non_null(strstr(b.data, "hello"));
     assert_null(strstr(b.data, "408"));
     close(fd);
@@ -596,8 +596,8 @@ static void test_descriptors_run_out(void **state)
     struct net_bytes b = {0};
     int64_t begin = net_now_ms();
     assert_true(net_until(base, fd, &b, NULL, NET_DEADLINE_MS)); /* taken in and closed, not left hanging */
-    assert_true(net_now_ms() - begin < 1000);
-    assert_int_equal(net_status(&b), 503); /* and told */
+    assert_true(net_now_ms() - begin < 5000); /* by itself, not for a deadline of ten seconds */
+    assert_int_equal(net_status(&b), 503);    /* and told */
     free(b.data);
     setrlimit(RLIMIT_NOFILE, &old);
     close(fd);

@@ -133,7 +133,7 @@ static void on_polled(void *context, const char *name, const struct icecast_stat
 static void until(const int *count, int more)
 {
     int goal = *count + more;
-    for (int64_t end = net_now_ms() + 5000; *count < goal && net_now_ms() < end;)
+    for (int64_t end = net_now_ms() + NET_DEADLINE_MS; *count < goal && net_now_ms() < end;)
         net_turn(base);
     assert_true(*count >= goal);
 }

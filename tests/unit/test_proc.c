@@ -60,7 +60,7 @@ static void a_worker_is_clean(void **state)
     assert_true(pid > 0);
     struct msg_channel *c = msg_channel_new(channel);
     struct msg m;
-    assert_int_equal(msg_wait(c, &m, 5000), 1);
+    assert_int_equal(msg_wait(c, &m, 30000), 1);
     int seen[5];
     assert_int_equal(m.len, sizeof seen);
     memcpy(seen, m.body, sizeof seen);

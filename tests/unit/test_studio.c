@@ -175,7 +175,7 @@ static void take_mark(struct studio_end *s, const json_t *body)
 /* Serves the studio until its frames reach `until`, or it asks for a fork: 0 when neither came in time. */
 static int studio_serve(struct studio_end *s, uint64_t until)
 {
-    int64_t end_ns = clock_boot_ns() + 20 * CLOCK_NS_PER_S;
+    int64_t end_ns = clock_boot_ns() + 50 * CLOCK_NS_PER_S;
     s->until = until;
     s->fork = 0;
     end_tell(&s->end, WIRE_CREDIT,

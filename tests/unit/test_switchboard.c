@@ -15,7 +15,7 @@
 #include "common/mem.h"
 #include "root/air/switchboard.h"
 
-#define WAIT_MS 3000
+#define WAIT_MS 20000
 
 struct fake {
     struct switch_end *end;

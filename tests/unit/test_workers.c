@@ -19,7 +19,7 @@
 #include "common/proc.h"
 #include "root/air/workers.h"
 
-#define DEADLINE_S 8
+#define DEADLINE_S 30
 
 /* The worker's side */
 

@@ -24,7 +24,7 @@
 #include "root/track.h"
 #include "root/work/work.h"
 
-#define END_WAIT_MS 5000
+#define END_WAIT_MS 30000
 
 struct worker_end {
     pid_t pid;
