@@ -48,6 +48,11 @@ class Watch:
         went = time.monotonic() - self.begin
         return max(went - (crowded_s() - self.crowded), went / STRETCH)
 
+    @property
+    def stretch(self):
+        """How much slower things may have gone since: 1 to STRETCH."""
+        return (time.monotonic() - self.begin) / self.seconds
+
 
 def wait_for(condition, what, deadline_s=10.0):
     """Polls until condition() is truthy and returns it; fails naming `what` (or what it returns) after the deadline."""

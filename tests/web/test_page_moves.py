@@ -23,6 +23,7 @@ def test_the_page_goes_on_at_another_node(browser, start):
     harness.wait_for(lambda: listeners("one") + listeners("two") == 1, "the root knows where", 5)
     there, other = ("one", "two") if listeners("one") else ("two", "one")
     browser.run(NOTE)
+    watch = harness.Watch()
     relays[there].kill()
     harness.wait_for(lambda: listeners(other) == 1, "it is at the other one", 30)
     harness.wait_for(lambda: browser.run("return startPosition") > 0 and browser.run("return !spare"), "it has taken over", 30)
@@ -37,6 +38,6 @@ def test_the_page_goes_on_at_another_node(browser, start):
         still = max(still, after[0] - last[0])
         jump = max(jump, abs((after[1] - before[1]) * harness.FRAME_S - (after[0] - before[0])))
     print(f"stood for {still:.3f} s at most, was off by {jump:.3f} s at most")
-    assert still < 0.5 * harness.SLOW and jump < 0.5 * harness.SLOW
+    assert max(still, jump) < 0.5 * harness.SLOW * watch.stretch
     browser.open("about:blank")
     browser.complaints()  # of the connection that broke
