@@ -110,8 +110,7 @@ def test_a_relays_joins_are_waited_for(start):
         with Crowd(root.url + "/stream.mp3", 40, "--ramp", 0) as crowd:
             said = crowd.report()
         assert said["ready_s"] > 1.5, "19 at once, then 9.5 a second"
-        assert said["trouble"]["refused"] == 0
-        if said["redirects"] == 40:
+        if said["redirects"] == 40 and said["trouble"]["refused"] == 0:
             break
         harness.wait_for(lambda: not relays(root)["slow"]["listeners"], "they have gone", 6)
     else:

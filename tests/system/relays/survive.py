@@ -66,7 +66,8 @@ def test_the_root_is_killed_and_nobody_notices(start):
     for begin in (first, held - 200):
         with Listener(root.url, path=f"/stream.mp3?from={begin}") as one:
             assert one.position == begin
-            assert one.read_frames(128, 240)[1] == frames[begin - first:][:240]
+            same = [a == b for a, b in zip(one.read_frames(128, 240)[1], frames[begin - first:])]
+        assert len(same) == 240 and all(same), f"from frame {begin + same.index(False)} of {first} to {held}"
     for i, frame in enumerate(frames):
         assert len(frame) == harness.frame_offset(128, first + i + 1) - harness.frame_offset(128, first + i), \
             f"frame {first + i} is missing or repeated"
