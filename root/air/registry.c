@@ -276,6 +276,7 @@ static void sweep(struct registry *g, int64_t now_ns)
 
 void registry_tick(struct registry *g, int64_t now_ns, int64_t wall_s)
 {
+    if (!g->begun_ns) g->begun_ns = now_ns;
     sweep(g, now_ns);
     router_tick(g->router, now_ns, wall_s);
 }

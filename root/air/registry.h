@@ -182,6 +182,9 @@ struct registry_totals {
     uint64_t listeners;                             /* at healthy relays */
     uint64_t bytes_in, bytes_out, accepted, closed; /* of all sessions; accepted - closed = listeners */
     uint64_t agents[REGISTRY_AGENTS];               /* in order of enum fanout_agent */
+    /* Of these counters, what relays had counted when they were first heard of in earlier lives of the root:
+     * nobody knows when it came to pass. */
+    struct registry_counters earlier;
 };
 void registry_totals(const struct registry *registry, int64_t now_ns, struct registry_totals *out);
 

@@ -25,7 +25,8 @@ struct relay {
     } ended[REGISTRY_ENDED];        /* the latest first; "": none */
     int64_t seq, heard_ns, over_ns; /* over_ns: since when more listen than may; 0: they do not */
     struct registry_values values;
-    struct registry_counters before; /* of all earlier sessions */
+    struct registry_counters before;  /* of all earlier sessions */
+    struct registry_counters earlier; /* counted before this registry was, when it was first heard of */
     uint64_t sessions, redirects;
     struct registry_mount *mounts; /* as many as it tells */
     unsigned mount_count;
@@ -44,8 +45,8 @@ struct registry {
     size_t hash_size;
     struct mount_spec mounts[MOUNTS_MAX];
     size_t mount_count;
-    int64_t swept_ns;
-    double stays, stayed_s; /* listeners gone, and how long all have listened, lately */
+    int64_t begun_ns, swept_ns; /* begun: the first tick */
+    double stays, stayed_s;     /* listeners gone, and how long all have listened, lately */
     uint64_t closed;
 };
 

@@ -201,12 +201,17 @@ int registry_heard(struct registry *g, const struct registry_said *said, int unp
         log_info("registry", "relay %s at %s reports for the first time", said->name, said->url);
     }
     int counts_tickets = goes_on && r->has_key && said->epoch == (int64_t)r->epoch;
+    int first = !r->sessions;
     if (!goes_on) begin_session(g, r, said->session, now_ns);
     snprintf(r->version, sizeof r->version, "%s", said->version);
     if (!r->fixed_url) registry_set_url(r, said->url);
     r->values = said->values;
     r->seq = said->seq;
     r->heard_ns = now_ns;
+    if (first && g->begun_ns && said->values.uptime_s * 1e9 > (double)(now_ns - g->begun_ns)) {
+        r->earlier = r->values.now;
+        r->earlier.closed = r->earlier.accepted - r->values.listeners;
+    }
     keep_mounts(r, said->mounts, said->mount_count);
     tell_router(g, r, said, counts_tickets, now_ns);
     return 1;

@@ -102,6 +102,10 @@ void registry_totals(const struct registry *g, int64_t now_ns, struct registry_t
         out->bytes_out += r->before.bytes_out + r->values.now.bytes_out;
         out->accepted += r->before.accepted + r->values.now.accepted;
         out->closed += closed_of(g, r, now_ns);
+        out->earlier.bytes_in += r->earlier.bytes_in;
+        out->earlier.bytes_out += r->earlier.bytes_out;
+        out->earlier.accepted += r->earlier.accepted;
+        out->earlier.closed += r->earlier.closed;
         if (!registry_is_healthy(g, r, now_ns)) continue;
         out->healthy++;
         out->listeners += r->values.listeners;

@@ -61,10 +61,12 @@ static void look_at_root(struct sampler *f, struct sample_batch *batch, int64_t 
                                             [SAMPLE_ACCEPTED] = c.opened,
                                             [SAMPLE_CLOSED] = c.closed,
                                             [SAMPLE_REDIRECTS] = air->redirects};
-    const uint64_t all[SAMPLE_COUNTERS] = {[SAMPLE_BYTES_IN] = relays.bytes_in,
-                                           [SAMPLE_BYTES_OUT] = c.bytes + relays.bytes_out,
-                                           [SAMPLE_ACCEPTED] = c.opened + relays.accepted,
-                                           [SAMPLE_CLOSED] = c.closed + relays.closed,
+    /* relays that go on counting over a restart of the root did not send all of that just now */
+    const struct registry_counters *old = &relays.earlier;
+    const uint64_t all[SAMPLE_COUNTERS] = {[SAMPLE_BYTES_IN] = relays.bytes_in - old->bytes_in,
+                                           [SAMPLE_BYTES_OUT] = c.bytes + relays.bytes_out - old->bytes_out,
+                                           [SAMPLE_ACCEPTED] = c.opened + relays.accepted - old->accepted,
+                                           [SAMPLE_CLOSED] = c.closed + relays.closed - old->closed,
                                            [SAMPLE_REDIRECTS] = air->redirects};
     sample_count(&root, here, f->root);
     sample_count(&cluster, all, f->cluster);

@@ -417,6 +417,33 @@ static void it_is_bounded(void **state)
     registry_free(r);
 }
 
+static void counters_of_earlier_lives_are_told_apart(void **state)
+{
+    (void)state;
+    struct registry *r = fresh();
+    struct registry_totals t;
+    registry_tick(r, boot_ns, 2000);
+    boot_ns += 10 * CLOCK_NS_PER_S;
+    /* one that started since, and one that ran before the root did */
+    assert_int_equal(tell(r, report("new", "one", 1, 3, 1000)), 1);
+    json_t *said = report("old", "two", 500, 4, 70000);
+    json_object_set_new(said, "uptime_s", json_real(1000));
+    json_object_set_new(said, "accepted", json_integer(90));
+    json_object_set_new(said, "closed", json_integer(86));
+    assert_int_equal(tell(r, said), 1);
+    registry_totals(r, boot_ns, &t);
+    assert_int_equal(t.bytes_out, 71000);
+    assert_int_equal(t.earlier.bytes_out, 70000);
+    assert_int_equal(t.earlier.accepted, 90);
+    assert_int_equal(t.earlier.closed, 86);
+    /* from then on all is of this life, also what a new session of its program counts */
+    assert_int_equal(tell(r, report("old", "three", 1, 1, 50)), 1);
+    registry_totals(r, boot_ns, &t);
+    assert_int_equal(t.bytes_out - t.earlier.bytes_out, 1050);
+    assert_int_equal(t.accepted - t.earlier.accepted - (t.closed - t.earlier.closed), 3 + 1 - 4);
+    registry_free(r);
+}
+
 static void who_is_too_many_is_moved(void **state)
 {
     (void)state;
@@ -492,6 +519,7 @@ int main(void)
         cmocka_unit_test_setup(tickets_are_of_the_relays_key, set_clock),
         cmocka_unit_test_setup(names_are_found_among_thousands, set_clock),
         cmocka_unit_test_setup(another_server_is_sent_to_as_it_stands, set_clock),
+        cmocka_unit_test_setup(counters_of_earlier_lives_are_told_apart, set_clock),
         cmocka_unit_test(who_is_too_many_is_moved),
         cmocka_unit_test(a_few_more_are_no_matter),
         cmocka_unit_test_setup(it_is_bounded, set_clock),
