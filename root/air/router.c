@@ -129,13 +129,14 @@ double router_slot_rate(const struct router *r, const struct router_relay *relay
     return relay->listeners && relay->load_bps > 0 ? relay->load_bps / relay->listeners : r->conf.rate_bps;
 }
 
-static uint32_t slots_of(const struct router *r, const struct router_relay *relay)
+/* share: of the line. */
+static uint32_t slots_of(const struct router *r, const struct router_relay *relay, double share)
 {
     double slots = relay->max_listeners;
     if (relay->terms_listeners && (slots == 0 || relay->terms_listeners < slots))
         slots = relay->terms_listeners;
     if (relay->uplink_bps > 0) {
-        double line = floor(UPLINK_SHARE * relay->uplink_bps / UPLINK_HEADS / router_slot_rate(r, relay));
+        double line = floor(share * relay->uplink_bps / UPLINK_HEADS / router_slot_rate(r, relay));
         if (line < slots) slots = line;
     }
     return (uint32_t)slots;
@@ -223,7 +224,7 @@ void router_review(struct router *r, uint32_t slot, int64_t now_ns)
     unsigned s = relay->secure;
     set_state(r, relay, now_ns);
     relay->estimate = relay->listeners + (uint32_t)ceil((double)relay->q * (double)router_pending(relay));
-    relay->slots = slots_of(r, relay);
+    relay->slots = slots_of(r, relay, UPLINK_SHARE);
     relay->traffic_slots = pace_slots(r, relay);
     if (relay->estimate >= relay->slots)
         relay->filled = 1;
@@ -443,7 +444,9 @@ void router_view(struct router *r, uint32_t slot, int64_t now_ns, struct router_
     router_advance(r, now_ns);
     const struct router_relay *relay = &r->relays[slot];
     uint32_t slots = relay->slots < relay->traffic_slots ? relay->slots : relay->traffic_slots;
-    int over = relay->state == ROUTER_ALIVE && relay->max_listeners && relay->listeners > relay->slots;
+    /* some come without us, as far as the relay itself lets them in: all of the line may be full */
+    uint32_t most = slots_of(r, relay, 1);
+    int over = relay->state == ROUTER_ALIVE && relay->max_listeners && relay->listeners > most;
     *out = (struct router_view){.state = (enum router_state)relay->state,
                                 .why = (enum router_why)relay->why,
                                 .estimate = relay->estimate,
@@ -455,7 +458,7 @@ void router_view(struct router *r, uint32_t slot, int64_t now_ns, struct router_
                                 .cost = (double)relay->cost,
                                 .month_bytes = pace_used(relay),
                                 .spent = pace_spent(r, relay),
-                                .over = over ? relay->listeners - relay->slots : 0};
+                                .over = over ? relay->listeners - most : 0};
 }
 
 enum router_verdict router_admit(uint64_t listening, uint64_t relay_limit, uint64_t max_listeners, int stays,

@@ -128,7 +128,7 @@ struct router_view {
     double redemption, pacing, cost;           /* q; of the allotment, and all in all, money for a GB */
     uint64_t month_bytes;
     int spent; /* its allotment ends with those who are there: they have to be moved */
-    /* so many more are there than its terms, its own limit or its line allow, by its last report */
+    /* so many more are there than its terms, its own limit or all of its line allow, by its last report */
     uint64_t over;
 };
 void router_view(struct router *router, uint32_t slot, int64_t now_ns, struct router_view *out);

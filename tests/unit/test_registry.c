@@ -483,7 +483,7 @@ static void who_is_too_many_is_moved(void **state)
     assert_int_equal(registry_too_many(r, "ams", boot_ns, &deadline_s), 0);
     terms.uplink_bps = 1000000;
     assert_int_equal(registry_enrol(r, &terms, NULL, REGISTRY_FOREVER, boot_ns, NULL), 0);
-    assert_int_equal(registry_too_many(r, "ams", boot_ns, &deadline_s), 10 - 6);
+    assert_int_equal(registry_too_many(r, "ams", boot_ns, &deadline_s), 10 - 7);
     registry_free(r);
 }
 
