@@ -6,7 +6,9 @@
  * give the same bytes, as a restarted studio does, and another seed gives others. */
 #ifndef FOREVER_TESTS_UNIT_FRAMES_H
 #define FOREVER_TESTS_UNIT_FRAMES_H
+#include <inttypes.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -21,6 +23,15 @@ static inline uint64_t frames_hash(uint64_t x)
     x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
     x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
     return x ^ (x >> 31);
+}
+
+/* The environment's, or the one given, which is printed. */
+static inline uint64_t frames_seed(const char *name, uint64_t otherwise)
+{
+    const char *given = getenv(name);
+    uint64_t seed = given ? strtoull(given, NULL, 0) : otherwise;
+    fprintf(stderr, "%s=%" PRIu64 "\n", name, seed);
+    return seed;
 }
 
 /* Bytes of the frames [frame, frame + count). */

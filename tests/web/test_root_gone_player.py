@@ -6,8 +6,8 @@ import harness
 from harness import wait_for
 
 
-def test_the_page_plays_the_loop_while_the_root_is_gone(browser, start, fresh_state, crate):
-    state = fresh_state()
+def test_the_page_plays_the_loop_while_the_root_is_gone(browser, start, crate):
+    state = start.state(aired=128)
     options = {"state": state, "lead": 10, "relay_limit": 0, "fallback": harness.excerpt(crate, state + ".wav", 4)}
     root = start.root(**options)
     relay = start.relay(root, lead=2, name="one")
