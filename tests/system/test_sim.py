@@ -7,7 +7,7 @@ import sys
 import harness
 
 
-def test_a_crowd_and_a_month_keep_their_bounds():
+def test_a_crowd_a_month_and_a_tree_keep_their_bounds():
     seed = random.SystemRandom().randrange(1, 10000)
     told = subprocess.run([os.path.join(harness.TOP, "tests/sim/run"), "--quick", "--seed", str(seed)],
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=harness.HANG_S,
