@@ -10,6 +10,7 @@
 
 #define CLOCK_NS_LAST 26122448 /* of a frame */
 #define FRAME_MIN     208      /* bytes, 64 kbit/s */
+#define MARK_DIGITS   9        /* of reals in marks: they are for people */
 
 static uint32_t get32(const uint8_t *p)
 {
@@ -77,7 +78,8 @@ int link_put_mark(struct evbuffer *out, const struct ring_mark *mark)
 {
     uint8_t fixed[16];
     size_t kind = strlen(mark->kind);
-    char *text = json_text(mark->body);
+    char *text = json_dumps(mark->body, JSON_COMPACT | JSON_ENCODE_ANY | JSON_REAL_PRECISION(MARK_DIGITS));
+    if (!text) return -1;
     put32(put32(put64(fixed, mark->position), mark->branch), (uint32_t)kind);
     int rc = put_head(out, LINK_MARK, fixed, sizeof fixed, kind + strlen(text));
     if (rc == 0) evbuffer_add(out, mark->kind, kind);

@@ -47,6 +47,16 @@ static int put_branch(struct link *link)
     return link_put_branch(link->out, link->position, link->branch);
 }
 
+/* What a node is told of a mark. How a segment is rendered is for who renders it: that is half of what marks
+ * would take. */
+static json_t *told_of(const struct ring_mark *mark)
+{
+    json_t *body = strcmp(mark->kind, "segment") ? NULL : json_copy(mark->body);
+    if (!body) return json_incref(mark->body);
+    json_object_del(body, "plan");
+    return body;
+}
+
 /* 1 when the buffer filled up before the last mark, -1 when memory is out. */
 static int put_marks(struct link *link)
 {
@@ -58,8 +68,11 @@ static int put_marks(struct link *link)
         if (mark->position <= link->start && ring_mark_at(ring, mark->kind, link->start) != mark) continue;
         struct ring_mark now = *mark;
         now.branch = link->branch;
+        now.body = told_of(mark);
         size_t before = evbuffer_get_length(link->out);
-        if (link_put_mark(link->out, &now)) return -1;
+        int failed = link_put_mark(link->out, &now);
+        json_decref(now.body);
+        if (failed) return -1;
         double as_frames = link_pace_frames(&link->pace, evbuffer_get_length(link->out) - before);
         if (link->begin)
             link->begun_else += as_frames;

@@ -66,7 +66,8 @@ static void append(struct ring *to, unsigned count, uint64_t seed)
 
 static void mark(struct ring *to, uint64_t position, const char *kind, int n)
 {
-    json_t *body = json_pack("{s:i,s:f}", "n", n, "x", n / 7.0);
+    json_t *body = json_pack("{s:i,s:f}", "n", n, "x", n / 8.0);
+    if (to == ring && !strcmp(kind, "segment")) json_object_set_new(body, "plan", json_pack("{s:i}", "n", n));
     assert_int_equal(ring_mark_add(to, ring_branch(to), position, kind, body, NULL), 0);
     json_decref(body);
 }
@@ -271,6 +272,16 @@ static void catch_up(struct relay *r)
     }
 }
 
+/* All is told but how a segment is rendered. */
+static int same_mark(const struct ring_mark *a, const struct ring_mark *told)
+{
+    json_t *body = json_copy(a->body);
+    json_object_del(body, "plan");
+    int same = a->position == told->position && json_equal(body, told->body);
+    json_decref(body);
+    return same;
+}
+
 /* The relay's ring is the root's, from where it starts. */
 static void assert_same(const struct relay *r)
 {
@@ -285,8 +296,7 @@ static void assert_same(const struct relay *r)
         for (size_t k = 0; k < 2; k++) {
             const struct ring_mark *a = ring_mark_at(ring, kinds[k], at),
                                    *b = ring_mark_at(r->ring, kinds[k], at);
-            if (!a != !b || (a && (a->position != b->position || !json_equal(a->body, b->body))))
-                fail_msg("%s at %" PRIu64 " differs", kinds[k], at);
+            if (!a != !b || (a && !same_mark(a, b))) fail_msg("%s at %" PRIu64 " differs", kinds[k], at);
         }
     }
 }
