@@ -68,10 +68,14 @@ def wait_for(condition, what, deadline_s=10.0):
 
 def within(limit_s, attempt, what, tries=5):
     """attempt() returns the seconds that something took: one of a few has to stay within the limit. What else the
-    machine does makes things slower, never faster, so the quickest says what the program can do."""
-    took = []
+    machine does makes things slower, never faster, so the quickest says what the program can do; as far as the
+    machine was kept busy all the time."""
+    took, watch = [], Watch()
     while not took or min(took) > limit_s * SLOW:
-        assert len(took) < tries, f"not within {limit_s * SLOW:g} s: {what}: " + ", ".join(f"{t:.3f} s" for t in took)
+        if len(took) == tries:
+            limit_s *= watch.stretch
+            assert min(took) <= limit_s * SLOW, f"not within {limit_s * SLOW:g} s: {what}: " + ", ".join(f"{t:.3f} s" for t in took)
+            return
         took.append(attempt())
 
 

@@ -129,7 +129,7 @@ def test_a_skip_and_dead_workers_are_the_same_at_all_mounts(choir):
     wait_for(lambda: both[1].data, "twin is awake", 5)
     assert choir.ctl("skip").returncode == 0  # while its lead is filled: the fork lies ahead of what it has
     for role in ("coder", "studio"):
-        wait_for(lambda: choir.stats()["lead_s"] > 12, "enough to live on without a studio", 20)
+        wait_for(lambda: choir.stats()["lead_s"] > 20, "enough to live on without a studio", 20)
         (pid,) = choir.worker(role)
         os.kill(pid, signal.SIGKILL)
         wait_for(lambda: choir.worker(role) not in ([], [pid]), f"another {role}", 10)
