@@ -9,7 +9,7 @@
 #include <stdint.h>
 #include <jansson.h>
 
-#define ANALYSIS_VERSION 4  /* of the algorithm: a higher one re-analyses in the background */
+#define ANALYSIS_VERSION 5  /* of the algorithm: a higher one re-analyses in the background */
 #define TIMBRE_DIMS      26 /* mean and standard deviation of 13 MFCCs */
 
 struct tags {

@@ -18,6 +18,11 @@
 #define SAME          0.6  /* of its best correlation: a block as well explained by the grid */
 #define SAME_PHASE    0.06
 #define UNHEARD_S     0.001 /* a shift that neither the ear nor the attacks can tell */
+#define TURNED_S      0.015 /* nor one that is explained by layers */
+#define TIGHT_S       0.006 /* attacks this near to a line are on it */
+#define SNAP_SHARE    0.97
+#define SHIFT_S       0.0005
+#define SHIFTS        40
 #define REACH_S       0.035 /* attacks looked for around a beat */
 #define LEAST_RISE_DB 6.0
 #define BEGUN         0.17 /* of a rise: a note begins when so much of it has happened */
@@ -325,14 +330,44 @@ static int reweigh(struct line *line, double widest_s)
     return 0;
 }
 
+/* How much of the attacks lies on a line. */
+static double weight_on(const struct line *line, double first, double period)
+{
+    double sum = 0;
+    for (size_t i = 0; i < line->count; i++) {
+        double r = (line->time[i] - first - period * line->number[i]) / TIGHT_S;
+        if (fabs(r) < 1) sum += line->weight[i] * (1 - r * r) * (1 - r * r);
+    }
+    return sum;
+}
+
+/* The most attacks on a line of that period near `first`, which becomes where that one begins. */
+static double best_line(const struct line *line, double *first, double period)
+{
+    double most = -1, around = *first;
+    for (int i = -SHIFTS; i <= SHIFTS; i++) {
+        double at = around + i * SHIFT_S, value = weight_on(line, at, period);
+        if (value > most) {
+            most = value;
+            *first = at;
+        }
+    }
+    return most;
+}
+
 /* Sequencers run at whole tempos: one that no beat of the piece can tell from the fitted one is taken, about
- * the middle of the piece. */
+ * the middle of the piece; and one that has as many attacks on it, for layers that lie before or behind the
+ * beat, and come and go, turn the fitted line. */
 static void snap(struct line *line)
 {
-    double whole = 60 / round(60 / line->period),
-           middle = (line->number[0] + line->number[line->count - 1]) / 2;
-    if (fabs(whole - line->period) * (line->number[line->count - 1] - middle) > UNHEARD_S) return;
-    line->first += (line->period - whole) * middle;
+    double whole = 60 / round(60 / line->period), last = line->number[line->count - 1];
+    double middle = (line->number[0] + last) / 2, off_s = fabs(whole - line->period) * (last - middle);
+    double first = line->first + (line->period - whole) * middle, fitted = line->first;
+    if (off_s > TURNED_S) return;
+    if (off_s > UNHEARD_S &&
+        best_line(line, &first, whole) < SNAP_SHARE * best_line(line, &fitted, line->period))
+        return;
+    line->first = first;
     line->period = whole;
 }
 

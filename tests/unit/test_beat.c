@@ -45,6 +45,29 @@ static void check_grid(double bpm, double offset_s, int metre)
     free(s.pcm);
 }
 
+/* A layer that sounds before the beat, and only in the second half, does not turn the grid. */
+static void test_early_layer(void **unused)
+{
+    (void)unused;
+    state = 3;
+    struct sound s = sound_new(60);
+    double beat = 60 / 128.0, offset_s = 0.2;
+    for (int k = 0; offset_s + k * beat < 60; k++) {
+        double t = offset_s + k * beat;
+        int layer = t > 30 && k % 4 != 1;
+        if (layer) pluck(&s, t - 0.016, k % 8 < 4 ? 220 : 262, 0.3);
+        kick(&s, t, layer ? 0.2 : 0.8);
+        if (k % 2) burst(&s, t, layer ? 0.1 : 0.4, 0.05);
+        burst(&s, t + beat / 2, 0.1, 0.015);
+    }
+    struct heard h = hear(&s);
+    double phase = worst_phase(&h.beats, 128, offset_s);
+    if (fabs(h.beats.bpm - 128) > 0.001 || phase > 0.005)
+        fail_msg("heard as %.4f BPM, off by %.1f ms", h.beats.bpm, phase * 1e3);
+    beats_free(&h.beats);
+    free(s.pcm);
+}
+
 static void test_tempos(void **unused)
 {
     (void)unused;
@@ -142,6 +165,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_tempos),
+        cmocka_unit_test(test_early_layer),
         cmocka_unit_test(test_begin),
         cmocka_unit_test(test_no_beat),
     };
