@@ -7,8 +7,7 @@
 #include "common/mem.h"
 #include "root/audio/pcm.h"
 
-#define KEPT  2
-#define LEVEL 16384.0f
+#define KEPT 2
 
 struct passage {
     int64_t track, from, to, samples;
@@ -60,13 +59,6 @@ const struct passage *passages_find(const struct passages *passages, const struc
     return NULL;
 }
 
-/* rintf, fminf and fmaxf are calls. */
-static int16_t to_16_bits(float x)
-{
-    x *= LEVEL;
-    return (int16_t)(x >= 32767 ? 32767 : x <= -32768 ? -32768 : lrintf(x));
-}
-
 const struct passage *passages_keep(struct passages *passages, const struct voice *voice,
                                     float *const channels[PCM_CHANNELS])
 {
@@ -84,7 +76,7 @@ const struct passage *passages_keep(struct passages *passages, const struct voic
     for (int c = 0; c < PCM_CHANNELS; c++) {
         int16_t *pcm = kept->pcm[c] = xmalloc(((size_t)voice->samples + 1) * sizeof *pcm);
         for (size_t i = 0; i < (size_t)voice->samples; i++)
-            pcm[i] = to_16_bits(channels[c][i]);
+            pcm[i] = pcm_short(channels[c][i]);
         free(channels[c]);
     }
     return kept;
@@ -95,7 +87,7 @@ void passage_channel(const struct passage *kept, const struct voice *voice, int 
     int64_t move = voice->from - kept->from;
     for (int64_t i = 0; i < voice->samples; i++) {
         int64_t at = i + move;
-        out[i] = at >= 0 && at < kept->samples ? (float)kept->pcm[c][at] / LEVEL : 0;
+        out[i] = at >= 0 && at < kept->samples ? (float)kept->pcm[c][at] / PCM_SHORT : 0;
     }
 }
 
@@ -104,7 +96,8 @@ void passage_mono(const struct passage *kept, const struct voice *voice, float *
     int64_t move = voice->from - kept->from;
     for (int64_t i = 0; i < voice->samples; i++) {
         int64_t at = i + move;
-        out[i] =
-            at >= 0 && at < kept->samples ? (float)(kept->pcm[0][at] + kept->pcm[1][at]) / (2 * LEVEL) : 0;
+        out[i] = at >= 0 && at < kept->samples
+                     ? (float)(kept->pcm[0][at] + kept->pcm[1][at]) / (2 * PCM_SHORT)
+                     : 0;
     }
 }

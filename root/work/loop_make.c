@@ -35,7 +35,8 @@
 #define FILE_MIN_S   2.0
 #define PEAK         0.84 /* -1.5 dB */
 #define OLD_S        (7 * 86400)
-#define READ_SAMPLES ((size_t)PCM_RATE)
+#define PIECE        1024
+#define PIECES       43 /* a second at a time */
 #define SOURCE_BYTES 4352
 
 enum stage { READ, WRAP, PRESS };
@@ -48,8 +49,9 @@ struct loop_make {
     int whole;    /* the operator's file: all of it */
     struct loop_cut cut;
     double gain;
-    float *pcm; /* as read, then going round */
-    size_t have, want;
+    int16_t *pcm; /* pcm_short, from `lead` on as read; then going round */
+    size_t lead, have, want;
+    float level;     /* of pcm, where it goes round */
     uint64_t frames; /* of the loop */
     /* the mount under way */
     size_t mount;
@@ -174,8 +176,9 @@ static int begin_track(struct loop_make *m, struct shelf *shelf, int64_t id, cha
     if (rc == 0) {
         m->gain = pow(10, plan_gain_db(&track, &conf) / 20);
         m->source = xasprintf("track %" PRId64 "\n", id);
-        m->want = wrap_needs(m->cut.body, (size_t)(m->cut.periods * PERIOD),
-                             m->cut.on_bars ? FADE_BARS : FADE_FREE);
+        size_t samples = (size_t)(m->cut.periods * PERIOD);
+        m->want = wrap_needs(m->cut.body, samples, m->cut.on_bars ? FADE_BARS : FADE_FREE);
+        m->lead = wrap_lead(m->cut.body, samples);
         int fd = shelf_open(shelf, id, track.hash, cause);
         rc = fd < 0 ? -1 : decode_open(&m->decoder, fd, cause);
     }
@@ -189,6 +192,7 @@ static int begin_file(struct loop_make *m, char **cause)
     m->whole = 1;
     m->gain = 1;
     m->want = (size_t)LOOP_SECONDS_MAX * PCM_RATE;
+    m->lead = wrap_lead(0, 0); /* it will be as long as it is */
     m->source = file_source(m->work, cause);
     int fd = m->source ? open(m->work->fallback, O_RDONLY | O_CLOEXEC) : -1;
     if (m->source && fd < 0) cause_set(cause, "%s: %s", m->work->fallback, strerror(errno));
@@ -206,7 +210,7 @@ struct loop_make *loop_make_new(struct work *work, struct shelf *shelf, int64_t 
         loop_make_free(m);
         return NULL;
     }
-    m->pcm = xmalloc(m->want * PCM_CHANNELS * sizeof *m->pcm);
+    m->pcm = xmalloc((m->lead + m->want) * PCM_CHANNELS * sizeof *m->pcm);
     return m;
 }
 
@@ -225,10 +229,17 @@ void loop_make_free(struct loop_make *m)
 
 static int step_read(struct loop_make *m, char **cause)
 {
-    size_t left = m->want - m->have, most = left < READ_SAMPLES ? left : READ_SAMPLES;
-    long n = decode_read(m->decoder, m->pcm + m->have * PCM_CHANNELS, most, cause);
-    if (n < 0) return -1;
-    m->have += (size_t)n;
+    float piece[PIECE * PCM_CHANNELS];
+    int16_t *out = m->pcm + m->lead * PCM_CHANNELS;
+    long n = 1;
+    for (int i = 0; i < PIECES && n > 0 && m->have < m->want; i++) {
+        size_t left = m->want - m->have;
+        n = decode_read(m->decoder, piece, left < PIECE ? left : PIECE, cause);
+        if (n < 0) return -1;
+        for (size_t k = 0; k < (size_t)n * PCM_CHANNELS; k++)
+            out[m->have * PCM_CHANNELS + k] = pcm_short(piece[k]);
+        m->have += (size_t)n;
+    }
     if (n > 0 && m->have < m->want) return 1;
     if (m->whole) {
         /* as many periods as fit; what is left over goes into the blend of the end with the beginning */
@@ -248,16 +259,12 @@ static void step_wrap(struct loop_make *m)
     size_t samples = (size_t)(m->cut.periods * PERIOD);
     size_t fade = m->whole ? m->have - samples - WRAP_TAPS - 1 : m->cut.on_bars ? FADE_BARS : FADE_FREE;
     if (fade >= samples) fade = samples - 1;
-    float *round = xmalloc(samples * PCM_CHANNELS * sizeof *round), peak = 0;
-    wrap_make(m->pcm, m->cut.body, samples, fade, !m->cut.on_bars, round);
-    free(m->pcm);
-    m->pcm = round;
+    wrap_make(m->pcm, m->cut.body, samples, fade, !m->cut.on_bars);
     m->frames = samples / MP3_FRAME_SAMPLES;
+    float peak = 0;
     for (size_t i = 0; i < samples * PCM_CHANNELS; i++)
-        peak = fmaxf(peak, fabsf(round[i]));
-    float gain = peak * m->gain > PEAK ? (float)(PEAK / peak) : (float)m->gain;
-    for (size_t i = 0; i < samples * PCM_CHANNELS; i++)
-        round[i] *= gain;
+        peak = fmaxf(peak, fabsf((float)m->pcm[i] / PCM_SHORT));
+    m->level = (peak * m->gain > PEAK ? (float)(PEAK / peak) : (float)m->gain) / PCM_SHORT;
 }
 
 static int mount_done(struct loop_make *m, char **cause)
@@ -290,7 +297,10 @@ static int step_press(struct loop_make *m, char **cause)
         while (press_next(m->press) < end && press_take(m->press, 1, m->bytes + m->len, &len))
             m->len += len;
         if (press_next(m->press) == end) return mount_done(m, cause);
-        const float *block = m->pcm + press_block(m->press) % m->frames * PRESS_BLOCK * PCM_CHANNELS;
+        const int16_t *from = m->pcm + press_block(m->press) % m->frames * PRESS_BLOCK * PCM_CHANNELS;
+        float block[PRESS_BLOCK * PCM_CHANNELS];
+        for (size_t k = 0; k < PRESS_BLOCK * PCM_CHANNELS; k++)
+            block[k] = m->level * (float)from[k];
         if (press_feed(m->press, block, cause)) return -1;
     }
     return 1;

@@ -29,20 +29,22 @@
 #define ITEM_FRAMES 49
 /* After a start or a fork BURST_S are made at once, then PACE times as fast as it plays until the lead is
  * there: what is chosen later is chosen from more of a library that is still being analysed. */
-#define BURST_S     30
-#define PACE        4
-#define PLAN_AHEAD  (10 * PCM_RATE) /* of what is encoded: a file that fails to open then does no harm */
-#define KEPT_BEHIND (20 * PCM_RATE) /* of the air: a skip's priming reads there */
-#define ASK_MS      200             /* pause after a brain that had nothing to play */
-#define FORK_MS     2000            /* pause before air is asked for a fork again */
-#define PACE_MS     300             /* pause when the pace is kept: an item's worth */
-#define NS_PER_MS   1000000
-#define LIVE_MS     40 /* a live source is looked after so often */
-#define SCANT_S     4
-#define HUNGRY_S    1.75 /* with so much credit unused and nothing to send, a live source is too slow */
-#define LOOP_S      3600 /* between two looks whether a new loop is due */
-#define LOOP_ASK_S  1    /* while nothing plays that it could be made of */
-#define REFILL_S    15   /* with less than this ahead of the air, frames come before what the spool lacks */
+#define BURST_S      30
+#define PACE         4
+#define PLAN_AHEAD   (10 * PCM_RATE) /* of what is encoded: a file that fails to open then does no harm */
+#define KEPT_BEHIND  (20 * PCM_RATE) /* of the air: a skip's priming reads there */
+#define ASK_MS       200             /* pause after a brain that had nothing to play */
+#define FORK_MS      2000            /* pause before air is asked for a fork again */
+#define PACE_MS      300             /* pause when the pace is kept: an item's worth */
+#define NS_PER_MS    1000000
+#define LIVE_MS      40 /* a live source is looked after so often */
+#define SCANT_S      4
+#define HUNGRY_S     1.75 /* with so much credit unused and nothing to send, a live source is too slow */
+#define LOOP_S       3600 /* between two looks whether a new loop is due */
+#define LOOP_ASK_S   1    /* while nothing plays that it could be made of */
+#define LOOP_AGAIN_S 10   /* after one that was given up */
+#define LOOP_LEAD_S  30   /* with so much ahead of the air, one under way comes before more of it */
+#define REFILL_S     15   /* with less than this ahead of the air, frames come before what the spool lacks */
 
 _Static_assert(ITEM_FRAMES <= WIRE_FRAMES_MAX, "an item is one message");
 
@@ -79,6 +81,14 @@ static void refill_drop(struct studio *s)
 {
     refill_free(s->refill);
     s->refill = NULL;
+}
+
+static void loop_drop(struct studio *s)
+{
+    if (!s->loop) return;
+    loop_make_free(s->loop);
+    s->loop = NULL;
+    s->loop_ns = clock_boot_ns() + LOOP_AGAIN_S * CLOCK_NS_PER_S;
 }
 
 static uint64_t frames_of(double seconds)
@@ -233,11 +243,13 @@ static int64_t rehearsal_end(const struct studio *s)
     return clock_boot_ns() + (s->next > air ? mp3_frame_to_ns(s->next - air) / 2 : 0);
 }
 
-/* Plans until the programme reaches `sample`, as far as that is possible now. */
+/* Plans until the programme reaches `sample`, as far as that is possible now. A loop under way gives its
+ * memory to the rehearsal. */
 static void grow(struct studio *s, uint64_t sample)
 {
     struct programme *programme = show_programme(s->show);
     while (programme_end(programme) < sample && clock_boot_ns() >= s->ask_ns && !s->work->quit) {
+        loop_drop(s);
         int result = show_grow(s->show, rehearsal_end(s));
         if (result > 0) continue;
         s->ask_ns = clock_boot_ns() + (int64_t)ASK_MS * NS_PER_MS;
@@ -282,6 +294,13 @@ static int refill_first(struct studio *s)
     uint64_t lead = frames_of(s->work->lead_s), air = s->until > lead ? s->until - lead : 0;
     if (live_take_on(s->live)) return 0; /* it can't wait */
     return s->refill && (s->next >= s->until || s->next > air + frames_of(REFILL_S));
+}
+
+/* 1 when a loop that is under way is to be made before more frames come. */
+static int loop_first(const struct studio *s)
+{
+    uint64_t lead = frames_of(s->work->lead_s), air = s->until > lead ? s->until - lead : 0;
+    return s->loop && !live_take_busy(s->live) && s->next > air + frames_of(LOOP_LEAD_S);
 }
 
 /* The same while a live session is on: as far as it holds enough. */
@@ -332,7 +351,7 @@ static int step(struct studio *s)
         if (!refill_step(s->refill, ITEM_FRAMES)) refill_drop(s);
         return 1;
     }
-    if (!s->begun || s->next >= edge) return s->begun && step_loop(s);
+    if (!s->begun || s->next >= edge || loop_first(s)) return s->begun && step_loop(s);
     if (s->fork_ns) {
         if (clock_boot_ns() >= s->fork_ns) fork_ask(s);
         return 0;
