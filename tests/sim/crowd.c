@@ -201,7 +201,8 @@ static int finish(struct crowd *c)
     printf(
         "{\"scenario\":\"crowd\",\"seed\":%llu,\"relays\":%u,\"joins\":%llu,\"peak\":%llu,\"redirects\":%llu,"
         "\"reports\":%llu,"
-        "\"reports_lost\":%llu,\"over_cap\":%llu,\"over_line\":%llu,"
+        "\"reports_lost\":%llu,\"reports_twice\":%llu,\"reports_late\":%llu,\"roots\":%u,\"over_cap\":%llu,"
+        "\"over_line\":%llu,"
         "\"misplaced\":{\"full\":%llu,\"joins\":%llu,\"dead\":%llu,\"share\":%.5f},"
         "\"held\":%llu,\"refused\":%llu,\"gave_up\":%llu,\"lost_at_deaths\":%llu,"
         "\"latency_ms\":{\"p50\":%u,\"p99\":%u,\"max\":%u},"
@@ -209,7 +210,8 @@ static int finish(struct crowd *c)
         "\"listeners\":{\"truth\":%llu,\"playing\":%llu,\"counted\":%llu}}\n",
         (unsigned long long)c->conf->seed, c->conf->relays, (unsigned long long)c->joins,
         (unsigned long long)c->peak, (unsigned long long)c->redirects, (unsigned long long)c->reports,
-        (unsigned long long)c->reports_lost, (unsigned long long)c->over_cap,
+        (unsigned long long)c->reports_lost, (unsigned long long)c->reports_twice,
+        (unsigned long long)c->reports_late, c->roots, (unsigned long long)c->over_cap,
         (unsigned long long)c->over_line, (unsigned long long)c->misplaced_full,
         (unsigned long long)c->misplaced_joins, (unsigned long long)c->misplaced_dead,
         (double)misplaced / (double)(c->redirects ? c->redirects : 1), (unsigned long long)c->held,

@@ -56,7 +56,8 @@ struct crowd {
     int64_t now_ns, end_ns;
     double arrivals_per_s;
     uint64_t joins, playing, peak, bots, redirects, held, refused, misplaced_full, misplaced_dead,
-        misplaced_joins, over_cap, over_line, lost, back, reports, reports_lost, gave_up, untrue;
+        misplaced_joins, over_cap, over_line, lost, back, reports, reports_lost, reports_twice, reports_late,
+        gave_up, untrue;
     double error_sum, listening_sum;
     uint64_t worst_error;
 };

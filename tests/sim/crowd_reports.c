@@ -39,9 +39,13 @@ void crowd_report(struct crowd *c, uint32_t relay)
         json_decref(o);
         return;
     }
-    if (!calm && sim_unit(&c->random) < 0.02)
+    if (!calm && sim_unit(&c->random) < 0.02) {
         crowd_later(c, crowd_way_s(c) + 1, REPORTED, relay, json_incref(o));
-    crowd_later(c, !calm && sim_unit(&c->random) < 0.02 ? 3 : crowd_way_s(c), REPORTED, relay, o);
+        c->reports_twice++;
+    }
+    int late = !calm && sim_unit(&c->random) < 0.02; /* the next one comes first */
+    c->reports_late += late != 0;
+    crowd_later(c, late ? 3 : crowd_way_s(c), REPORTED, relay, o);
 }
 
 void crowd_reported(struct crowd *c, uint32_t relay, json_t *o)
