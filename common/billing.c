@@ -89,7 +89,7 @@ void billing_add(struct billing_tally *t, int64_t now_s, uint64_t bytes)
     int64_t day = day_of(now_s);
     int i = (int)((day % BILLING_DAYS + BILLING_DAYS) % BILLING_DAYS);
     if (t->days[i] != day) t->bytes[i] = 0;
-    t->days[i] = day;
+    t->days[i] = (int32_t)day;
     t->bytes[i] = bytes > UINT64_MAX - t->bytes[i] ? UINT64_MAX : t->bytes[i] + bytes;
 }
 

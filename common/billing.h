@@ -36,7 +36,7 @@ double billing_gone(const struct billing_month *month, int64_t now_s);
 uint64_t billing_projected(const struct billing_month *month, int64_t now_s, uint64_t bytes);
 
 struct billing_tally {
-    int64_t days[BILLING_DAYS];   /* days since 1970; slot d % BILLING_DAYS holds day d, or an older one */
+    int32_t days[BILLING_DAYS];   /* days since 1970; slot d % BILLING_DAYS holds day d, or an older one */
     uint64_t bytes[BILLING_DAYS]; /* of that day; 0 where there is none */
 };
 

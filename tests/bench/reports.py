@@ -18,6 +18,7 @@ from measure import Rows, cpu_s, harness
 
 BENCH = os.path.join(harness.BUILD, "bench-reports")
 RELAYS, EVERY_S, CLIENTS = 10000, 2, 2
+STRETCHES = 4  # of the time, of which the cheapest counts: what else the machine does makes things dearer, never cheaper
 REGIONS = ["eu-de", "eu-fr", "eu-nl", "eu-pl", "na-us", "na-ca", "as-jp", "sa-br", ""]
 
 
@@ -70,7 +71,16 @@ def profile(pid, path, seconds):
     return subprocess.Popen(["perf", "record", "-q", "-F", "997", "-g", "-p", str(pid), "-o", path, "--", "sleep", str(seconds)])
 
 
-def measure(scratch, relays=RELAYS, seconds=40, perf=None):
+def cost(before, after, took_s):
+    """Of a stretch of time, for each report."""
+    count = after[0]["answers"] - before[0]["answers"]
+    return {"seconds": took_s, "reports": count, "bytes": (after[0]["bytes"] - before[0]["bytes"]) / count,
+            "lost": after[0]["lost"] - before[0]["lost"], "waited_ms": (after[0]["waited_s"] - before[0]["waited_s"]) / count * 1e3,
+            "waited_most_ms": after[0]["waited_most_s"] * 1e3, "air_us": (after[1] - before[1]) / count * 1e6,
+            "store_us": (after[2] - before[2]) / count * 1e6}
+
+
+def measure(scratch, relays=RELAYS, seconds=48, perf=None):
     state, credentials = os.path.join(scratch, "reports"), os.path.join(scratch, "credentials")
     crate = harness.make_crate(os.path.join(scratch, "crate"), 2, 64)
     enrolled(state, credentials, relays)
@@ -83,19 +93,16 @@ def measure(scratch, relays=RELAYS, seconds=40, perf=None):
         harness.wait_for(lambda: root.stats()["cluster"]["nodes"] == relays + 1, "all relays count", 20)
         network.told()
         time.sleep(2 * EVERY_S)  # what the first answers brought together has come apart
-        before, begin = (network.told(), cpu_s(air), cpu_s(store)), time.monotonic()
         if perf:
             stack.callback(profile(air[0], perf, seconds).wait)
-        time.sleep(seconds)
-        after, took_s = (network.told(), cpu_s(air), cpu_s(store)), time.monotonic() - begin
-        count = after[0]["answers"] - before[0]["answers"]
-        stats = root.stats()
-        assert stats["cluster"]["nodes"] == relays + 1, "relays were lost"
-        return {"relays": relays, "seconds": took_s, "reports": count, "bytes": (after[0]["bytes"] - before[0]["bytes"]) / count,
-                "lost": after[0]["lost"] - before[0]["lost"], "waited_ms": (after[0]["waited_s"] - before[0]["waited_s"]) / count * 1e3,
-                "waited_most_ms": after[0]["waited_most_s"] * 1e3,
-                "air_us": (after[1] - before[1]) / count * 1e6, "store_us": (after[2] - before[2]) / count * 1e6,
-                "rate": RELAYS / EVERY_S}
+        stretches = []
+        for _ in range(STRETCHES):
+            before, begin = (network.told(), cpu_s(air), cpu_s(store)), time.monotonic()
+            time.sleep(seconds / STRETCHES)
+            after, took_s = (network.told(), cpu_s(air), cpu_s(store)), time.monotonic() - begin
+            stretches.append(cost(before, after, took_s))
+        assert root.stats()["cluster"]["nodes"] == relays + 1, "relays were lost"
+        return {"relays": relays, "rate": RELAYS / EVERY_S, **min(stretches, key=lambda s: s["air_us"] + s["store_us"])}
 
 
 def show(rows, said):
@@ -113,7 +120,7 @@ def show(rows, said):
 def main():
     parse = argparse.ArgumentParser(description=__doc__)
     parse.add_argument("--relays", type=int, default=RELAYS)
-    parse.add_argument("--seconds", type=int, default=40)
+    parse.add_argument("--seconds", type=int, default=48)
     parse.add_argument("--perf", metavar="FILE", help="a profile of air meanwhile")
     given, rows = parse.parse_args(), Rows()
     with tempfile.TemporaryDirectory() as scratch:
