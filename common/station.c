@@ -281,6 +281,30 @@ void station_answer(struct station *s, struct http_request *r, enum station_aski
     if (s->waiting == 1) arm(s);
 }
 
+struct station_waiter *station_part(struct station *s)
+{
+    struct station_waiter *first = STAILQ_FIRST(&s->waiters);
+    STAILQ_INIT(&s->waiters);
+    s->waiting = 0;
+    return first;
+}
+
+void station_take_over(struct station *s, struct station_waiter *w)
+{
+    for (struct station_waiter *next; w; w = next) {
+        next = STAILQ_NEXT(w, entry);
+        if (s) {
+            w->station = s;
+            STAILQ_INSERT_TAIL(&s->waiters, w, entry);
+            s->waiting++;
+        } else {
+            put_off(w->request, "the station is closing");
+            free(w);
+        }
+    }
+    if (s) arm(s);
+}
+
 static void on_stream(void *context, struct http_request *r)
 {
     station_answer(context, r, STATION_GET, decide_stream);

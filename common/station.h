@@ -66,6 +66,15 @@ struct station_conf {
 struct station *station_new(struct event_base *base, struct http_server *http, struct ring *ring,
                             struct fanout *fanout, const struct station_conf *conf);
 void station_free(struct station *station);
+
+struct station_waiter;
+
+/* Those who wait, taken out of a station that is about to end, for the one that takes its place: they lose
+ * neither their turn nor their time. They have to be given to one before the loop goes on. NULL: nobody
+ * waits. */
+struct station_waiter *station_part(struct station *station);
+/* Takes them, where nobody waits yet; without a station they get a 503. */
+void station_take_over(struct station *station, struct station_waiter *waiters);
 /* The main station was made anew (freed before those that it was the main one of): this is now the one. */
 void station_set_main(struct station *further, struct station *main);
 /* For those who come from now on. The strings are borrowed. */

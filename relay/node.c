@@ -307,10 +307,14 @@ int node_set_kbps(struct node *n, unsigned kbps, char **cause)
     if (n->told)
         log_info("relay", "the bit rate of %s is %u kbit/s, was %u",
                  n->conf.mount ? n->conf.mount : "the station", kbps, n->kbps);
+    /* bytes that somebody counted are those of a rate that was told, not of one that was assumed */
+    struct station_waiter *waiting = n->told ? NULL : station_part(n->station);
     parts_close(n);
     n->told = 1;
     n->kbps = kbps;
-    if (parts_open(n, cause)) return -1;
+    int result = parts_open(n, cause);
+    station_take_over(n->station, waiting);
+    if (result) return -1;
     if (!n->conf.mount) remember_kbps(n);
     return 0;
 }
