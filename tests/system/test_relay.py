@@ -11,12 +11,12 @@ def test_the_relay_sends_the_roots_bytes(station, station_relay):
     before = station.stats()["position"]
     with Listener(station_relay.url) as b:
         after = station.stats()["position"]
-        first, heard = b.read_frames(192, 250)
+        first, heard = b.read_frames(192, 200)
     burst = int(4 / harness.FRAME_S)
     assert before - burst - 80 < first < after - burst + 80, "both nodes are at the same place"
     with Listener(station.url, f"/stream.mp3?from={first}") as a:
         assert a.position == first
-        assert a.read_frames(192, 250)[1] == heard
+        assert a.read_frames(192, 200)[1] == heard
 
 
 def test_the_relay_presents_itself_as_the_root(station, station_relay):

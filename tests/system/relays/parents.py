@@ -16,7 +16,7 @@ RATE = 16000  # bytes a second of the mount
 
 
 def ingress(relay):
-    return metrics_of(relay)["forever_ingress_bytes_total"]
+    return metrics_of(relay)['forever_mount_ingress_bytes_total{mount="stream"}']
 
 
 def taken_in(relay, seconds):
