@@ -12,7 +12,7 @@ import harness
 from harness import frame_offset
 from stage import Together
 
-together = Together(6)
+together = Together(9)
 LOAD = os.path.join(harness.BUILD, "forever-load")
 KBPS = 128
 FIRST = 100000
