@@ -33,27 +33,32 @@ def counts_are_true(root, relays, listeners):
 @together
 def test_the_root_is_killed_and_nobody_notices(start):
     """Two relays with two hundred listeners live on what they hold for 15 s; not a frame is missing or twice."""
+    # 5 s are left for its return, in which a machine that others keep busy may not give it one of its own
+    harness.unless_busy(lambda: root_is_killed(start), start.end)
+
+
+def root_is_killed(start):
     state, port = start.state(aired=128), harness.free_port()
-    root = start.root(state=state, port=port, lead=30)
-    relays = [start.relay(root, name=name, lead=30) for name in ("one", "two")]
+    root = start.root(state=state, port=port, lead=20)
+    relays = [start.relay(root, name=name, lead=20) for name in ("one", "two")]
     wait_for(lambda: len(relays_of(root)) == 2, "the relays report", 15)
     with contextlib.ExitStack() as stack:
-        crowds = [stack.enter_context(Crowd(relay.url + "/stream.mp3", n, *options))
+        crowds = [stack.enter_context(Crowd(relay.url + "/stream.mp3", n, "--ramp", 0.2, *options))
                   for relay, n, options in ((relays[0], 100, []), (relays[1], 99, ["--listen"]))]
         # this one counts bytes, so it hears the programme and nothing else
         heard = Recorder(harness.request(relays[1].url, "/api/listen").json()["url"], path=None)
-        wait_for(lambda: min(map(lead_at, relays)) > 22, "the relays hold a lead", 30)
+        wait_for(lambda: min(map(lead_at, relays)) > 18.5, "the relays hold a lead", 30)
         root.kill()
         died = time.monotonic()
         held = held_up_to(relays)
         wait_for(lambda: time.monotonic() > died + 15, "fifteen seconds pass", 20)
         assert all(harness.request(r.url, "/health").status == 200 for r in relays), "they are well without it"
-        root = start.root(state=state, port=port, lead=30, wait=False)
+        root = start.root(state=state, port=port, lead=20, wait=False)
         root.wait_up()
         wait_for(lambda: root.stats()["links"] == 2, "both have joined again", 6)
         counts_are_true(root, relays, [100, 100])
         first = heard.listener.position
-        wait_for(lambda: first + len(heard.data) * 8 / 128000 / harness.FRAME_S > held + 40, "they hear past what was held", 20)
+        wait_for(lambda: first + len(heard.data) * 8 / 128000 / harness.FRAME_S > held + 20, "they hear past what was held", 20)
         for crowd in crowds:
             said = crowd.report()
             assert said["reconnects"] == said["trouble"]["resets"] == said["trouble"]["ends"] == 0, json.dumps(said)
@@ -67,8 +72,8 @@ def test_the_root_is_killed_and_nobody_notices(start):
     for begin in (first, held - 200):
         with Listener(root.url, path=f"/stream.mp3?from={begin}") as one:
             assert one.position == begin
-            same = [a == b for a, b in zip(one.read_frames(128, 240)[1], frames[begin - first:])]
-        assert len(same) == 240 and all(same), f"from frame {begin + same.index(False)} of {first} to {held}"
+            same = [a == b for a, b in zip(one.read_frames(128, 220)[1], frames[begin - first:])]
+        assert len(same) == 220 and all(same), f"from frame {begin + same.index(False)} of {first} to {held}"
     for i, frame in enumerate(frames):
         assert len(frame) == harness.frame_offset(128, first + i + 1) - harness.frame_offset(128, first + i), \
             f"frame {first + i} is missing or repeated"
