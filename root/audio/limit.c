@@ -149,6 +149,12 @@ void limiter_reset(struct limiter *l)
     l->need_last = l->largest = 0;
 }
 
+/* fmaxf is a call; here neither is NAN. */
+static float greater(float a, float b)
+{
+    return a > b ? a : b;
+}
+
 /* Raises peak[i] to the largest |x| at the points i + p / PHASES; x points REACH - 1 before sample 0. */
 static void interval_peak(const struct limiter *l, const float *x, float *peak)
 {
@@ -158,7 +164,7 @@ static void interval_peak(const struct limiter *l, const float *x, float *peak)
             y[p] += x[k] * l->kernel[k][p];
     }
     for (int p = 0; p < PHASES; p++)
-        *peak = fmaxf(*peak, fabsf(y[p]));
+        *peak = greater(*peak, fabsf(y[p]));
 }
 
 /* The points half-way between samples first, of the whole block: a signal within the band rises at most 3 dB
@@ -172,7 +178,7 @@ static void peaks_raise(const struct limiter *l, const float *x, float *peak, si
     }
     const float *here = x + REACH - 1;
     for (size_t i = 0; i < samples; i++) {
-        float coarse = fmaxf(fabsf(half[i]), fmaxf(fabsf(here[i]), fabsf(here[i + 1])));
+        float coarse = greater(fabsf(half[i]), greater(fabsf(here[i]), fabsf(here[i + 1])));
         if (coarse > 0.6f * l->ceiling) interval_peak(l, x + i, &peak[i]);
     }
 }
@@ -185,7 +191,7 @@ static void peaks_find(const struct limiter *l, float *peak, size_t samples)
         const float *x = l->past[c] + 1;
         float most = 0;
         for (size_t i = 0; i < TAPS - 1 + samples; i++)
-            most = fmaxf(most, fabsf(x[i]));
+            most = greater(most, fabsf(x[i]));
         if (most > l->harmless) peaks_raise(l, x, peak, samples);
     }
 }
