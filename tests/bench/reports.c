@@ -11,6 +11,7 @@
 #include <netinet/tcp.h>
 #include <openssl/ssl.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -340,6 +341,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "bench-reports PORT CREDENTIALS MONTH_S FIRST COUNT\n");
         return 64;
     }
+    signal(SIGPIPE, SIG_IGN); /* a connection that is lost is counted */
     b.port = atoi(argv[1]);
     b.month_s = atoll(argv[3]);
     b.count = (unsigned)atoi(argv[5]);
