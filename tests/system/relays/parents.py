@@ -61,7 +61,8 @@ def test_a_parent_that_says_nothing_is_left(start):
     try:
         silent = time.monotonic()
         wait_for(lambda: root.stats()["links"] == 2, "the root feeds it", 12)
-        assert 3 < time.monotonic() - silent, "a moment of silence is no reason"
+        # it counts from the last that came, up to a second or so before
+        assert 1.5 < time.monotonic() - silent, "a moment of silence is no reason"
         wait_for(lambda: re.search(rf"{middle.url},? (which brings nothing new|was cut)", last.log()), "it left the other", 5)
         size = len(heard.data)
         wait_for(lambda: len(heard.data) > size + 10 * RATE, "it plays on, past what was held", 15)
