@@ -18,6 +18,7 @@
 #define TAKES_MAX       3
 #define STEP_LEFT_LU    0.5 /* of a step: not worth a ride */
 #define PIECE           1024
+#define SIGN_SAMPLES    (5 * PCM_RATE) /* heard between two signs of life */
 
 struct take {
     struct plan_tuning tuning;
@@ -55,12 +56,23 @@ static double real_of(const json_t *object, const char *key)
     return json_is_number(value) ? json_number_value(value) : NAN;
 }
 
+/* Asked for its sign of life alone, too: whoever waits for us may have a slow processor. */
+static int out_of_time(const struct stage *stage)
+{
+    return stage->conf->busy && stage->conf->busy(stage->conf->context);
+}
+
 /* Reads [from, to) of the programme to the prelude or, where that is NULL, to the listener. */
 static int hear(const struct stage *stage, uint64_t from, uint64_t to, struct prelude *prelude,
                 struct listen *listener)
 {
     float pcm[PIECE * PCM_CHANNELS];
+    uint64_t sign = from + SIGN_SAMPLES;
     for (size_t n; from < to; from += n) {
+        if (from >= sign) {
+            (void)out_of_time(stage);
+            sign = from + SIGN_SAMPLES;
+        }
         n = to - from < PIECE ? (size_t)(to - from) : PIECE;
         if (programme_read(stage->programme, from, pcm, n, stage->bad_track, stage->cause)) return -1;
         if (prelude)
@@ -119,10 +131,13 @@ static int hear_transition(struct stage *stage, struct take *take, uint64_t star
     struct certificate *c = &take->certificate;
     struct stem stems[2];
     int voices;
+    (void)out_of_time(stage);
     if (programme_stems(p, start, stems, &voices, stage->bad_track, stage->cause)) return -1;
+    (void)out_of_time(stage);
     struct listen *listener = listen_new(stage->prelude, (size_t)(end - start), &stems[0], &stems[1]);
     int result = hear(stage, start, programme_end(p), NULL, listener);
     listen_finish(listener, &c->loudness, &c->dropouts);
+    (void)out_of_time(stage);
     if (result == 0) measure_stems(take, stems, voices);
     for (int i = 0; i < 2; i++)
         stem_free(&stems[i]);
@@ -189,11 +204,6 @@ static int tune(const struct take *take, struct plan_tuning *tuning)
     }
     return tuning->nudge != take->tuning.nudge || tuning->correlation != take->tuning.correlation ||
            tuning->ride_db != take->tuning.ride_db;
-}
-
-static int out_of_time(const struct stage *stage)
-{
-    return stage->conf->busy && stage->conf->busy(stage->conf->context);
 }
 
 /* Each take is tuned by what the one before taught, better or not: moving a track changes how alike both are,

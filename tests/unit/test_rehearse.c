@@ -11,6 +11,8 @@
 #include <unistd.h>
 
 #include "root/mix/join.h"
+#include "common/json.h"
+#include "root/audio/pcm.h"
 #include "root/mix/rehearse.h"
 #include "tests/unit/mix_tracks.h"
 
@@ -254,6 +256,35 @@ static void when_all_fails_the_least_evil_airs(void **state)
     tear_down(&p);
 }
 
+static int count_signs(void *context)
+{
+    ++*(int *)context;
+    return 1; /* time for one take */
+}
+
+/* Of one take: before and after the stems are made, before they are measured, and while it is heard. */
+static void it_says_that_it_is_alive(void **state)
+{
+    (void)state;
+    struct pair p;
+    json_t *segments[2];
+    int signs = 0;
+    struct plan_conf counted = conf;
+    struct plan_cursor cursor = {.sample = 1000, .track_s = 2.5};
+    counted.busy = count_signs;
+    counted.context = &signs;
+    set_up(&p, 0, 1);
+    assert_int_equal(rehearse_transition(&p.track[0], &p.track[1], &counted, open_track, &p, &cursor, NULL,
+                                         segments, NULL, NULL, NULL),
+                     0);
+    int64_t heard = json_int_or(segments[1], "end_sample", 0, 0, INT64_MAX, NULL) -
+                    json_int_or(segments[1], "start_sample", 0, 0, INT64_MAX, NULL);
+    assert_true(signs >= 3 + heard / PCM_RATE / 5);
+    json_decref(segments[0]);
+    json_decref(segments[1]);
+    tear_down(&p);
+}
+
 static void a_file_that_is_gone_is_named(void **state)
 {
     (void)state;
@@ -278,10 +309,10 @@ static void a_file_that_is_gone_is_named(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_good_pair_passes),           cmocka_unit_test(four_milliseconds_are_nudged_away),
-        cmocka_unit_test(beats_that_miss_give_way),     cmocka_unit_test(when_all_fails_the_least_evil_airs),
-        cmocka_unit_test(half_a_beat_gives_way),        cmocka_unit_test(an_end_that_slows_gives_way),
-        cmocka_unit_test(a_file_that_is_gone_is_named),
+        cmocka_unit_test(a_good_pair_passes),       cmocka_unit_test(four_milliseconds_are_nudged_away),
+        cmocka_unit_test(beats_that_miss_give_way), cmocka_unit_test(when_all_fails_the_least_evil_airs),
+        cmocka_unit_test(half_a_beat_gives_way),    cmocka_unit_test(an_end_that_slows_gives_way),
+        cmocka_unit_test(it_says_that_it_is_alive), cmocka_unit_test(a_file_that_is_gone_is_named),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
