@@ -7,10 +7,10 @@
  * root, and when there is no room anywhere it is the root that feeds.
  *
  * A relay stays where it is as long as that works: it is moved when the root feeds more than that (first one
- * that feeds nobody, after a minute one with all that are below it), when the one above it is gone, drains, has
- * less uplink than it feeds, or could not be pulled from (and then not back there for some minutes); and it
- * comes back to the root when a tenth of the root's places are free, one every ten seconds. A root that has
- * started anew leaves all where they say they are. A relay that is silent for TREE_ALIVE_S is gone. */
+ * that feeds nobody, after a minute one with all that are below it), when the one above it is gone, drains,
+ * has less uplink than it feeds, or could not be pulled from (and then not back there for some minutes); and
+ * it comes back to the root when a tenth of the root's places are free, one every ten seconds. A root that
+ * has started anew leaves all where they say they are. A relay that is silent for TREE_ALIVE_S is gone. */
 #ifndef FOREVER_ROOT_AIR_TREE_H
 #define FOREVER_ROOT_AIR_TREE_H
 #include <stddef.h>
