@@ -492,6 +492,12 @@ def once(folder, make):
     return folder
 
 
+def is_sanitized():
+    """Of programs with a memory of their own."""
+    with open(os.path.join(BUILD, "forever-work"), "rb") as f:
+        return b"__asan_init" in f.read()
+
+
 def excerpt(crate, path, seconds):
     """A few seconds of the crate's music, as a file of its own."""
     with wave.open(glob.glob(os.path.join(crate, "*.wav"))[0]) as whole, wave.open(path, "wb") as out:

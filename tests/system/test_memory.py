@@ -14,20 +14,19 @@ import longest  # noqa: E402
 LIMIT_KB = 86_000
 
 
-def test_the_longest_blend_is_rehearsed_and_rendered():
+def test_the_longest_blend_is_rehearsed_and_rendered(tmp_path):
     library = longest.make(os.path.join(harness.BUILD, "long-tracks"))
-    state = harness.once(os.path.join(harness.BUILD, "long-state"), lambda out: longest.prepare(library, out))
-    out = os.path.join(state, "blend.mp3")
+    state, out = str(tmp_path), str(tmp_path / "blend.mp3")
+    longest.prepare(library, state)
     process = subprocess.Popen([harness.ROOT, "audition", *(os.path.join(library, f"long-{i}.wav") for i in (0, 1)), "--state",
                                 state, "--around", "1", "--out", out], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     said = process.stdout.read()
     _, status, used = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     process.stdout.close()
-    os.unlink(out)
     assert process.returncode == 0
     told = json.loads(said)
     length = told["end_s"] - told["start_s"]
     print(f"{told['technique']} of {length:.1f} s: {used.ru_maxrss} kB")
     assert told["technique"] == "blend" and length > longest.LEAST_S and told["certificate"]["passed"], told
-    assert used.ru_maxrss * 1.024 <= LIMIT_KB, f"{used.ru_maxrss} KiB"
+    assert used.ru_maxrss * 1.024 <= LIMIT_KB * (10 if harness.is_sanitized() else 1), f"{used.ru_maxrss} KiB"
