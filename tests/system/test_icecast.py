@@ -75,8 +75,14 @@ class Icecast:
 @pytest.fixture(scope="module")
 def icecast(station, scratch):
     one = Icecast(os.path.join(scratch, "icecast"), station.port)
+    starts = 1
+
     def carries():
-        assert one.process.poll() is None, "icecast2 ended"
+        nonlocal starts
+        if one.process.poll() is not None:  # 2.4.4 rarely dies of being asked while it starts (a null pointer of its own)
+            assert starts < 3, f"icecast2 ended with {one.process.returncode}, {starts} times"
+            starts += 1
+            one.start()
         return one.source("/ours.mp3")
     harness.wait_for(carries, "Icecast carries our stream", 20)
     yield one
