@@ -134,7 +134,7 @@ static void channel_mix(const struct voice *voice, const struct recipe *recipe, 
     size_t samples = (size_t)voice->samples;
     int bass = voice->bass.count > 0, treble = voice->treble.count > 0;
     const double corners[] = {bass ? recipe->bass_hz : recipe->treble_hz, recipe->treble_hz};
-    float low[SPLIT_MAX][SPLIT_BLOCK];
+    float low[SPLIT_MAX][SPLIT_BLOCK] = {{0}};
     struct gains g;
     struct split *split = bass || treble ? split_new(x, samples, corners, bass + treble, PCM_RATE) : NULL;
     for (size_t block = (samples + SPLIT_BLOCK - 1) / SPLIT_BLOCK; block-- > 0;) {
