@@ -256,8 +256,7 @@ static int write_truth(const char *path, const struct track *t)
     return fclose(f) || bad ? -1 : 0;
 }
 
-/* slowest: in beats a minute */
-static void compose(struct track *t, int number, double seconds, double slowest, struct random *r)
+static void compose(struct track *t, int number, double seconds, struct random *r)
 {
     static const char *const first[] = {"Amber", "Night", "Silver",   "Slow",
                                         "Paper", "Glass", "Northern", "Velvet"};
@@ -265,7 +264,7 @@ static void compose(struct track *t, int number, double seconds, double slowest,
                                          "Tide",    "Engine", "Garden",   "Relay"};
     static const char *const artists[] = {"Ada Crate", "Bo Crate", "Cy Crate", "Di Crate", "Eli Crate"};
     /* neighbours within a few percent, a tempo with a fraction every third track */
-    t->bpm = slowest * (120 + random_below(r, 9) + (number % 3 == 2 ? 0.37 : 0)) / 120;
+    t->bpm = 120 + random_below(r, 9) + (number % 3 == 2 ? 0.37 : 0);
     t->tonic = random_below(r, 12);
     t->minor = random_below(r, 3) != 0;
     t->chords = t->minor ? &minor_progressions[random_below(r, 4)] : &major_progressions[random_below(r, 4)];
@@ -297,11 +296,11 @@ static long number_option(const char *name, const char *text, long min, long max
 
 int main(int argc, char **argv)
 {
-    static const struct option options[] = {
-        {"out", 1, NULL, 'o'}, {"tracks", 1, NULL, 't'}, {"seconds", 1, NULL, 's'}, {"seed", 1, NULL, 'r'},
-        {"bpm", 1, NULL, 'b'}, {"help", 0, NULL, 'h'},   {NULL, 0, NULL, 0}};
+    static const struct option options[] = {{"out", 1, NULL, 'o'},     {"tracks", 1, NULL, 't'},
+                                            {"seconds", 1, NULL, 's'}, {"seed", 1, NULL, 'r'},
+                                            {"help", 0, NULL, 'h'},    {NULL, 0, NULL, 0}};
     const char *out = NULL;
-    long tracks = 8, seconds = 96, seed = 1, bpm = 120;
+    long tracks = 8, seconds = 96, seed = 1;
     for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         switch (c) {
         case 'o':
@@ -316,13 +315,8 @@ int main(int argc, char **argv)
         case 'r':
             seed = number_option("seed", optarg, 0, 1000000000);
             break;
-        case 'b':
-            bpm = number_option("bpm", optarg, 60, 200);
-            break;
         case 'h':
-            puts("usage: forever-crate --out DIR [--tracks 1..1000] [--seconds 20..600] [--seed N] [--bpm "
-                 "60..200]\n"
-                 "bpm: of the slowest (120); the others are up to 7 % faster.\n"
+            puts("usage: forever-crate --out DIR [--tracks 1..1000] [--seconds 20..600] [--seed N]\n"
                  "Synthesises dance tracks (WAV, tagged) with their beats beside them (.beats).");
             return 0;
         default:
@@ -341,7 +335,7 @@ int main(int argc, char **argv)
         /* each track from a seed of its own: the first ones don't change when more are asked for */
         struct random r = {(uint64_t)seed * 1000003u + (uint64_t)i};
         struct track t;
-        compose(&t, i, (double)seconds, (double)bpm, &r);
+        compose(&t, i, (double)seconds, &r);
         struct sink s = {.samples = lround((t.lead_in_s + t.bars * 240 / t.bpm + 0.4) * RATE)};
         s.pcm = calloc((size_t)s.samples * 2, sizeof *s.pcm);
         if (!s.pcm) return EX_OSERR;
