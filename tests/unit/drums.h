@@ -106,35 +106,53 @@ struct heard {
     struct downbeats downbeats;
 };
 
+/* All that the beat is looked for in; the clues borrow of the rest. */
+struct ear {
+    struct onset *onset;
+    struct chroma *chroma;
+    struct timbre *timbre;
+    struct net *net;
+    struct mel *mel;
+    struct clues clues;
+};
+
+static inline void ear_listen(struct ear *ear, const struct sound *s)
+{
+    *ear =
+        (struct ear){.onset = onset_new(), .chroma = chroma_new(), .timbre = timbre_new(), .net = net_new()};
+    ear->mel = mel_new(net_feed, ear->net);
+    onset_feed(ear->onset, s->pcm, s->samples);
+    chroma_feed(ear->chroma, s->pcm, s->samples);
+    timbre_feed(ear->timbre, s->pcm, s->samples);
+    mel_feed(ear->mel, s->pcm, s->samples);
+    onset_finish(ear->onset);
+    chroma_finish(ear->chroma);
+    timbre_finish(ear->timbre);
+    mel_finish(ear->mel);
+    net_finish(ear->net);
+    struct onset_curves *curves = onset_curves(ear->onset);
+    novelty_normalise(curves);
+    struct rows rows = {chroma_rows(ear->chroma), chroma_bass_rows(ear->chroma), timbre_rows(ear->timbre)};
+    clues_init(&ear->clues, curves, &rows, net_odds(ear->net));
+}
+
+static inline void ear_free(struct ear *ear)
+{
+    clues_free(&ear->clues);
+    onset_free(ear->onset);
+    chroma_free(ear->chroma);
+    timbre_free(ear->timbre);
+    mel_free(ear->mel);
+    net_free(ear->net);
+}
+
 static inline struct heard hear(const struct sound *s)
 {
-    struct onset *onset = onset_new();
-    struct chroma *chroma = chroma_new();
-    struct timbre *timbre = timbre_new();
-    struct net *net = net_new();
-    struct mel *mel = mel_new(net_feed, net);
-    onset_feed(onset, s->pcm, s->samples);
-    chroma_feed(chroma, s->pcm, s->samples);
-    timbre_feed(timbre, s->pcm, s->samples);
-    mel_feed(mel, s->pcm, s->samples);
-    onset_finish(onset);
-    chroma_finish(chroma);
-    timbre_finish(timbre);
-    mel_finish(mel);
-    net_finish(net);
-    struct onset_curves *curves = onset_curves(onset);
-    novelty_normalise(curves);
-    struct clues clues;
-    struct rows rows = {chroma_rows(chroma), chroma_bass_rows(chroma), timbre_rows(timbre)};
-    clues_init(&clues, curves, &rows, net_odds(net));
-    struct heard heard = {.beats = beats_find(&clues, 0, (double)s->samples / PCM_RATE)};
-    heard.downbeats = downbeats_find(&heard.beats, &clues);
-    clues_free(&clues);
-    onset_free(onset);
-    chroma_free(chroma);
-    timbre_free(timbre);
-    mel_free(mel);
-    net_free(net);
+    struct ear ear;
+    ear_listen(&ear, s);
+    struct heard heard = {.beats = beats_find(&ear.clues, 0, (double)s->samples / PCM_RATE)};
+    heard.downbeats = downbeats_find(&heard.beats, &ear.clues);
+    ear_free(&ear);
     return heard;
 }
 

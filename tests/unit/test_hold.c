@@ -53,36 +53,15 @@ static struct sound play(const struct piece *piece, double *first_s, double *las
 
 static struct hold hold_of(const struct sound *s, double *bpm)
 {
-    struct onset *onset = onset_new();
-    struct chroma *chroma = chroma_new();
-    struct timbre *timbre = timbre_new();
-    struct net *net = net_new();
-    struct mel *mel = mel_new(net_feed, net);
-    onset_feed(onset, s->pcm, s->samples);
-    chroma_feed(chroma, s->pcm, s->samples);
-    timbre_feed(timbre, s->pcm, s->samples);
-    mel_feed(mel, s->pcm, s->samples);
-    onset_finish(onset);
-    chroma_finish(chroma);
-    timbre_finish(timbre);
-    mel_finish(mel);
-    net_finish(net);
-    novelty_normalise(onset_curves(onset));
-    struct clues clues;
-    struct rows rows = {chroma_rows(chroma), chroma_bass_rows(chroma), timbre_rows(timbre)};
-    clues_init(&clues, onset_curves(onset), &rows, net_odds(net));
-    struct beats beats = beats_find(&clues, 0, (double)s->samples / PCM_RATE);
-    struct accents accents = accents_find(&clues.novelty);
-    struct hold hold = hold_find(&beats, &clues, &accents);
+    struct ear ear;
+    ear_listen(&ear, s);
+    struct beats beats = beats_find(&ear.clues, 0, (double)s->samples / PCM_RATE);
+    struct accents accents = accents_find(&ear.clues.novelty);
+    struct hold hold = hold_find(&beats, &ear.clues, &accents);
     *bpm = beats.region_count == 1 ? beats.bpm : NAN;
     free(accents.time_s);
     beats_free(&beats);
-    clues_free(&clues);
-    onset_free(onset);
-    chroma_free(chroma);
-    timbre_free(timbre);
-    mel_free(mel);
-    net_free(net);
+    ear_free(&ear);
     return hold;
 }
 
