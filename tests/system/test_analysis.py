@@ -5,11 +5,10 @@ import os
 import shutil
 import signal
 import sqlite3
-import subprocess
-import sys
 import wave
 
 import harness
+import usage
 from harness import ROOT, Listener, request
 
 
@@ -129,12 +128,7 @@ def test_memory_stays_within_bounds(crate, scratch):
     long_wav(path, crate)
     with open(path, "rb") as f:
         assert os.fstat(f.fileno()).st_size > 480 * 44100 * 4
-    # the size before exec counts, too: a process that is small itself starts it
-    measure = ("import os, sys\npid = os.posix_spawn(sys.argv[1], sys.argv[1:], os.environ)\n"
-               "_, status, usage = os.wait4(pid, 0)\nprint(usage.ru_maxrss)\nsys.exit(status != 0)")
-    done = subprocess.run([sys.executable, "-I", "-S", "-c", measure, ROOT, "analyse", "--json", path], stdout=subprocess.PIPE,
-                          text=True, timeout=harness.HANG_S)
-    assert done.returncode == 0
-    used = int(done.stdout.splitlines()[-1])
-    assert used <= 64 * 1024 * (10 if harness.is_sanitized() else 1), f"{used} KB"
+    used = usage.of([ROOT, "analyse", "--json", path], limit_s=harness.HANG_S)
+    assert used.code == 0
+    assert used.high_kb <= 64 * 1024 * (10 if harness.is_sanitized() else 1), f"{used.high_kb} KiB"
     os.unlink(path)

@@ -1,10 +1,10 @@
 """What the studio does with the longest blends that the planner allows stays within its memory."""
 import json
 import os
-import subprocess
 import sys
 
 import harness
+import usage
 
 sys.path.append(os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "bench", "mix"))
 import longest  # noqa: E402
@@ -18,15 +18,19 @@ def test_the_longest_blend_is_rehearsed_and_rendered(tmp_path):
     library = longest.make(os.path.join(harness.BUILD, "long-tracks"))
     state, out = str(tmp_path), str(tmp_path / "blend.mp3")
     longest.prepare(library, state)
-    process = subprocess.Popen([harness.ROOT, "audition", *(os.path.join(library, f"long-{i}.wav") for i in (0, 1)), "--state",
-                                state, "--around", "1", "--out", out], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-    said = process.stdout.read()
-    _, status, used = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    process.stdout.close()
-    assert process.returncode == 0
-    told = json.loads(said)
+    used = usage.of([harness.ROOT, "audition", *(os.path.join(library, f"long-{i}.wav") for i in (0, 1)), "--state", state,
+                     "--around", "1", "--out", out], limit_s=harness.HANG_S)
+    assert used.code == 0
+    told = json.loads(used.said)
     length = told["end_s"] - told["start_s"]
-    print(f"{told['technique']} of {length:.1f} s: {used.ru_maxrss} kB")
+    print(f"{told['technique']} of {length:.1f} s: {used.high_kb} KiB")
     assert told["technique"] == "blend" and length > longest.LEAST_S and told["certificate"]["passed"], told
-    assert used.ru_maxrss * 1.024 <= LIMIT_KB * (10 if harness.is_sanitized() else 1), f"{used.ru_maxrss} KiB"
+    assert used.high_kb * 1.024 <= LIMIT_KB * (10 if harness.is_sanitized() else 1), f"{used.high_kb} KiB"
+
+
+def test_what_is_counted_is_not_the_runners():
+    """However large the process that measures has become, what a small one takes is told."""
+    ballast = bytearray(b"x" * (300 << 20))
+    used = usage.of(["/bin/sh", "-c", f"echo {len(ballast)}; exit 3"])
+    assert (used.said.strip(), used.code) == (str(300 << 20), 3)
+    assert used.high_kb <= usage.LEAST_KB, f"{used.high_kb} KiB"

@@ -14,6 +14,9 @@ import sys
 import tempfile
 
 TOP = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "..")
+sys.path.insert(0, os.path.join(TOP, "tests"))
+import usage  # noqa: E402
+
 CRATE_S = 300  # of music in the crate
 
 
@@ -22,20 +25,6 @@ def make(folder, crate, minutes):
     subprocess.run(["ffmpeg", "-v", "error", "-nostdin", "-stream_loop", str(minutes * 60 // CRATE_S + 1), "-i", crate, "-t",
                     str(minutes * 60), "-c:a", "flac", "-compression_level", "0", path], check=True)
     return path
-
-
-def analyse(program, path):
-    """The analysis, the greatest resident size in MB, CPU seconds."""
-    out = path + ".json"
-    pid = os.fork()
-    if not pid:
-        os.dup2(os.open(out, os.O_WRONLY | os.O_CREAT, 0o600), 1)
-        os.execv(program, [program, "analyse", "--json", path])
-    _, status, usage = os.wait4(pid, 0)
-    if status:
-        sys.exit(f"the analysis of {path} failed: status {status}")
-    with open(out) as f:
-        return json.load(f), usage.ru_maxrss / 1024, usage.ru_utime + usage.ru_stime
 
 
 def main():
@@ -53,12 +42,15 @@ def main():
         crate = sorted(glob.glob(f"{folder}/*.wav"))[0]
         for minutes, limit in zip(lengths, limits):
             path = make(folder, crate, minutes)
-            heard, high_mb, cpu_s = analyse(options.program, path)
+            used = usage.of([os.path.abspath(options.program), "analyse", "--json", path])
             os.unlink(path)
+            if used.code:
+                sys.exit(f"the analysis of {path} failed: status {used.code}")
+            heard, high_mb = json.loads(used.said), used.high_kb / 1024
             wrong = high_mb > limit or abs(heard["duration_s"] - minutes * 60) > 1
             bad += wrong
             print("%4d minutes: VmHWM %5.1f MB (limit %.0f), %4.0f times real time%s" %
-                  (minutes, high_mb, limit, heard["duration_s"] / cpu_s, "  FAILED" if wrong else ""), flush=True)
+                  (minutes, high_mb, limit, heard["duration_s"] / used.cpu_s, "  FAILED" if wrong else ""), flush=True)
     return 1 if bad else 0
 
 
