@@ -243,30 +243,31 @@ static int find_parents(struct relay *r, char **cause)
     return 0;
 }
 
-/* 0, or -1 with *cause and r->exit_code. */
-static int start(struct relay *r, char **cause)
+static void watch_signals(struct relay *r)
 {
-    const struct relay_options *o = &r->options;
-    int port, tls_port;
-    r->base = event_base_new();
-    r->exit_code = EX_OSERR;
-    if (!r->base) return cause_set(cause, "no event loop");
     static const int numbers[SIGNALS] = {SIGTERM, SIGINT, SIGHUP};
     for (int i = 0; i < SIGNALS; i++) {
         r->signals[i] = evsignal_new(r->base, numbers[i], on_signal, r);
         event_add(r->signals[i], NULL);
     }
     signal(SIGPIPE, SIG_IGN);
-    proc_raise_fd_limit();
-    lineage_make_id(r->id);
-    r->exit_code = EX_USAGE;
-    if (find_parents(r, cause)) return -1;
+}
+
+/* Each step of the start: 0, or -1 with *cause and r->exit_code. */
+
+static int open_state(struct relay *r, char **cause)
+{
     r->exit_code = EX_CANTCREAT;
-    if (proc_make_dir(o->state, cause)) return -1;
-    if (proc_lock_state(o->state, cause)) {
-        if (errno == EWOULDBLOCK) r->exit_code = EX_TEMPFAIL;
-        return -1;
-    }
+    if (proc_make_dir(r->options.state, cause)) return -1;
+    if (proc_lock_state(r->options.state, cause) == 0) return 0;
+    if (errno == EWOULDBLOCK) r->exit_code = EX_TEMPFAIL;
+    return -1;
+}
+
+static int open_front(struct relay *r, char **cause)
+{
+    const struct relay_options *o = &r->options;
+    int port, tls_port;
     r->exit_code = EX_UNAVAILABLE;
     r->front = front_new(r->base, &o->front, (unsigned)o->max_listeners, cause);
     if (!r->front) return -1;
@@ -274,35 +275,45 @@ static int start(struct relay *r, char **cause)
     r->challenge = challenge_new(r->http, o->state, on_enrolled, r);
     if (front_listen(r->front, r->http, &port, &tls_port, cause)) return -1;
     r->public_url = relay_options_public_url(o, port);
-    r->client = fetch_client_new(r->base);
-    if (!o->upstream_icecast) r->admission = admission_new((unsigned)o->max_listeners);
-    const struct bundle_conf bundle = {.base = r->base,
-                                       .http = r->http,
-                                       .client = r->client,
-                                       .state = o->state,
-                                       .public_url = o->public_url,
-                                       .parents = r->parents,
-                                       .id = r->id,
-                                       .icecast = o->upstream_icecast != NULL,
-                                       .lead_s = o->lead_s,
-                                       .linger_s = o->idle_linger_s,
-                                       .gate = front_gate(r->front),
-                                       .admission = r->admission,
-                                       .elsewhere = on_elsewhere,
-                                       .healthy = on_healthy,
-                                       .failed = on_failed,
-                                       .context = r};
-    if (bundle_new(&r->bundle, &bundle, cause)) return -1;
-    r->loops = loops_new(&(struct loops_conf){.base = r->base, .client = r->client, .bundle = r->bundle});
-    if (!o->upstream_icecast) {
-        r->feed = feed_new(&(struct feed_conf){.base = r->base, .bundle = r->bundle, .token = o->token});
-        if (open_door(r, cause)) return -1;
-    }
-    r->drain = drain_new(&(struct drain_conf){
-        .base = r->base, .bundle = r->bundle, .changed = on_drain_changed, .over = on_drained, .context = r});
-    r->ledger =
-        ledger_new(&(struct ledger_conf){.base = r->base, .state = o->state, .sent = on_sent, .context = r});
-    const struct join_conf join = {.base = r->base,
+    return 0;
+}
+
+static int open_bundle(struct relay *r, char **cause)
+{
+    const struct relay_options *o = &r->options;
+    const struct bundle_conf conf = {.base = r->base,
+                                     .http = r->http,
+                                     .client = r->client,
+                                     .state = o->state,
+                                     .public_url = o->public_url,
+                                     .parents = r->parents,
+                                     .id = r->id,
+                                     .icecast = o->upstream_icecast != NULL,
+                                     .lead_s = o->lead_s,
+                                     .linger_s = o->idle_linger_s,
+                                     .gate = front_gate(r->front),
+                                     .admission = r->admission,
+                                     .elsewhere = on_elsewhere,
+                                     .healthy = on_healthy,
+                                     .failed = on_failed,
+                                     .context = r};
+    r->exit_code = EX_UNAVAILABLE;
+    return bundle_new(&r->bundle, &conf, cause);
+}
+
+/* Relays may be fed by this one: not with an Icecast server's stream, which has no positions. */
+static int open_feed(struct relay *r, char **cause)
+{
+    r->exit_code = EX_UNAVAILABLE;
+    if (r->options.upstream_icecast) return 0;
+    r->feed = feed_new(&(struct feed_conf){.base = r->base, .bundle = r->bundle, .token = r->options.token});
+    return open_door(r, cause);
+}
+
+static void begin_joining(struct relay *r)
+{
+    const struct relay_options *o = &r->options;
+    const struct join_conf conf = {.base = r->base,
                                    .client = r->client,
                                    .bundle = r->bundle,
                                    .uplink_bps = (uint64_t)(o->front.uplink_mbps * 1e6),
@@ -325,19 +336,49 @@ static int start(struct relay *r, char **cause)
                                    .credential = on_credential,
                                    .refused = on_enrolled,
                                    .context = r};
+    r->join = join_new(&conf);
+}
+
+static void open_metrics(struct relay *r)
+{
+    const struct relay_metrics_conf conf = {.http = r->http,
+                                            .client = r->client,
+                                            .bundle = r->bundle,
+                                            .feed = r->feed,
+                                            .join = r->join,
+                                            .ledger = r->ledger,
+                                            .front = r->front,
+                                            .max_listeners = (unsigned)r->options.max_listeners};
+    r->metrics = relay_metrics_new(&conf);
+}
+
+/* 0, or -1 with *cause and r->exit_code. */
+static int start(struct relay *r, char **cause)
+{
+    const struct relay_options *o = &r->options;
+    r->base = event_base_new();
+    r->exit_code = EX_OSERR;
+    if (!r->base) return cause_set(cause, "no event loop");
+    watch_signals(r);
+    proc_raise_fd_limit();
+    lineage_make_id(r->id);
+    r->exit_code = EX_USAGE;
+    if (find_parents(r, cause)) return -1;
+    if (open_state(r, cause) || open_front(r, cause)) return -1;
+    r->client = fetch_client_new(r->base);
+    if (!o->upstream_icecast) r->admission = admission_new((unsigned)o->max_listeners);
+    if (open_bundle(r, cause)) return -1;
+    r->loops = loops_new(&(struct loops_conf){.base = r->base, .client = r->client, .bundle = r->bundle});
+    if (open_feed(r, cause)) return -1;
+    r->drain = drain_new(&(struct drain_conf){
+        .base = r->base, .bundle = r->bundle, .changed = on_drain_changed, .over = on_drained, .context = r});
+    r->ledger =
+        ledger_new(&(struct ledger_conf){.base = r->base, .state = o->state, .sent = on_sent, .context = r});
     if (!o->upstream_icecast)
-        r->join = join_new(&join);
+        begin_joining(r);
     else
         pull_want(bundle_at(r->bundle, 0)->pull); /* its bit rate, before the first listener comes */
-    const struct relay_metrics_conf metrics = {.http = r->http,
-                                               .client = r->client,
-                                               .bundle = r->bundle,
-                                               .feed = r->feed,
-                                               .join = r->join,
-                                               .ledger = r->ledger,
-                                               .front = r->front,
-                                               .max_listeners = (unsigned)o->max_listeners};
-    r->metrics = relay_metrics_new(&metrics);
+    open_metrics(r);
     log_info("relay", "forever-relay %s for %s, listeners at %s/stream.mp3", FOREVER_VERSION,
              parents_at(r->parents, 0)->url, r->public_url);
     r->exit_code = 0;

@@ -124,85 +124,110 @@ static void allow(const char *text)
     exit(EX_USAGE);
 }
 
+static _Noreturn void say_and_end(FILE *where, const char *text, int code)
+{
+    fputs(text, where);
+    exit(code);
+}
+
+/* Who comes, when, and for how long: 1 when `c` was one of these. */
+static int take_crowd(int c, int i, struct load_options *o)
+{
+    switch (c) {
+    case 'n':
+        o->listeners = count(i, optarg, 1, LOAD_LISTENERS_MAX);
+        return 1;
+    case 'r':
+        o->ramp_s = number(i, optarg, 0, LOAD_RAMP_MAX);
+        return 1;
+    case 's':
+        o->seconds = number(i, optarg, 1, LOAD_SECONDS_MAX);
+        return 1;
+    case PATIENCE:
+        o->patience_s = number(i, optarg, 1, 600);
+        return 1;
+    case STALLED:
+        o->stalled = count(i, optarg, 0, LOAD_LISTENERS_MAX);
+        return 1;
+    case TRICKLE:
+        o->trickle = count(i, optarg, 0, LOAD_LISTENERS_MAX);
+        return 1;
+    case SOURCES:
+        o->sources = (unsigned)count(i, optarg, 1, 65000);
+        return 1;
+    case ALLOW:
+        allow(optarg);
+        return 1;
+    default:
+        return 0;
+    }
+}
+
+/* How each asks, listens, and comes back. */
+static int take_behaviour(int c, int i, struct load_options *o)
+{
+    switch (c) {
+    case LISTEN:
+        o->listen_api = 1;
+        return 1;
+    case AGAIN:
+        o->listen_api = o->again = 1;
+        return 1;
+    case PAUSE:
+        o->pause_s = number(i, optarg, 0.01, 300);
+        return 1;
+    case JITTER:
+        o->jitter_s = number(i, optarg, 0.01, 60);
+        return 1;
+    case TIMEOUT:
+        o->timeout_s = number(i, optarg, 1, 600);
+        return 1;
+    case ONCE:
+        o->reconnect = 0;
+        return 1;
+    case ICY:
+        o->icy = 1;
+        return 1;
+    case HTTP10:
+        o->http10 = 1;
+        return 1;
+    case NO_VERIFY:
+        o->verify = 0;
+        return 1;
+    default:
+        return 0;
+    }
+}
+
+/* What is said of the run. */
+static int take_run(int c, int i, struct load_options *o)
+{
+    switch (c) {
+    case SEED:
+        o->seed = (unsigned)count(i, optarg, 0, 2147483647);
+        return 1;
+    case ANNOUNCE:
+        o->announce = 1;
+        return 1;
+    case PROGRESS:
+        o->progress = 1;
+        return 1;
+    case HELP:
+        say_and_end(stdout, usage, 0);
+    case VERSION:
+        say_and_end(stdout, "forever-load " FOREVER_VERSION "\n", 0);
+    default:
+        return 0;
+    }
+}
+
 static void read_options(int argc, char **argv, struct load_options *o)
 {
     for (int c, i = 0; (c = getopt_long(argc, argv, "", longs, &i)) != -1;) {
-        switch (c) {
-        case 'n':
-            o->listeners = count(i, optarg, 1, LOAD_LISTENERS_MAX);
-            break;
-        case 'r':
-            o->ramp_s = number(i, optarg, 0, LOAD_RAMP_MAX);
-            break;
-        case 's':
-            o->seconds = number(i, optarg, 1, LOAD_SECONDS_MAX);
-            break;
-        case PATIENCE:
-            o->patience_s = number(i, optarg, 1, 600);
-            break;
-        case LISTEN:
-            o->listen_api = 1;
-            break;
-        case AGAIN:
-            o->listen_api = o->again = 1;
-            break;
-        case PAUSE:
-            o->pause_s = number(i, optarg, 0.01, 300);
-            break;
-        case STALLED:
-            o->stalled = count(i, optarg, 0, LOAD_LISTENERS_MAX);
-            break;
-        case TRICKLE:
-            o->trickle = count(i, optarg, 0, LOAD_LISTENERS_MAX);
-            break;
-        case JITTER:
-            o->jitter_s = number(i, optarg, 0.01, 60);
-            break;
-        case TIMEOUT:
-            o->timeout_s = number(i, optarg, 1, 600);
-            break;
-        case ONCE:
-            o->reconnect = 0;
-            break;
-        case ICY:
-            o->icy = 1;
-            break;
-        case HTTP10:
-            o->http10 = 1;
-            break;
-        case NO_VERIFY:
-            o->verify = 0;
-            break;
-        case SOURCES:
-            o->sources = (unsigned)count(i, optarg, 1, 65000);
-            break;
-        case ALLOW:
-            allow(optarg);
-            break;
-        case SEED:
-            o->seed = (unsigned)count(i, optarg, 0, 2147483647);
-            break;
-        case ANNOUNCE:
-            o->announce = 1;
-            break;
-        case PROGRESS:
-            o->progress = 1;
-            break;
-        case HELP:
-            fputs(usage, stdout);
-            exit(0);
-        case VERSION:
-            puts("forever-load " FOREVER_VERSION);
-            exit(0);
-        default:
-            fputs(usage, stderr);
-            exit(EX_USAGE);
-        }
+        if (!take_crowd(c, i, o) && !take_behaviour(c, i, o) && !take_run(c, i, o))
+            say_and_end(stderr, usage, EX_USAGE);
     }
-    if (optind != argc - 1) {
-        fputs(usage, stderr);
-        exit(EX_USAGE);
-    }
+    if (optind != argc - 1) say_and_end(stderr, usage, EX_USAGE);
     o->url = argv[optind];
     if (o->listeners + o->stalled + o->trickle > LOAD_LISTENERS_MAX) {
         fprintf(stderr, "forever-load: more than %d listeners in all\n", LOAD_LISTENERS_MAX);

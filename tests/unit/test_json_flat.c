@@ -76,10 +76,18 @@ static void check(const char *text, size_t len)
     free(copy);
 }
 
-static void test_as_jansson(void **state)
+/* Every one of a list of texts. */
+#define CHECK_ALL(texts) check_all(texts, sizeof(texts) / sizeof *(texts))
+static void check_all(const char *const *texts, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        check(texts[i], strlen(texts[i]));
+}
+
+static void test_structure_as_jansson(void **state)
 {
     (void)state;
-    static const char *const texts[] = {
+    static const char *const structures[] = {
         "{}",
         "[]",
         " [ 1 , 2 ]\n",
@@ -100,6 +108,22 @@ static void test_as_jansson(void **state)
         "{a:1}",
         "{\"a\":1}{",
         "1 2",
+        "{\"a\":1,\"a\":2}",
+        "{\"a\":1,\"\\u0061\":2}",
+        "{\"a\":{\"a\":1},\"b\":[{\"a\":1},{\"a\":2}]}",
+        "{\"\":0}",
+        "[[],{},[{}]]",
+        "[1]x",
+        "\xef\xbb\xbf[]",
+    };
+    CHECK_ALL(structures);
+    check("[1]\0", 4);
+}
+
+static void test_texts_as_jansson(void **state)
+{
+    (void)state;
+    static const char *const texts[] = {
         "\"",
         "\"a",
         "\"\\",
@@ -120,9 +144,16 @@ static void test_as_jansson(void **state)
         "\"\xed\xa0\x80\"",
         "\"\xf0\x9f\x98\x80\"",
         "\"\xf4\x90\x80\x80\"",
-        "{\"a\":1,\"a\":2}",
-        "{\"a\":1,\"\\u0061\":2}",
-        "{\"a\":{\"a\":1},\"b\":[{\"a\":1},{\"a\":2}]}",
+        "[\"\\u007f\",\"\x7f\"]",
+    };
+    CHECK_ALL(texts);
+    check("\"a\0b\"", 5);
+}
+
+static void test_numbers_as_jansson(void **state)
+{
+    (void)state;
+    static const char *const numbers[] = {
         "0",
         "-0",
         "00",
@@ -156,16 +187,8 @@ static void test_as_jansson(void **state)
         "0.3",
         "2.5e22",
         "179769313486231570000.5",
-        "{\"\":0}",
-        "[[],{},[{}]]",
-        "[\"\\u007f\",\"\x7f\"]",
-        "[1]x",
-        "\xef\xbb\xbf[]",
     };
-    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
-        check(texts[i], strlen(texts[i]));
-    check("[1]\0", 4);
-    check("\"a\0b\"", 5);
+    CHECK_ALL(numbers);
 }
 
 static uint64_t seed = 20261121;
@@ -320,9 +343,14 @@ static void test_write(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_as_jansson), cmocka_unit_test(test_broken_anywhere),
-        cmocka_unit_test(test_reals),      cmocka_unit_test(test_limits),
-        cmocka_unit_test(test_members),    cmocka_unit_test(test_write),
+        cmocka_unit_test(test_structure_as_jansson),
+        cmocka_unit_test(test_texts_as_jansson),
+        cmocka_unit_test(test_numbers_as_jansson),
+        cmocka_unit_test(test_broken_anywhere),
+        cmocka_unit_test(test_reals),
+        cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_members),
+        cmocka_unit_test(test_write),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -194,7 +194,31 @@ static void long_track(void **state)
     track_free(&t);
 }
 
-static void malformed(void **state)
+/* Each is refused with a reason, and leaves nothing behind. ' stands for ". */
+#define REFUSE_ALL(texts) refuse_all(texts, sizeof(texts) / sizeof *(texts))
+static void refuse_all(const char *const *texts, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        char *cause = NULL;
+        char *text = xstrdup(texts[i]);
+        for (char *c = text; *c; c++) {
+            if (*c == '\'') *c = '"';
+        }
+        json_t *json = json_parse(text, strlen(text), 4096, &cause);
+        free(text);
+        assert_non_null(json);
+        struct track t;
+        track_init(&t);
+        if (!track_from_json(&t, json, &cause)) fail_msg("accepted: %s", texts[i]);
+        assert_non_null(cause);
+        assert_null(t.path);
+        assert_int_equal(t.features.beat_count, 0);
+        free(cause);
+        json_decref(json);
+    }
+}
+
+static void no_track(void **state)
 {
     (void)state;
     static const char *const texts[] = {
@@ -207,6 +231,15 @@ static void malformed(void **state)
         "{\"track\":1,\"tags\":[]}",
         "{\"track\":1,\"tags\":{\"title\":5}}",
         "{\"track\":1,\"features\":4}",
+    };
+    REFUSE_ALL(texts);
+}
+
+/* Beats, and what is counted in them. */
+static void malformed_time(void **state)
+{
+    (void)state;
+    static const char *const texts[] = {
         "{\"track\":1,\"features\":{\"tempo_bpm\":\"fast\"}}",
         "{\"track\":1,\"features\":{\"tempo_bpm\":-3}}",
         "{\"track\":1,\"features\":{\"tempo_confidence\":1.5}}",
@@ -214,16 +247,6 @@ static void malformed(void **state)
         "{\"track\":1,\"features\":{\"beats_s\":[1,\"x\"]}}",
         "{\"track\":1,\"features\":{\"beats_s\":{}}}",
         "{\"track\":1,\"features\":{\"downbeats_s\":[2,1]}}",
-        "{\"track\":1,\"features\":{\"key\":\"H major\"}}",
-        "{\"track\":1,\"features\":{\"key\":\"\"}}",
-        "{\"track\":1,\"features\":{\"timbre\":[1,2]}}",
-        "{\"track\":1,\"features\":{\"sections\":[{\"start_s\":5,\"end_s\":2,\"label\":\"main\"}]}}",
-        "{\"track\":1,\"features\":{\"sections\":[{\"end_s\":2}]}}",
-        ("{\"track\":1,\"features\":{\"sections\":[{\"start_s\":1,\"end_s\":2,\"label\":\"a label too "
-         "long\"}]}}"),
-        "{\"track\":1,\"features\":{\"sections\":4}}",
-        "{\"track\":1,\"features\":{\"version\":-1}}",
-        "{\"track\":1,\"features\":{\"energy\":2}}",
         FEATURES("'regions':[[0,1,0.5,0.5]]"), /* beats that are not there */
         FEATURES("'beats_s':[1,2,3],'regions':[[0,1,1,1],[2,1,3,1]]"),
         FEATURES("'beats_s':[1,2,3],'regions':[[0,1,1,1],[1,3,2,1]]"),
@@ -246,6 +269,24 @@ static void malformed(void **state)
         FEATURES("'phrase_bar':2,'phrase16_bar':3"),
         FEATURES("'phrase_bar':2,'phrase16_bar':18"),
         FEATURES("'phrase_confidence':1.1"),
+    };
+    REFUSE_ALL(texts);
+}
+
+static void malformed_sound(void **state)
+{
+    (void)state;
+    static const char *const texts[] = {
+        "{\"track\":1,\"features\":{\"sections\":[{\"start_s\":5,\"end_s\":2,\"label\":\"main\"}]}}",
+        "{\"track\":1,\"features\":{\"sections\":[{\"end_s\":2}]}}",
+        ("{\"track\":1,\"features\":{\"sections\":[{\"start_s\":1,\"end_s\":2,\"label\":\"a label too "
+         "long\"}]}}"),
+        "{\"track\":1,\"features\":{\"sections\":4}}",
+        "{\"track\":1,\"features\":{\"key\":\"H major\"}}",
+        "{\"track\":1,\"features\":{\"key\":\"\"}}",
+        "{\"track\":1,\"features\":{\"timbre\":[1,2]}}",
+        "{\"track\":1,\"features\":{\"version\":-1}}",
+        "{\"track\":1,\"features\":{\"energy\":2}}",
         FEATURES("'key_scores':[1,0.5]"),
         FEATURES("'key_scores':[2,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0]"),
         FEATURES("'key_scores':['1',0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0]"),
@@ -264,24 +305,7 @@ static void malformed(void **state)
         FEATURES("'colours':[1]"),
         FEATURES("'colours':['#000000','#000000','#000000','#000000','#000000','#000000']"),
     };
-    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
-        char *cause = NULL;
-        char *text = xstrdup(texts[i]);
-        for (char *c = text; *c; c++) {
-            if (*c == '\'') *c = '"';
-        }
-        json_t *json = json_parse(text, strlen(text), 4096, &cause);
-        free(text);
-        assert_non_null(json);
-        struct track t;
-        track_init(&t);
-        if (!track_from_json(&t, json, &cause)) fail_msg("accepted: %s", texts[i]);
-        assert_non_null(cause);
-        assert_null(t.path);
-        assert_int_equal(t.features.beat_count, 0);
-        free(cause);
-        json_decref(json);
-    }
+    REFUSE_ALL(texts);
 }
 
 static void keys(void **state)
@@ -333,8 +357,9 @@ static void paths(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(round_trip), cmocka_unit_test(well_formed), cmocka_unit_test(malformed),
-        cmocka_unit_test(long_track), cmocka_unit_test(keys),        cmocka_unit_test(paths),
+        cmocka_unit_test(round_trip),     cmocka_unit_test(well_formed),     cmocka_unit_test(no_track),
+        cmocka_unit_test(malformed_time), cmocka_unit_test(malformed_sound), cmocka_unit_test(long_track),
+        cmocka_unit_test(keys),           cmocka_unit_test(paths),
     };
     return cmocka_run_group_tests_name("track", tests, NULL, NULL);
 }
