@@ -8,7 +8,6 @@
 
 #include <libavcodec/avcodec.h>
 #include <libavformat/avformat.h>
-#include <libavutil/channel_layout.h>
 #include <libswresample/swresample.h>
 #include <errno.h>
 #include <math.h>
@@ -19,19 +18,17 @@
 #include <unistd.h>
 
 #include "common/mem.h"
+#include "root/audio/decode_chain.h"
 #include "root/audio/decode_meta.h"
 #include "root/audio/pcm.h"
 
 #define IO_BUFFER_BYTES 65536
+#define PROBE_BYTES     (5 << 20)
 #define MAX_SAMPLES     ((uint64_t)24 * 3600 * PCM_RATE)
-#define RATE_MIN        4000
-#define RATE_MAX        384000
-#define CHANNELS_MAX    8
-#define LOUDEST         16.0f /* full scales; more is damage, not music */
-#define ERRORS_ALLOWED  12    /* before their share matters */
-#define READ_RETRIES    64    /* of a demuxer that stumbles without getting on */
+#define ERRORS_ALLOWED  12 /* before their share matters */
+#define READ_RETRIES    64 /* of a demuxer that stumbles without getting on */
 
-/* Only what is promised: the fewer parsers hostile bytes can reach the better. */
+/* Only what is promised. */
 static const char formats[] = "mp3,flac,ogg,mov,mp4,m4a,wav,w64,aiff,aac";
 static const char codecs[] =
     "mp3float,mp3,mp2float,mp2,flac,vorbis,opus,aac,alac,pcm_u8,pcm_s8,pcm_s16le,"
@@ -41,16 +38,7 @@ static const char codecs[] =
 struct decoder {
     int fd;
     off_t size, offset; /* of the file; of the next byte the demuxer reads */
-    AVIOContext *io;
-    AVFormatContext *format;
-    AVCodecContext *codec;
-    SwrContext *resampler;
-    AVPacket *packet;
-    AVFrame *frame;
-    int stream;
-    /* what the resampler is set up for */
-    int rate, channels;
-    enum AVSampleFormat sample_format;
+    struct decode_chain chain;
 
     float *ready; /* decoded, not read yet: [ready_from, ready_to) samples */
     size_t ready_from, ready_to, ready_size;
@@ -66,22 +54,6 @@ struct decoder {
     double duration_s;
     char name[16]; /* of the container */
 };
-
-/* libav's last complaint, for the reason of a refusal. A worker decodes on one thread. */
-static char complaint[96];
-
-__attribute__((format(printf, 3, 0))) static void keep_complaint(void *context, int level, const char *text,
-                                                                 va_list ap)
-{
-    (void)context;
-    if (level > AV_LOG_ERROR) return;
-    vsnprintf(complaint, sizeof complaint, text, ap);
-    if (strstr(complaint, "whitelist")) complaint[0] = '\0'; /* ours, and nothing to a listener */
-    complaint[strcspn(complaint, "\n")] = '\0';
-    for (char *c = complaint; *c; c++) {
-        if (*c < 0x20 || *c > 0x7e) *c = '?';
-    }
-}
 
 static int io_read(void *context, uint8_t *buffer, int size)
 {
@@ -113,52 +85,26 @@ static int64_t io_seek(void *context, int64_t offset, int whence)
     return d->offset = offset;
 }
 
-static int refuse_open(AVFormatContext *format, AVIOContext **io, const char *url, int flags,
-                       AVDictionary **options)
-{
-    (void)format, (void)io, (void)url, (void)flags, (void)options;
-    return AVERROR(EACCES);
-}
-
-static void chain_close(struct decoder *d)
-{
-    swr_free(&d->resampler);
-    av_frame_free(&d->frame);
-    av_packet_free(&d->packet);
-    avcodec_free_context(&d->codec);
-    avformat_close_input(&d->format);
-    if (d->io) av_freep(&d->io->buffer);
-    avio_context_free(&d->io);
-}
-
-static int refused(char **cause, const char *what)
-{
-    return complaint[0] ? cause_set(cause, "%s (%s)", what, complaint) : cause_set(cause, "%s", what);
-}
-
 static int demuxer_open(struct decoder *d, char **cause)
 {
-    uint8_t *buffer = av_malloc(IO_BUFFER_BYTES);
-    d->io = buffer ? avio_alloc_context(buffer, IO_BUFFER_BYTES, 0, d, io_read, NULL, io_seek) : NULL;
-    d->format = avformat_alloc_context();
-    if (!d->io || !d->format) abort();
     d->offset = 0;
-    d->format->pb = d->io;
-    d->format->io_open = refuse_open;
-    d->format->probesize = 5 << 20;
-    d->format->max_analyze_duration = 5 * AV_TIME_BASE;
-    AVDictionary *options = NULL;
-    av_dict_set(&options, "format_whitelist", formats, 0);
-    av_dict_set(&options, "codec_whitelist", codecs, 0);
-    av_dict_set(&options, "protocol_whitelist", "", 0);
-    int rc = avformat_open_input(&d->format, NULL, NULL, &options);
-    av_dict_free(&options);
-    if (rc < 0) return refused(cause, "not a sound file of a known kind");
-    for (unsigned i = 0; i < d->format->nb_streams; i++) {
-        AVStream *stream = d->format->streams[i];
+    const struct decode_input input = {.read = io_read,
+                                       .seek = io_seek,
+                                       .context = d,
+                                       .buffer_bytes = IO_BUFFER_BYTES,
+                                       .probe_bytes = PROBE_BYTES,
+                                       .analyse_s = 5,
+                                       .formats = formats,
+                                       .codecs = codecs};
+    if (decode_chain_open(&d->chain, &input))
+        return decode_chain_refused(cause, "not a sound file of a known kind");
+    AVFormatContext *format = d->chain.format;
+    for (unsigned i = 0; i < format->nb_streams; i++) {
+        AVStream *stream = format->streams[i];
         if (stream->codecpar->codec_type != AVMEDIA_TYPE_AUDIO) stream->discard = AVDISCARD_ALL;
     }
-    if (avformat_find_stream_info(d->format, NULL) < 0) return refused(cause, "its streams can't be read");
+    if (avformat_find_stream_info(format, NULL) < 0)
+        return decode_chain_refused(cause, "its streams can't be read");
     return 0;
 }
 
@@ -176,34 +122,15 @@ static int is_encrypted(const AVStream *stream)
 
 static int codec_open(struct decoder *d, char **cause)
 {
-    d->stream = av_find_best_stream(d->format, AVMEDIA_TYPE_AUDIO, -1, -1, NULL, 0);
-    if (d->stream < 0) return cause_set(cause, "no sound in it");
-    AVStream *stream = d->format->streams[d->stream];
-    for (unsigned i = 0; i < d->format->nb_streams; i++) {
-        if ((int)i != d->stream) d->format->streams[i]->discard = AVDISCARD_ALL;
-    }
-    if (is_encrypted(stream)) return cause_set(cause, "encrypted (DRM)");
-    const AVCodec *codec = avcodec_find_decoder(stream->codecpar->codec_id);
-    if (!codec)
-        return cause_set(cause, "its coding (%s) is not supported",
-                         avcodec_get_name(stream->codecpar->codec_id));
-    d->codec = avcodec_alloc_context3(codec);
-    if (!d->codec || avcodec_parameters_to_context(d->codec, stream->codecpar) < 0)
-        return cause_set(cause, "its coding parameters make no sense");
-    d->codec->pkt_timebase = stream->time_base;
-    d->codec->thread_count = 1;
-    d->codec->codec_whitelist = av_strdup(codecs);
-    if (avcodec_open2(d->codec, codec, NULL) < 0) return refused(cause, "its decoder can't start");
-    return 0;
+    if (decode_chain_pick(&d->chain, cause)) return -1;
+    if (is_encrypted(d->chain.format->streams[d->chain.stream])) return cause_set(cause, "encrypted (DRM)");
+    return decode_chain_codec(&d->chain, codecs, cause);
 }
 
 static int chain_open(struct decoder *d, char **cause)
 {
-    complaint[0] = '\0';
-    d->packet = av_packet_alloc();
-    d->frame = av_frame_alloc();
-    if (!d->packet || !d->frame) abort();
-    d->rate = d->channels = d->ended = 0;
+    decode_chain_listen();
+    d->ended = 0;
     d->ready_from = d->ready_to = 0;
     d->position = d->made = 0;
     d->packets = d->errors = 0;
@@ -226,61 +153,29 @@ static float *ready_room(struct decoder *d, size_t samples)
     return d->ready + d->ready_to * PCM_CHANNELS;
 }
 
-/* Puts `count` samples of the codec's format (none: what the resampler still holds) behind what is ready. */
-static int convert(struct decoder *d, const uint8_t **in, int count, char **cause)
+/* Puts a frame's samples (NULL: what the resampler still holds) behind what is ready. */
+static int convert(struct decoder *d, const AVFrame *frame, char **cause)
 {
-    int room = swr_get_out_samples(d->resampler, count);
-    if (room <= 0) return 0;
-    float *to = ready_room(d, (size_t)room);
-    int n = swr_convert(d->resampler, (uint8_t *[]){(uint8_t *)to}, room, in, count);
-    if (n < 0) return cause_set(cause, "resampling failed");
-    for (int i = 0; i < n * PCM_CHANNELS; i++) {
-        float x = isfinite(to[i]) ? to[i] : 0; /* fminf and fmaxf are calls */
-        to[i] = x > LOUDEST ? LOUDEST : x < -LOUDEST ? -LOUDEST : x;
-    }
+    int room = decode_chain_room(&d->chain, frame);
+    if (room == 0) return 0;
+    int n = decode_chain_convert(&d->chain, frame, ready_room(d, (size_t)room), room, cause);
+    if (n < 0) return -1;
     d->ready_to += (size_t)n;
     d->made += (uint64_t)n;
     if (d->made > MAX_SAMPLES) return cause_set(cause, "longer than 24 h");
     return 0;
 }
 
-static int resampler_open(struct decoder *d, const AVFrame *frame, char **cause)
-{
-    int channels = frame->ch_layout.nb_channels;
-    if (frame->sample_rate < RATE_MIN || frame->sample_rate > RATE_MAX)
-        return cause_set(cause, "sample rate %d Hz is out of range (%d to %d)", frame->sample_rate, RATE_MIN,
-                         RATE_MAX);
-    if (channels < 1 || channels > CHANNELS_MAX)
-        return cause_set(cause, "%d channels are out of range (1 to %d)", channels, CHANNELS_MAX);
-    /* the format may change within a stream: what the old resampler holds comes out first */
-    if (d->resampler && convert(d, NULL, 0, cause)) return -1;
-    swr_free(&d->resampler);
-    AVChannelLayout in = {0}, out = AV_CHANNEL_LAYOUT_STEREO;
-    if (frame->ch_layout.order == AV_CHANNEL_ORDER_NATIVE)
-        av_channel_layout_copy(&in, &frame->ch_layout);
-    else
-        av_channel_layout_default(&in, channels);
-    int rc = swr_alloc_set_opts2(&d->resampler, &out, AV_SAMPLE_FMT_FLT, PCM_RATE, &in, frame->format,
-                                 frame->sample_rate, 0, NULL);
-    av_channel_layout_uninit(&in);
-    /* swresample would lower mono by 3 dB */
-    static const double both[] = {1, 1};
-    if (rc >= 0 && channels == 1) rc = swr_set_matrix(d->resampler, both, 1);
-    if (rc < 0 || swr_init(d->resampler) < 0) return refused(cause, "its samples can't be converted");
-    d->rate = frame->sample_rate;
-    d->channels = channels;
-    d->sample_format = frame->format;
-    return 0;
-}
-
 static int frame_take(struct decoder *d, char **cause)
 {
-    AVFrame *frame = d->frame;
-    if (!d->resampler || frame->sample_rate != d->rate || frame->ch_layout.nb_channels != d->channels ||
-        frame->format != d->sample_format) {
-        if (resampler_open(d, frame, cause)) return -1;
+    int differs = decode_chain_differs(&d->chain, cause);
+    if (differs < 0) return -1;
+    if (differs) {
+        /* the format may change within a stream: what the old resampler holds comes out first */
+        if (d->chain.resampler && convert(d, NULL, cause)) return -1;
+        if (decode_chain_adapt(&d->chain, cause)) return -1;
     }
-    return convert(d, (const uint8_t **)frame->extended_data, frame->nb_samples, cause);
+    return convert(d, d->chain.frame, cause);
 }
 
 static int count_error(struct decoder *d, char **cause)
@@ -295,19 +190,19 @@ static int count_error(struct decoder *d, char **cause)
 static int packet_feed(struct decoder *d, char **cause)
 {
     for (int retries = 0;;) {
-        int rc = av_read_frame(d->format, d->packet);
+        int rc = av_read_frame(d->chain.format, d->chain.packet);
         if (rc < 0) {
-            if (rc != AVERROR_EOF && ++retries <= READ_RETRIES && !avio_feof(d->io)) {
+            if (rc != AVERROR_EOF && ++retries <= READ_RETRIES && !avio_feof(d->chain.io)) {
                 if (count_error(d, cause)) return -1;
                 continue;
             }
-            avcodec_send_packet(d->codec, NULL);
+            avcodec_send_packet(d->chain.codec, NULL);
             return 0;
         }
-        int ours = d->packet->stream_index == d->stream;
-        int encrypted = ours && av_packet_get_side_data(d->packet, AV_PKT_DATA_ENCRYPTION_INFO, NULL);
-        rc = ours && !encrypted ? avcodec_send_packet(d->codec, d->packet) : 0;
-        av_packet_unref(d->packet);
+        int ours = d->chain.packet->stream_index == d->chain.stream;
+        int encrypted = ours && av_packet_get_side_data(d->chain.packet, AV_PKT_DATA_ENCRYPTION_INFO, NULL);
+        rc = ours && !encrypted ? avcodec_send_packet(d->chain.codec, d->chain.packet) : 0;
+        av_packet_unref(d->chain.packet);
         if (encrypted) return cause_set(cause, "encrypted (DRM)");
         if (!ours) continue;
         d->packets++;
@@ -320,15 +215,15 @@ static int fill(struct decoder *d, char **cause)
 {
     size_t before = d->ready_to - d->ready_from;
     while (!d->ended) {
-        int rc = avcodec_receive_frame(d->codec, d->frame);
+        int rc = avcodec_receive_frame(d->chain.codec, d->chain.frame);
         if (rc == 0) {
             rc = frame_take(d, cause);
-            av_frame_unref(d->frame);
+            av_frame_unref(d->chain.frame);
         } else if (rc == AVERROR(EAGAIN)) {
             rc = packet_feed(d, cause);
         } else if (rc == AVERROR_EOF) {
             d->ended = 1;
-            rc = d->resampler ? convert(d, NULL, 0, cause) : 0;
+            rc = d->chain.resampler ? convert(d, NULL, cause) : 0;
         } else {
             rc = count_error(d, cause);
         }
@@ -341,7 +236,7 @@ static int fill(struct decoder *d, char **cause)
 /* libavformat's name, which may be a list; its MP4 family is known by what carries music. */
 static void name_format(struct decoder *d)
 {
-    const char *name = d->format->iformat->name;
+    const char *name = d->chain.format->iformat->name;
     if (!strncmp(name, "mov,", 4)) name = "m4a";
     snprintf(d->name, sizeof d->name, "%.*s", (int)strcspn(name, ","), name);
 }
@@ -349,7 +244,6 @@ static void name_format(struct decoder *d)
 int decode_open(struct decoder **out, int fd, char **cause)
 {
     *out = NULL;
-    av_log_set_callback(keep_complaint);
     struct decoder *d = xcalloc(1, sizeof *d);
     d->fd = fd;
     struct stat st;
@@ -367,7 +261,7 @@ int decode_open(struct decoder **out, int fd, char **cause)
         rc = chain_open(d, cause);
     }
     if (rc == 0) {
-        int64_t duration = d->format->duration;
+        int64_t duration = d->chain.format->duration;
         d->duration_s = duration > 0 ? (double)duration / AV_TIME_BASE : NAN;
         if (d->duration_s > 24 * 3600) rc = cause_set(cause, "longer than 24 h");
     }
@@ -380,9 +274,9 @@ int decode_open(struct decoder **out, int fd, char **cause)
         decode_close(d);
         return -1;
     }
-    decode_meta_tags(d->format, d->stream, &d->tags);
+    decode_meta_tags(d->chain.format, d->chain.stream, &d->tags);
     name_format(d);
-    d->art = decode_meta_art(d->format, &d->art_len, &d->art_mime);
+    d->art = decode_meta_art(d->chain.format, &d->art_len, &d->art_mime);
     *out = d;
     return 0;
 }
@@ -390,7 +284,7 @@ int decode_open(struct decoder **out, int fd, char **cause)
 void decode_close(struct decoder *d)
 {
     if (!d) return;
-    chain_close(d);
+    decode_chain_close(&d->chain);
     close(d->fd);
     free(d->ready);
     free(d->art);
@@ -428,7 +322,7 @@ long decode_read(struct decoder *d, float *out, size_t samples, char **cause)
 int decode_seek(struct decoder *d, uint64_t sample, char **cause)
 {
     if (sample < d->position) {
-        chain_close(d);
+        decode_chain_close(&d->chain);
         if (chain_open(d, cause)) {
             d->ended = 1;
             return -1;

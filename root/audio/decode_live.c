@@ -2,24 +2,18 @@
 
 #include <libavcodec/avcodec.h>
 #include <libavformat/avformat.h>
-#include <libavutil/channel_layout.h>
-#include <libswresample/swresample.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
 #include "common/mem.h"
+#include "root/audio/decode_chain.h"
 #include "root/audio/decode_meta.h"
 #include "root/audio/pcm.h"
 
 #define IO_BYTES      4096 /* small: what has come is decoded, not waited with */
 #define PROBE_BYTES   (32 << 10)
 #define GARBAGE_BYTES (512u << 10)
-#define RATE_MIN      4000
-#define RATE_MAX      384000
-#define CHANNELS_MAX  8
-#define LOUDEST       16.0f
 #define READ_RETRIES  64
 
 static const char formats[] = "mp3,ogg,flac,aac";
@@ -38,15 +32,8 @@ struct live_decoder {
     void *context;
     int stopped;  /* the source said so */
     uint64_t fed; /* bytes read since something was decoded */
-    AVIOContext *io;
-    AVFormatContext *format;
-    AVCodecContext *codec;
-    SwrContext *resampler;
-    AVPacket *packet;
-    AVFrame *frame;
-    int stream, ended;
-    int rate, channels; /* what the resampler is set up for */
-    enum AVSampleFormat sample_format;
+    struct decode_chain chain;
+    int ended;
     float *pcm;
     int room; /* samples */
     char *title, *title_told;
@@ -62,18 +49,6 @@ static int io_read(void *context, uint8_t *bytes, int size)
     return (int)n;
 }
 
-static int refuse_open(AVFormatContext *format, AVIOContext **io, const char *url, int flags,
-                       AVDictionary **options)
-{
-    (void)format, (void)io, (void)url, (void)flags, (void)options;
-    return AVERROR(EACCES);
-}
-
-static void be_quiet(void *context, int level, const char *text, va_list ap)
-{
-    (void)context, (void)level, (void)text, (void)ap;
-}
-
 static const AVInputFormat *format_of(const char *type)
 {
     if (!type) return NULL;
@@ -85,52 +60,30 @@ static const AVInputFormat *format_of(const char *type)
     return NULL;
 }
 
-static int demuxer_open(struct live_decoder *d, const char *type, char **cause)
+static int chain_open(struct live_decoder *d, const char *type, char **cause)
 {
-    uint8_t *buffer = av_malloc(IO_BYTES);
-    d->io = buffer ? avio_alloc_context(buffer, IO_BYTES, 0, d, io_read, NULL, NULL) : NULL;
-    d->format = avformat_alloc_context();
-    if (!d->io || !d->format) abort();
-    d->format->pb = d->io;
-    d->format->io_open = refuse_open;
-    d->format->probesize = PROBE_BYTES;
-    d->format->max_analyze_duration = AV_TIME_BASE;
-    AVDictionary *options = NULL;
-    av_dict_set(&options, "format_whitelist", formats, 0);
-    av_dict_set(&options, "codec_whitelist", codecs, 0);
-    av_dict_set(&options, "protocol_whitelist", "", 0);
-    int rc = avformat_open_input(&d->format, NULL, format_of(type), &options);
-    av_dict_free(&options);
-    if (rc < 0) return cause_set(cause, "not a stream of a known kind");
-    if (avformat_find_stream_info(d->format, NULL) < 0) return cause_set(cause, "the stream can't be read");
-    return 0;
-}
-
-static int codec_open(struct live_decoder *d, char **cause)
-{
-    d->stream = av_find_best_stream(d->format, AVMEDIA_TYPE_AUDIO, -1, -1, NULL, 0);
-    if (d->stream < 0) return cause_set(cause, "no sound in it");
-    AVStream *stream = d->format->streams[d->stream];
-    for (unsigned i = 0; i < d->format->nb_streams; i++) {
-        if ((int)i != d->stream) d->format->streams[i]->discard = AVDISCARD_ALL;
-    }
-    const AVCodec *codec = avcodec_find_decoder(stream->codecpar->codec_id);
-    if (!codec) return cause_set(cause, "its coding is not supported");
-    d->codec = avcodec_alloc_context3(codec);
-    if (!d->codec || avcodec_parameters_to_context(d->codec, stream->codecpar) < 0)
-        return cause_set(cause, "its coding parameters make no sense");
-    d->codec->pkt_timebase = stream->time_base;
-    d->codec->thread_count = 1;
-    d->codec->codec_whitelist = av_strdup(codecs);
-    if (avcodec_open2(d->codec, codec, NULL) < 0) return cause_set(cause, "its decoder can't start");
-    return 0;
+    const struct decode_input input = {.read = io_read,
+                                       .context = d,
+                                       .buffer_bytes = IO_BYTES,
+                                       .probe_bytes = PROBE_BYTES,
+                                       .analyse_s = 1,
+                                       .formats = formats,
+                                       .codecs = codecs,
+                                       .format = format_of(type)};
+    decode_chain_listen();
+    if (decode_chain_open(&d->chain, &input))
+        return decode_chain_refused(cause, "not a stream of a known kind");
+    if (avformat_find_stream_info(d->chain.format, NULL) < 0)
+        return decode_chain_refused(cause, "the stream can't be read");
+    if (decode_chain_pick(&d->chain, cause)) return -1;
+    return decode_chain_codec(&d->chain, codecs, cause);
 }
 
 /* Notes a title that differs from the one noted last. */
 static void note_title(struct live_decoder *d)
 {
     struct tags tags = {0};
-    decode_meta_tags(d->format, d->stream, &tags);
+    decode_meta_tags(d->chain.format, d->chain.stream, &tags);
     if (tags.title && *tags.title) {
         int both = tags.artist && *tags.artist;
         char *text = both ? xasprintf("%s - %s", tags.artist, tags.title) : xstrdup(tags.title);
@@ -149,15 +102,11 @@ static void note_title(struct live_decoder *d)
 int live_decoder_open(struct live_decoder **out, const char *type, live_decoder_read read, void *context,
                       char **cause)
 {
-    av_log_set_callback(be_quiet);
     struct live_decoder *d = xcalloc(1, sizeof *d);
     d->read = read;
     d->context = context;
-    d->packet = av_packet_alloc();
-    d->frame = av_frame_alloc();
-    if (!d->packet || !d->frame) abort();
     *out = NULL;
-    if (demuxer_open(d, type, cause) || codec_open(d, cause)) {
+    if (chain_open(d, type, cause)) {
         live_decoder_close(d);
         return -1;
     }
@@ -169,13 +118,7 @@ int live_decoder_open(struct live_decoder **out, const char *type, live_decoder_
 void live_decoder_close(struct live_decoder *d)
 {
     if (!d) return;
-    swr_free(&d->resampler);
-    av_frame_free(&d->frame);
-    av_packet_free(&d->packet);
-    avcodec_free_context(&d->codec);
-    avformat_close_input(&d->format);
-    if (d->io) av_freep(&d->io->buffer);
-    avio_context_free(&d->io);
+    decode_chain_close(&d->chain);
     free(d->pcm);
     free(d->title);
     free(d->title_told);
@@ -189,81 +132,46 @@ char *live_decoder_title(struct live_decoder *d)
     return title;
 }
 
-static int resampler_open(struct live_decoder *d, char **cause)
-{
-    const AVFrame *frame = d->frame;
-    int channels = frame->ch_layout.nb_channels;
-    if (frame->sample_rate < RATE_MIN || frame->sample_rate > RATE_MAX)
-        return cause_set(cause, "sample rate %d Hz is out of range", frame->sample_rate);
-    if (channels < 1 || channels > CHANNELS_MAX)
-        return cause_set(cause, "%d channels are out of range", channels);
-    swr_free(&d->resampler); /* the few samples an old one holds are lost: the stream changed its format */
-    AVChannelLayout in = {0}, out = AV_CHANNEL_LAYOUT_STEREO;
-    if (frame->ch_layout.order == AV_CHANNEL_ORDER_NATIVE)
-        av_channel_layout_copy(&in, &frame->ch_layout);
-    else
-        av_channel_layout_default(&in, channels);
-    int rc = swr_alloc_set_opts2(&d->resampler, &out, AV_SAMPLE_FMT_FLT, PCM_RATE, &in, frame->format,
-                                 frame->sample_rate, 0, NULL);
-    av_channel_layout_uninit(&in);
-    static const double both[] = {1, 1}; /* swresample would lower mono by 3 dB */
-    if (rc >= 0 && channels == 1) rc = swr_set_matrix(d->resampler, both, 1);
-    if (rc < 0 || swr_init(d->resampler) < 0) return cause_set(cause, "its samples can't be converted");
-    d->rate = frame->sample_rate;
-    d->channels = channels;
-    d->sample_format = frame->format;
-    return 0;
-}
-
 /* The decoded frame, or with none what the resampler still holds, into d->pcm: samples, or -1. */
 static long convert(struct live_decoder *d, const AVFrame *frame, char **cause)
 {
-    int count = frame ? frame->nb_samples : 0, room = swr_get_out_samples(d->resampler, count);
-    if (room <= 0) return 0;
+    int room = decode_chain_room(&d->chain, frame);
+    if (room == 0) return 0;
     if (room > d->room) {
         d->room = room;
         d->pcm = xrealloc(d->pcm, (size_t)room * PCM_CHANNELS * sizeof *d->pcm);
     }
-    int n = swr_convert(d->resampler, (uint8_t *[]){(uint8_t *)d->pcm}, room,
-                        frame ? (const uint8_t **)frame->extended_data : NULL, count);
-    if (n < 0) return cause_set(cause, "resampling failed");
-    for (int i = 0; i < n * PCM_CHANNELS; i++) {
-        float x = isfinite(d->pcm[i]) ? d->pcm[i] : 0;
-        d->pcm[i] = x > LOUDEST ? LOUDEST : x < -LOUDEST ? -LOUDEST : x;
-    }
-    return n;
+    return decode_chain_convert(&d->chain, frame, d->pcm, room, cause);
 }
 
 static long take_frame(struct live_decoder *d, char **cause)
 {
-    const AVFrame *frame = d->frame;
     d->fed = 0;
-    if (!d->resampler || frame->sample_rate != d->rate || frame->ch_layout.nb_channels != d->channels ||
-        frame->format != d->sample_format) {
-        if (resampler_open(d, cause)) return -1;
-    }
-    return convert(d, frame, cause);
+    int differs = decode_chain_differs(&d->chain, cause);
+    /* the few samples an old resampler holds are lost: the stream changed its format */
+    if (differs < 0 || (differs && decode_chain_adapt(&d->chain, cause))) return -1;
+    return convert(d, d->chain.frame, cause);
 }
 
 static void feed_packet(struct live_decoder *d)
 {
     for (int retries = 0;;) {
-        int rc = av_read_frame(d->format, d->packet);
+        int rc = av_read_frame(d->chain.format, d->chain.packet);
         if (rc < 0) {
-            if (rc != AVERROR_EOF && ++retries <= READ_RETRIES && !avio_feof(d->io)) continue;
-            avcodec_send_packet(d->codec, NULL);
+            if (rc != AVERROR_EOF && ++retries <= READ_RETRIES && !avio_feof(d->chain.io)) continue;
+            avcodec_send_packet(d->chain.codec, NULL);
             return;
         }
-        AVStream *stream = d->format->streams[d->stream];
-        if ((d->format->event_flags & AVFMT_EVENT_FLAG_METADATA_UPDATED) ||
+        AVStream *stream = d->chain.format->streams[d->chain.stream];
+        if ((d->chain.format->event_flags & AVFMT_EVENT_FLAG_METADATA_UPDATED) ||
             (stream->event_flags & AVSTREAM_EVENT_FLAG_METADATA_UPDATED)) {
-            d->format->event_flags &= ~AVFMT_EVENT_FLAG_METADATA_UPDATED;
+            d->chain.format->event_flags &= ~AVFMT_EVENT_FLAG_METADATA_UPDATED;
             stream->event_flags &= ~AVSTREAM_EVENT_FLAG_METADATA_UPDATED;
             note_title(d);
         }
-        int ours = d->packet->stream_index == d->stream;
-        if (ours) avcodec_send_packet(d->codec, d->packet); /* what is broken in it is skipped */
-        av_packet_unref(d->packet);
+        int ours = d->chain.packet->stream_index == d->chain.stream;
+        if (ours) avcodec_send_packet(d->chain.codec, d->chain.packet); /* what is broken in it is skipped */
+        av_packet_unref(d->chain.packet);
         if (ours) return;
     }
 }
@@ -272,14 +180,14 @@ long live_decoder_pcm(struct live_decoder *d, const float **pcm, char **cause)
 {
     while (!d->ended) {
         long n = 0;
-        int rc = avcodec_receive_frame(d->codec, d->frame);
+        int rc = avcodec_receive_frame(d->chain.codec, d->chain.frame);
         if (rc == 0) {
             n = take_frame(d, cause);
-            av_frame_unref(d->frame);
+            av_frame_unref(d->chain.frame);
         } else if (rc == AVERROR_EOF) {
             d->ended = 1;
             if (d->fed > GARBAGE_BYTES) return cause_set(cause, "nothing in it can be decoded");
-            n = d->resampler ? convert(d, NULL, cause) : 0;
+            n = d->chain.resampler ? convert(d, NULL, cause) : 0;
         } else {
             feed_packet(d);
         }
