@@ -5,7 +5,6 @@ import json
 import os
 import random
 import shutil
-import signal
 import time
 
 import pytest
@@ -142,19 +141,3 @@ def test_many_relays_come_in_pages(stage):
 def test_questions_that_make_no_sense(stage, path, words):
     answer = stage.get(path)
     assert answer.status == 400 and words in answer.json()["error"], answer.body
-
-
-def test_the_store_away_is_503_and_nothing_waits(stage):
-    assert stage.get("/api/series?relay=ams,cluster").json()["series"].keys() == {"ams", "cluster"}
-    assert stage.get("/api/relays/nobody").status == 404
-    pid, = stage.root.worker("store")
-    os.kill(pid, signal.SIGSTOP)
-    try:
-        watch = harness.Watch()
-        seen = stage.get("/api/series")
-        assert seen.status == 503 and int(seen.headers["Retry-After"]) > 0 and "store" in seen.json()["error"], seen.body
-        assert watch.seconds < 4 * harness.SLOW
-        assert stage.get("/api/ledger").status == 200 and stage.get("/api/relays").status == 200
-    finally:
-        os.kill(pid, signal.SIGKILL)
-    harness.wait_for(lambda: stage.get("/api/series").status == 200, "the store is back", 10)

@@ -1,7 +1,7 @@
 """The subjects of test_relays.py."""
 import stage
 
-together = stage.Together(5)
+together = stage.Together(6)
 
 
 def all_healthy(root, count):

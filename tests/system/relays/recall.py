@@ -10,6 +10,7 @@ import time
 
 import harness
 from harness import Listener
+from relays import together
 
 
 def credential(root, name):
@@ -56,6 +57,7 @@ def hour_sample(listeners):
     return bytes([1]) + number(360) + bytes([5] + [0] * 5) + bytes([5]) + number(360) + number(2 * listeners) + bytes([0] * 5)
 
 
+@together
 def test_the_choice_is_the_same_after_a_restart(start):
     root = start.root(relay_limit=0, relay_reserve="none")
     credentials = {name: credential(root, name) for name in ("dear", "cheap")}
