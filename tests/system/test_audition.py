@@ -1,12 +1,15 @@
 """Listening to what one configures: `forever-root audition` makes one transition, with stems and a picture."""
 import array
+import contextlib
 import glob
 import hashlib
 import json
 import os
 import shutil
+import sqlite3
 import subprocess
 import xml.etree.ElementTree as xml
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -127,29 +130,54 @@ def again(root, position, minutes, out, *more):
                "--out", out, *more)
 
 
-def test_what_aired_is_rendered_again(start, crate, scratch):
+def moved(state, crate, folder):
+    """Tells a state that its library is somewhere else."""
+    with contextlib.closing(sqlite3.connect(f"{state}/library.db")) as db, db:
+        crate = os.path.realpath(crate)
+        assert db.execute("UPDATE tracks SET path = ? || substr(path, ?), root = ? WHERE root = ?",
+                          (folder, len(crate) + 1, folder, crate)).rowcount == 8
+    return state
+
+
+@pytest.fixture(scope="module", autouse=True)
+def aired(stages, crate, scratch):
+    """What is to come, of (station, its music, first frame heard, bytes heard, the skip, metrics after that). The station
+    is recorded until a skip has aired: seconds that pass while transitions are made."""
+    stage, folder = stages(), f"{scratch}/music"
+    shutil.copytree(crate, folder)
+    root = stage.root(library=folder, state=moved(stage.state(), crate, folder), wait=False, lead=15)
+
+    def record():
+        root.wait_music()
+        recorder = harness.Recorder(root.url)
+        harness.wait_for(lambda: root.stats()["position"] > 60, "it is on air", 15)
+        assert root.ctl("skip").returncode == 0
+
+        def skipped():
+            answer = harness.request(root.url, "/api/segments").json()
+            fades = [s for s in answer["segments"] if s.get("skip")]
+            return fades and answer["position"] > fades[0]["position"] + 120 and fades[0]
+        fade = harness.wait_for(skipped, "the skip has aired", 20)
+        metrics = harness.request(root.url, "/metrics").body.decode()  # before another transition airs
+        first = recorder.listener.position
+        size = harness.frame_offset(root.bitrate, fade["position"] + 100) - harness.frame_offset(root.bitrate, first)
+        harness.wait_for(lambda: len(recorder.data) >= size, "it is heard")
+        return root, folder, first, recorder.finish(), fade, metrics
+
+    with ThreadPoolExecutor(1) as pool:
+        try:
+            yield pool.submit(record)
+        finally:
+            stage.end()
+
+
+def test_what_aired_is_rendered_again(aired, scratch):
     """A stretch with a skip in it, recorded off the air, then made anew from the history: the same bytes; and
     refused by name where a file has changed since."""
-    folder = f"{scratch}/music"
-    shutil.copytree(crate, folder)
-    root = start.root(library=folder, state=f"{scratch}/again", lead=15)
-    recorder = harness.Recorder(root.url)
-    harness.wait_for(lambda: root.stats()["position"] > 60, "it is on air", 15)
-    assert root.ctl("skip").returncode == 0
-
-    def skipped():
-        answer = harness.request(root.url, "/api/segments").json()
-        fades = [s for s in answer["segments"] if s.get("skip")]
-        return fades and answer["position"] > fades[0]["position"] + 120 and fades[0]
-    fade = harness.wait_for(skipped, "the skip has aired", 20)
+    root, folder, first, data, fade, metrics = aired.result()
     assert fade["technique"] == "fade" and fade["branch"] == 1
-    metrics = harness.request(root.url, "/metrics").body.decode()  # before another transition airs
     assert 'forever_transitions_total{technique="fade"} 1\n' in metrics, "the skip's"
     assert 'forever_certificates_total{result="passed"} 0\n' in metrics, "which nobody had listened to"
-    first = recorder.listener.position
-    size = harness.frame_offset(root.bitrate, fade["position"] + 100) - harness.frame_offset(root.bitrate, first)
-    harness.wait_for(lambda: len(recorder.data) >= size, "it is heard")
-    data = recorder.finish()
     heard = harness.split_frames(data)
     assert first + len(heard) > fade["position"] + 80
     position, count = first + 20, fade["position"] + 80 - first - 20
