@@ -15,7 +15,7 @@ LIMIT_KB = 86_000
 
 
 def test_the_longest_blend_is_rehearsed_and_rendered(tmp_path):
-    library = longest.make(os.path.join(harness.BUILD, "long-tracks"))
+    library = longest.make(os.path.join(harness.BUILD, "long-pair"), 2)
     state, out = str(tmp_path), str(tmp_path / "blend.mp3")
     longest.prepare(library, state)
     used = usage.of([harness.ROOT, "audition", *(os.path.join(library, f"long-{i}.wav") for i in (0, 1)), "--state", state,
@@ -30,7 +30,8 @@ def test_the_longest_blend_is_rehearsed_and_rendered(tmp_path):
 
 def test_what_is_counted_is_not_the_runners():
     """However large the process that measures has become, what a small one takes is told."""
-    ballast = bytearray(b"x" * (300 << 20))
+    size = 8 * usage.LEAST_KB << 10
+    ballast = bytearray(b"x" * size)
     used = usage.of(["/bin/sh", "-c", f"echo {len(ballast)}; exit 3"])
-    assert (used.said.strip(), used.code) == (str(300 << 20), 3)
+    assert (used.said.strip(), used.code) == (str(size), 3)
     assert used.high_kb <= usage.LEAST_KB, f"{used.high_kb} KiB"
