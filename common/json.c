@@ -79,6 +79,15 @@ const char *json_str_or(const json_t *object, const char *key, const char *def, 
     return json_string_value(value);
 }
 
+int json_copy_text(const json_t *object, const char *key, char *out, size_t size, char **cause)
+{
+    const char *text = json_string_value(json_object_get(object, key));
+    if (!text || strlen(text) >= size)
+        return cause_set(cause, "%s must be a text of at most %zu bytes", key, size - 1);
+    memcpy(out, text, strlen(text) + 1);
+    return 0;
+}
+
 json_t *json_finite(double value)
 {
     return isfinite(value) ? json_real(value) : json_null();

@@ -21,6 +21,8 @@ double json_real_or(const json_t *object, const char *key, double def, int *bad)
 bool json_bool_or(const json_t *object, const char *key, bool def, int *bad);
 /* The string stays owned by the object. */
 const char *json_str_or(const json_t *object, const char *key, const char *def, int *bad);
+/* A member that must be a text, into out. 0, or -1 with *cause: it is none, or has no room with its NUL. */
+int json_copy_text(const json_t *object, const char *key, char *out, size_t size, char **cause);
 /* A real when finite, else JSON null (JSON has no NaN). */
 json_t *json_finite(double value);
 /* A string from bytes that may not be UTF-8: what is invalid becomes U+FFFD. */

@@ -16,16 +16,6 @@
 #define FILE_MAX  16384
 #define FILE_NAME "enrolment.json"
 
-/* A text that fits; -1 with *cause. */
-static int copy(const json_t *value, const char *member, char *out, size_t size, char **cause)
-{
-    const char *text = json_string_value(json_object_get(value, member));
-    if (!text || strlen(text) >= size)
-        return cause_set(cause, "%s must be a text of at most %zu bytes", member, size - 1);
-    memcpy(out, text, strlen(text) + 1);
-    return 0;
-}
-
 static int read_value(const json_t *value, struct enrolment *out, char **cause)
 {
     const json_t *roots = json_object_get(value, "roots"), *one;
@@ -35,10 +25,10 @@ static int read_value(const json_t *value, struct enrolment *out, char **cause)
         return cause_set(cause, "version must be %d", VERSION);
     if (json_object_size(value) != 6)
         return cause_set(cause, "there is a member too many, or one is missing");
-    if (copy(value, "name", out->name, sizeof out->name, cause) ||
-        copy(value, "credential", out->credential, sizeof out->credential, cause) ||
-        copy(value, "pin", out->pin, sizeof out->pin, cause) ||
-        copy(value, "public_url", out->public_url, sizeof out->public_url, cause))
+    if (json_copy_text(value, "name", out->name, sizeof out->name, cause) ||
+        json_copy_text(value, "credential", out->credential, sizeof out->credential, cause) ||
+        json_copy_text(value, "pin", out->pin, sizeof out->pin, cause) ||
+        json_copy_text(value, "public_url", out->public_url, sizeof out->public_url, cause))
         return -1;
     if (!enrol_name_is_sound(out->name)) return cause_set(cause, "name must be " ENROL_NAME_RULE);
     if (!enrol_secret_is_sound(out->credential)) return cause_set(cause, "credential is none");

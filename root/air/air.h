@@ -96,6 +96,8 @@ json_t *api_now(const struct air *air);
 json_t *api_segments(const struct air *air);
 json_t *api_stats(const struct air *air);
 void api_routes(struct air *air);
+/* Answers with a body, which it consumes; not to be cached. */
+void api_reply(struct http_request *request, json_t *body);
 
 /* overview_api.c: the relays and what they cost, for people and programs */
 void overview_routes(struct air *air);

@@ -297,7 +297,7 @@ json_t *api_stats(const struct air *air)
 
 /* HTTP */
 
-static void reply_json(struct http_request *request, json_t *body)
+void api_reply(struct http_request *request, json_t *body)
 {
     char *text = json_text(body);
     http_add_header(request, "Cache-Control", "no-cache");
@@ -308,17 +308,17 @@ static void reply_json(struct http_request *request, json_t *body)
 
 static void on_now(void *context, struct http_request *request)
 {
-    reply_json(request, api_now(context));
+    api_reply(request, api_now(context));
 }
 
 static void on_segments(void *context, struct http_request *request)
 {
-    reply_json(request, api_segments(context));
+    api_reply(request, api_segments(context));
 }
 
 static void on_stats(void *context, struct http_request *request)
 {
-    reply_json(request, api_stats(context));
+    api_reply(request, api_stats(context));
 }
 
 void api_routes(struct air *air)

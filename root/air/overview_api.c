@@ -89,15 +89,6 @@ static int read_page(struct http_request *request, struct page *page)
                : 0;
 }
 
-static void reply(struct http_request *request, json_t *body)
-{
-    char *text = json_text(body);
-    http_add_header(request, "Cache-Control", "no-cache");
-    http_reply(request, 200, "application/json", text, strlen(text));
-    free(text);
-    json_decref(body);
-}
-
 /* The lines wanted in order, fresh memory; all of them are told to each. Names are borrowed. */
 static struct line *survey(struct air *air, const struct page *page, int64_t now_ns, int64_t now_s,
                            size_t *count, void (*each)(void *context, const struct overview *o),
@@ -194,7 +185,7 @@ static void on_relays(void *context, struct http_request *request)
     json_object_set_new(body, "totals", totals);
     json_object_set_new(body, "relays", page_of(air, &page, lines, count, now_ns, now_s, overview_json));
     free(lines);
-    reply(request, body);
+    api_reply(request, body);
 }
 
 static void on_ledger(void *context, struct http_request *request)
@@ -217,7 +208,7 @@ static void on_ledger(void *context, struct http_request *request)
     json_object_set_new(body, "relays",
                         page_of(air, &page, lines, count, now_ns, now_s, overview_ledger_json));
     free(lines);
-    reply(request, body);
+    api_reply(request, body);
 }
 
 /* One */
@@ -243,7 +234,7 @@ static void on_relay(void *context, struct http_request *request)
     json_object_update_missing(body, json_array_get(rest, 0));
     if (entry) json_object_set_new(body, "enrolment", fleet_json(air->fleet, entry));
     json_decref(rest);
-    reply(request, body);
+    api_reply(request, body);
 }
 
 void overview_routes(struct air *air)

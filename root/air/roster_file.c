@@ -100,20 +100,11 @@ static int read_time(const json_t *one, const char *member, int64_t *out, char *
     return bad ? cause_set(cause, "%s must be seconds since 1970", member) : 0;
 }
 
-static int copy_text(const json_t *one, const char *member, char *out, size_t size, char **cause)
-{
-    const char *text = json_string_value(json_object_get(one, member));
-    if (!text || strlen(text) >= size)
-        return cause_set(cause, "%s must be a text of at most %zu bytes", member, size - 1);
-    memcpy(out, text, strlen(text) + 1);
-    return 0;
-}
-
 static int read_terms(const json_t *one, struct relay_terms *out, char **cause)
 {
     int bad = 0;
-    if (copy_text(one, "name", out->name, sizeof out->name, cause) ||
-        copy_text(one, "region", out->region, sizeof out->region, cause))
+    if (json_copy_text(one, "name", out->name, sizeof out->name, cause) ||
+        json_copy_text(one, "region", out->region, sizeof out->region, cause))
         return -1;
     out->allotment_bytes = (uint64_t)json_int_or(one, "allotment_bytes", 0, 0, (int64_t)ALLOTMENT_MAX, &bad);
     out->uplink_bps = (uint64_t)json_int_or(one, "uplink_bps", 0, 0, (int64_t)UPLINK_MAX, &bad);

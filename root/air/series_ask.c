@@ -164,11 +164,7 @@ static void replied(void *context, const struct msg *message, const char *error)
         return;
     }
     rename_nodes(json_object_get(body, "series"));
-    char *text = json_text(body);
-    http_add_header(request, "Cache-Control", "no-cache");
-    http_reply(request, 200, "application/json", text, strlen(text));
-    free(text);
-    json_decref(body);
+    api_reply(request, body);
 }
 
 static void on_series(void *context, struct http_request *request)

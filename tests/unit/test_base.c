@@ -138,6 +138,14 @@ static void json_members_are_checked(void **state)
     assert_null(json_str_or(o, "i", NULL, &bad));
     assert_int_equal(bad, 5);
     assert_int_equal(json_int_or(o, "i", 1, 6, 10, NULL), 1);
+    char out[2];
+    assert_int_equal(json_copy_text(o, "s", out, 2, NULL), 0);
+    assert_string_equal(out, "x");
+    assert_int_equal(json_copy_text(o, "s", out, 1, &cause), -1); /* no room for its end */
+    assert_string_equal(cause, "s must be a text of at most 0 bytes");
+    free(cause);
+    assert_int_equal(json_copy_text(o, "i", out, 2, NULL), -1);
+    assert_int_equal(json_copy_text(o, "absent", out, 2, NULL), -1);
     json_decref(o);
 
     assert_null(json_parse(text, strlen(text), 10, &cause));
