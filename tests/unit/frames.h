@@ -13,16 +13,14 @@
 #include <string.h>
 
 #include "common/mp3.h"
+#include "tests/draw.h"
 
 #define FRAMES_HEAD_BYTES 36 /* header and side information of two channels */
 
-/* splitmix64: a pure function that spreads well */
+/* A pure function that spreads well. */
 static inline uint64_t frames_hash(uint64_t x)
 {
-    x += 0x9e3779b97f4a7c15u;
-    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
-    x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
-    return x ^ (x >> 31);
+    return draw_bits(&x);
 }
 
 /* The environment's, or the one given, which is printed. */

@@ -13,6 +13,7 @@
 #include "common/access.h"
 #include "common/log.h"
 #include "tests/unit/netclient.h"
+#include "tests/unit/remove_tree.h"
 
 #define DEADLINE_MS 20000
 
@@ -32,9 +33,7 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     (void)state;
-    char command[128];
-    snprintf(command, sizeof command, "rm -rf %s", folder);
-    return system(command);
+    return remove_tree(folder);
 }
 
 static struct access_line line_of(const char *peer)

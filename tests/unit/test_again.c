@@ -6,7 +6,6 @@
 #include <stdint.h>
 #include <cmocka.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,6 +25,8 @@
 #include "root/work/examine.h"
 #include "root/work/maker.h"
 #include "root/work/output.h"
+#include "tests/unit/remove_tree.h"
+#include "tests/unit/wav.h"
 
 #define FRAME 1152
 
@@ -39,18 +40,12 @@ static int setup(void **state)
     return mkdtemp(dir) ? 0 : -1;
 }
 
-static int remove_one(const char *path, const struct stat *st, int flag, struct FTW *ftw)
-{
-    (void)st, (void)flag, (void)ftw;
-    return remove(path);
-}
-
 static int teardown(void **state)
 {
     (void)state;
     free(cause);
     cause = NULL;
-    return nftw(dir, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+    return remove_tree(dir);
 }
 
 /* A segment of a file nobody knows, or of live input. */
@@ -152,36 +147,19 @@ static void a_new_beginning(void **state)
 #define SECONDS 40
 #define KBPS    192
 
-static void put_le(uint8_t *out, uint32_t value, int bytes)
-{
-    for (int i = 0; i < bytes; i++)
-        out[i] = (uint8_t)(value >> (8 * i));
-}
-
 /* A kick on each beat over a tone. */
 static char *write_wav(const char *name, double bpm, double note)
 {
-    size_t samples = SECONDS * RATE, len = 44 + samples * 2;
-    uint8_t *bytes = xcalloc(1, len);
+    size_t samples = SECONDS * RATE;
+    int16_t *pcm = xmalloc(samples * sizeof *pcm);
     char *path = xasprintf("%s/%s", dir, name);
-    memcpy(bytes, "RIFF....WAVEfmt ", 16);
-    put_le(bytes + 4, (uint32_t)(len - 8), 4);
-    put_le(bytes + 16, 16, 4);
-    put_le(bytes + 20, 1, 2);
-    put_le(bytes + 22, 1, 2);
-    put_le(bytes + 24, RATE, 4);
-    put_le(bytes + 28, RATE * 2, 4);
-    put_le(bytes + 32, 2, 2);
-    put_le(bytes + 34, 16, 2);
-    memcpy(bytes + 36, "data", 4);
-    put_le(bytes + 40, (uint32_t)(samples * 2), 4);
     for (size_t n = 0; n < samples; n++) {
         double t = (double)n / RATE, beat = fmod(t, 60 / bpm);
         double x = 0.2 * sin(2 * M_PI * note * t) + 0.5 * exp(-beat * 30) * sin(2 * M_PI * 70 * beat);
-        put_le(bytes + 44 + 2 * n, (uint32_t)lrint(x * 30000) & 0xffff, 2);
+        pcm[n] = (int16_t)lrint(x * 30000);
     }
-    assert_int_equal(proc_write_file(path, bytes, len, 0600, &cause), 0);
-    free(bytes);
+    wav_file(path, pcm, samples, 1, RATE);
+    free(pcm);
     return path;
 }
 

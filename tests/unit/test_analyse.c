@@ -16,6 +16,7 @@
 #include "root/audio/pcm.h"
 #include "root/track.h"
 #include "root/work/work.h"
+#include "tests/unit/wav.h"
 
 #define DEADLINE_MS 30000
 #define SECONDS     12
@@ -23,39 +24,18 @@
 static char dir[] = "/tmp/forever-analyse-XXXXXX";
 static char good[128], bad[128];
 
-static void put(uint8_t *out, uint32_t value, int bytes)
-{
-    for (int i = 0; i < bytes; i++)
-        out[i] = (uint8_t)(value >> (8 * i));
-}
-
 /* 16-bit stereo: clicks at 120 BPM with a decaying tone. */
 static void write_wav(const char *path)
 {
-    uint32_t samples = SECONDS * PCM_RATE, bytes = samples * 4;
-    uint8_t head[44] = "RIFF....WAVEfmt ", *data = malloc(bytes);
-    put(head + 4, 36 + bytes, 4);
-    put(head + 16, 16, 4);
-    put(head + 20, 1, 2);
-    put(head + 22, 2, 2);
-    put(head + 24, PCM_RATE, 4);
-    put(head + 28, PCM_RATE * 4, 4);
-    put(head + 32, 4, 2);
-    put(head + 34, 16, 2);
-    memcpy(head + 36, "data", 4);
-    put(head + 40, bytes, 4);
-    for (uint32_t i = 0; i < samples; i++) {
+    size_t samples = SECONDS * PCM_RATE;
+    int16_t *pcm = malloc(samples * 2 * sizeof *pcm);
+    assert_non_null(pcm);
+    for (size_t i = 0; i < samples; i++) {
         double t = fmod((double)i / PCM_RATE, 0.5);
-        int value = (int)(20000 * exp(-t / 0.05) * sin(2 * M_PI * 220 * t));
-        put(data + 4 * i, (uint32_t)value, 2);
-        put(data + 4 * i + 2, (uint32_t)value, 2);
+        pcm[2 * i] = pcm[2 * i + 1] = (int16_t)(20000 * exp(-t / 0.05) * sin(2 * M_PI * 220 * t));
     }
-    FILE *file = fopen(path, "wb");
-    assert_non_null(file);
-    assert_int_equal(fwrite(head, 1, sizeof head, file), sizeof head);
-    assert_int_equal(fwrite(data, 1, bytes, file), bytes);
-    fclose(file);
-    free(data);
+    wav_file(path, pcm, samples, 2, PCM_RATE);
+    free(pcm);
 }
 
 static int set_up(void **unused)

@@ -8,20 +8,14 @@
 
 #include "common/clock.h"
 #include "root/air/attempts.h"
-
-static struct net_addr address(const char *text)
-{
-    struct net_addr a;
-    assert_int_equal(net_addr_parse(text, strlen(text), &a), 0);
-    return a;
-}
+#include "tests/unit/addr.h"
 
 static void one_address(void **state)
 {
     (void)state;
     struct attempts *l = attempts_new(ATTEMPTS_IN_ALL);
-    struct net_addr a = address("192.0.2.1"), b = address("192.0.2.2");
-    struct net_addr c = address("2001:db8:0:1::1"), d = address("2001:db8:0:1::2");
+    struct net_addr a = addr("192.0.2.1"), b = addr("192.0.2.2");
+    struct net_addr c = addr("2001:db8:0:1::1"), d = addr("2001:db8:0:1::2");
     int64_t now = 5 * CLOCK_NS_PER_S;
     for (int i = 0; i < ATTEMPTS_PER_NETWORK; i++)
         assert_int_equal(attempts_take(l, &a, now), 0);
@@ -50,7 +44,7 @@ static void all_together(void **state)
     struct attempts *l = attempts_new(ATTEMPTS_IN_ALL);
     int64_t now = 5 * CLOCK_NS_PER_S;
     int taken = 0;
-    struct net_addr a = address("10.0.0.0");
+    struct net_addr a = addr("10.0.0.0");
     for (int i = 0; i < 5000; i++) {
         a.bytes[14] = (uint8_t)(i >> 8);
         a.bytes[15] = (uint8_t)i;
@@ -75,7 +69,7 @@ static void each_for_itself(void **state)
     struct attempts *l = attempts_new(0);
     int64_t now = 5 * CLOCK_NS_PER_S;
     int taken = 0;
-    struct net_addr a = address("10.0.0.0"), b = address("192.0.2.1");
+    struct net_addr a = addr("10.0.0.0"), b = addr("192.0.2.1");
     for (int i = 0; i < 1000; i++) {
         a.bytes[15] = (uint8_t)(i % 8);
         taken += attempts_take(l, &a, now) == 0;

@@ -10,18 +10,11 @@
 #include <cmocka.h>
 
 #include "common/billing.h"
+#include "tests/draw.h"
 
 #define DAY INT64_C(86400)
 
 static uint64_t seed;
-
-static uint64_t next_random(void)
-{
-    uint64_t x = seed += UINT64_C(0x9e3779b97f4a7c15);
-    x = (x ^ (x >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-    x = (x ^ (x >> 27)) * UINT64_C(0x94d049bb133111eb);
-    return x ^ (x >> 31);
-}
 
 static int64_t at(int year, int month, int day, int hour, int minute, int second)
 {
@@ -91,8 +84,8 @@ static void every_instant_is_in_its_month(void **state)
 {
     (void)state;
     for (int i = 0; i < 20000; i++) {
-        int64_t now = (int64_t)(next_random() % (UINT64_C(800) * 366 * 86400)) - 400 * 366 * DAY;
-        int day = 1 + (int)(next_random() % 28);
+        int64_t now = (int64_t)(draw_bits(&seed) % (UINT64_C(800) * 366 * 86400)) - 400 * 366 * DAY;
+        int day = 1 + (int)(draw_bits(&seed) % 28);
         struct billing_month m = billing_month(now, day);
         assert_true(m.start_s <= now && now < m.end_s);
         for (int k = 0; k < 2; k++) {
@@ -108,7 +101,7 @@ static void every_instant_is_in_its_month(void **state)
         assert_int_equal(next.start_s, m.end_s);
         assert_int_equal(last.end_s, m.start_s);
         /* and all who ask within one agree on it */
-        int64_t other = m.start_s + (int64_t)(next_random() % (uint64_t)(m.end_s - m.start_s));
+        int64_t other = m.start_s + (int64_t)(draw_bits(&seed) % (uint64_t)(m.end_s - m.start_s));
         assert_int_equal(billing_month(other, day).start_s, m.start_s);
         double gone = billing_gone(&m, now);
         assert_true(gone >= 0 && gone < 1);
@@ -135,15 +128,15 @@ static void tallies_make_any_month(void **state)
     (void)state;
     for (int round = 0; round < 200; round++) {
         struct billing_tally t = {0};
-        int64_t now = at(2020, 1, 1, 0, 0, 0) + (int64_t)(next_random() % (UINT64_C(4000) * 86400));
+        int64_t now = at(2020, 1, 1, 0, 0, 0) + (int64_t)(draw_bits(&seed) % (UINT64_C(4000) * 86400));
         struct {
             int64_t s;
             uint64_t bytes;
         } added[400];
         for (int i = 0; i < 400; i++) {
-            now += (int64_t)(next_random() % (3 * 3600));
+            now += (int64_t)(draw_bits(&seed) % (3 * 3600));
             added[i].s = now;
-            added[i].bytes = next_random() % 1000000;
+            added[i].bytes = draw_bits(&seed) % 1000000;
             billing_add(&t, added[i].s, added[i].bytes);
         }
         for (int day = 1; day <= 28; day++) {

@@ -167,7 +167,7 @@ static void scan_walks_and_watches(void **state)
     assert_non_null(
         strstr(json_string_value(json_object_get(json_array_get(list, 0), "path")), "sub/dropped.mp3"));
     assert_int_equal(end_quit(&end), 0);
-    end_remove_tree(top);
+    remove_tree(top);
     free(nested);
     free(folder);
 }

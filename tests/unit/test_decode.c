@@ -15,6 +15,9 @@
 #include "common/mem.h"
 #include "root/audio/decode.h"
 #include "root/audio/pcm.h"
+#include "tests/unit/noise.h"
+#include "tests/unit/remove_tree.h"
+#include "tests/unit/wav.h"
 
 static char dir[] = "/tmp/forever-decode-XXXXXX";
 static int have_ffmpeg;
@@ -56,13 +59,6 @@ static uint8_t *file_read(const char *name, size_t *len)
     return bytes;
 }
 
-static uint32_t noise_state;
-static double noise(void)
-{
-    noise_state = noise_state * 1664525 + 1013904223;
-    return (double)(int32_t)noise_state / 2147483648.0;
-}
-
 static uint8_t random_byte(void)
 {
     noise();
@@ -83,23 +79,7 @@ static int16_t *wav_write(const char *name, unsigned rate, unsigned channels, do
             pcm[i * channels + c] = (int16_t)lrint(click ? 30000 : 6000 * smooth[c]);
         }
     }
-    uint32_t bytes = (uint32_t)(n * channels * 2);
-    uint32_t head[11] = {0x46464952,
-                         36 + bytes,
-                         0x45564157,
-                         0x20746d66,
-                         16,
-                         1 | channels << 16,
-                         rate,
-                         rate * channels * 2,
-                         (channels * 2) | 16u << 16,
-                         0x61746164,
-                         bytes};
-    FILE *f = fopen(path_of(name), "wb");
-    assert_non_null(f);
-    fwrite(head, sizeof head, 1, f);
-    fwrite(pcm, 2, n * channels, f);
-    fclose(f);
+    wav_file(path_of(name), pcm, n, channels, rate);
     *frames = n;
     return pcm;
 }
@@ -462,9 +442,7 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     (void)state;
-    char command[64];
-    snprintf(command, sizeof command, "rm -rf %s", dir);
-    return system(command);
+    return remove_tree(dir);
 }
 
 int main(void)

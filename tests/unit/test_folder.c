@@ -6,7 +6,6 @@
 #include <cmocka.h>
 
 #include <fcntl.h>
-#include <ftw.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,6 +16,7 @@
 #include "common/clock.h"
 #include "common/mem.h"
 #include "root/source/source.h"
+#include "tests/unit/remove_tree.h"
 
 #define WAIT_MS 20000
 
@@ -29,18 +29,10 @@ static int enter(void **state)
     return mkdtemp(top) && chdir(top) == 0 ? 0 : -1;
 }
 
-static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-    (void)st;
-    (void)type;
-    (void)ftw;
-    return remove(path);
-}
-
 static int leave(void **state)
 {
     (void)state;
-    return chdir("/") || nftw(top, remove_one, 16, FTW_DEPTH | FTW_PHYS) ? -1 : 0;
+    return chdir("/") || remove_tree(top) ? -1 : 0;
 }
 
 static void put(const char *path, const char *text)

@@ -5,7 +5,6 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include <ftw.h>
 #include <math.h>
 #include <sqlite3.h>
 #include <stdio.h>
@@ -21,6 +20,7 @@
 #include "root/library/history.h"
 #include "root/library/library.h"
 #include "root/library/tracks.h"
+#include "tests/unit/remove_tree.h"
 
 static struct library *open_at(const char *dir)
 {
@@ -28,14 +28,6 @@ static struct library *open_at(const char *dir)
     char *cause = NULL;
     if (library_open(&l, dir, &cause)) fail_msg("library_open: %s", cause);
     return l;
-}
-
-static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-    (void)st;
-    (void)type;
-    (void)ftw;
-    return remove(path);
 }
 
 static int64_t found(struct library *l, const char *path, int64_t size, int64_t mtime,
@@ -337,7 +329,7 @@ static void on_disk(void **state)
     assert_int_equal(library_open(&l, "/nonexistent/dir", &cause), -1);
     assert_non_null(cause);
     free(cause);
-    nftw(dir, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+    remove_tree(dir);
 }
 
 /* A library of the first schema, analysed by older versions: it serves at once, and the oldest version's
@@ -388,7 +380,7 @@ static void older_program(void **state)
     assert_int_equal(n.outdated, 1);
     library_close(l);
     free(path);
-    nftw(dir, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+    remove_tree(dir);
 }
 
 /* Damage that shows only while working marks the library, and the next opening heals it. */
@@ -429,7 +421,7 @@ static void damage_while_open(void **state)
     assert_int_equal(art_load(l, 1, &mime, &bytes, &len), 0);
     library_close(l);
     free(path);
-    nftw(dir, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+    remove_tree(dir);
 }
 
 int main(void)

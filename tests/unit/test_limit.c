@@ -11,21 +11,15 @@
 
 #include "common/mem.h"
 #include "root/audio/limit.h"
+#include "tests/unit/noise.h"
 
 #define RATE       44100
 #define CEILING_DB (-1.5)
 
-static uint32_t random_state;
-static double noise(void)
-{
-    random_state = random_state * 1664525 + 1013904223;
-    return (int32_t)random_state / 2147483648.0;
-}
-
 static unsigned random_below(unsigned n)
 {
-    random_state = random_state * 1664525 + 1013904223;
-    return (unsigned)((uint64_t)random_state * n >> 32);
+    noise();
+    return (unsigned)((uint64_t)noise_state * n >> 32);
 }
 
 /* True peak in dB by 8 times oversampling: direct sum of a Hann-windowed sinc of 200 samples, in double. The
@@ -113,7 +107,7 @@ static float *signal_new(enum kind kind, size_t samples)
 static void test_ceiling_holds(void **state)
 {
     (void)state;
-    random_state = 5;
+    noise_state = 5;
     for (int kind = 0; kind < KINDS; kind++) {
         size_t samples = 16000;
         double reduction;
@@ -132,7 +126,7 @@ static void test_ceiling_holds(void **state)
 static void test_transparent_below_the_ceiling(void **state)
 {
     (void)state;
-    random_state = 6;
+    noise_state = 6;
     size_t samples = 30000;
     float *in = signal_new(DARK_NOISE, samples);
     for (size_t i = 0; i < samples * 2; i++)
@@ -152,7 +146,7 @@ static void test_transparent_below_the_ceiling(void **state)
 static void test_memory_is_finite(void **state)
 {
     (void)state;
-    random_state = 7;
+    noise_state = 7;
     size_t samples = 100000;
     float *in = xcalloc(samples * 2, sizeof *in);
     for (size_t i = 0; i < samples;) {

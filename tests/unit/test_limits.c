@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "common/limits.h"
+#include "tests/unit/addr.h"
 
 #define S          INT64_C(1000000000)
 #define MOST_SEATS 64
@@ -23,13 +24,6 @@ static void start(const struct limits_conf *conf)
     limits = limits_new(conf);
     taken = 0;
     now = 1000 * S;
-}
-
-static struct net_addr addr(const char *text)
-{
-    struct net_addr a;
-    assert_int_equal(net_addr_parse(text, strlen(text), &a), 0);
-    return a;
 }
 
 static enum limits_verdict enter_spare(const char *mount, unsigned kbps, const char *peer, unsigned spare)

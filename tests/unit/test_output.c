@@ -9,7 +9,6 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include "common/json.h"
@@ -18,6 +17,8 @@
 #include "root/audio/decode.h"
 #include "root/mix/plan.h"
 #include "root/work/output.h"
+#include "tests/unit/noise.h"
+#include "tests/unit/wav.h"
 
 #define TRACK_S 14
 #define TRACKS  4
@@ -25,13 +26,6 @@
 
 static struct track tracks[TRACKS];
 static int files[TRACKS];
-
-static uint32_t random_state;
-static double noise(void)
-{
-    random_state = random_state * 1664525 + 1013904223;
-    return (int32_t)random_state / 2147483648.0;
-}
 
 /* A loud beat of its own tempo, as a WAV file in memory and as features. */
 static void track_make(int index)
@@ -48,20 +42,15 @@ static void track_make(int index)
     f->loudness_lufs = -14;
     f->true_peak_dbtp = 0;
     double tempo = 120 + 2 * index, beat = 0;
-    size_t samples = TRACK_S * MP3_RATE, bytes = samples * 4;
-    int16_t *pcm = xmalloc(bytes);
+    size_t samples = TRACK_S * MP3_RATE;
+    int16_t *pcm = xmalloc(samples * 4);
     for (size_t i = 0; i < samples; i++, beat += tempo / 60 / MP3_RATE) {
         double hit = exp(-8 * (beat - floor(beat)));
         pcm[i * 2] =
             (int16_t)lrint(26000 * (0.7 * hit * noise() + 0.3 * sin(0.01 * (index + 2) * (double)i)));
         pcm[i * 2 + 1] = (int16_t)lrint(20000 * hit * noise());
     }
-    uint32_t head[11] = {
-        0x46464952,   36 + (uint32_t)bytes, 0x45564157, 0x20746d66,     16, 1 | 2u << 16, MP3_RATE,
-        MP3_RATE * 4, 4 | 16u << 16,        0x61746164, (uint32_t)bytes};
-    files[index] = memfd_create("track", MFD_CLOEXEC);
-    assert_int_equal(write(files[index], head, 44), 44);
-    assert_int_equal(write(files[index], pcm, bytes), bytes);
+    files[index] = wav_memory(pcm, samples, 2, MP3_RATE);
     free(pcm);
 }
 
@@ -122,7 +111,7 @@ static struct tape frames_of(struct programme *p, uint64_t first, uint64_t count
     assert_int_equal(output_next(output), first);
     struct tape tape = {.bytes = xmalloc(count * MP3_FRAME_MAX_BYTES)};
     for (uint64_t done = 0; done < count;) {
-        unsigned n = (unsigned)(1 + random_state % 49);
+        unsigned n = (unsigned)(1 + noise_state % 49);
         size_t len;
         if (n > count - done) n = (unsigned)(count - done);
         if (output_frames(output, n, tape.bytes + tape.len, &len, NULL, &cause)) fail_msg("%s", cause);
@@ -165,7 +154,7 @@ static void test_any_start_gives_the_same_bytes(void **state)
      */
     for (int round = 0; round < 3; round++) {
         noise();
-        uint64_t first = random_state % (count - 20);
+        uint64_t first = noise_state % (count - 20);
         json_t *told = json_array();
         for (size_t i = 0; i < json_array_size(segments); i++) {
             json_t *segment = json_array_get(segments, i);
@@ -191,7 +180,7 @@ static void test_a_fork_keeps_what_was_sent(void **state)
     struct tape whole = frames_of(p, 0, count);
     for (int round = 0; round < 3; round++) {
         noise();
-        uint64_t fork = round == 0 ? 5 : 100 + random_state % (count - 200),
+        uint64_t fork = round == 0 ? 5 : 100 + noise_state % (count - 200),
                  at = fork * MP3_FRAME_SAMPLES + OUTPUT_FORK;
         struct plan_cursor cursor;
         json_t *skip = plan_skip(segments, at, &tracks[3], &conf, &cursor, NULL), *told = json_array(),
@@ -213,7 +202,7 @@ static void test_a_fork_keeps_what_was_sent(void **state)
         uint64_t offset = mp3_frame_offset(KBPS, fork);
         assert_memory_not_equal(after.bytes, whole.bytes + offset,
                                 after.len < whole.len - offset ? after.len : 1);
-        assert_same(&after, fork, branch, fork + 1 + random_state % 150, 30);
+        assert_same(&after, fork, branch, fork + 1 + noise_state % 150, 30);
         free(after.bytes);
         programme_free(branch);
         json_decref(told);
@@ -319,7 +308,7 @@ static void test_ends_and_failures(void **state)
 static int setup(void **state)
 {
     (void)state;
-    random_state = 11;
+    noise_state = 11;
     for (int i = 0; i < TRACKS; i++)
         track_make(i);
     return 0;

@@ -12,6 +12,7 @@
 #include "root/air/recall.h"
 #include "root/air/registry.h"
 #include "root/sample.h"
+#include "tests/draw.h"
 
 #define S      INT64_C(1000000000)
 #define MINUTE 60
@@ -21,17 +22,9 @@
 
 static uint64_t state_of_random;
 
-static uint64_t draw(void)
-{
-    uint64_t x = state_of_random += UINT64_C(0x9e3779b97f4a7c15);
-    x = (x ^ (x >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-    x = (x ^ (x >> 27)) * UINT64_C(0x94d049bb133111eb);
-    return x ^ (x >> 31);
-}
-
 static int chance(double share)
 {
-    return (double)(draw() >> 11) * 0x1p-53 < share;
+    return (double)(draw_bits(&state_of_random) >> 11) * 0x1p-53 < share;
 }
 
 /* The week */
@@ -138,8 +131,9 @@ static void minute(struct stage *s)
     while (sum < wanted(s->wall_s)) {
         struct router_choice c;
         assert_int_equal(router_choose(s->router,
-                                       &(struct router_ask){.random = draw(), .but = ROUTER_NONE_SLOT}, ns(s),
-                                       &c),
+                                       &(struct router_ask){.random = draw_bits(&state_of_random),
+                                                            .but = ROUTER_NONE_SLOT},
+                                       ns(s), &c),
                          ROUTER_TO);
         router_issue(s->router, c.slot, 0, ns(s));
         s->listeners[c.slot]++;

@@ -7,7 +7,6 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include "root/mix/join.h"
@@ -15,6 +14,7 @@
 #include "root/audio/pcm.h"
 #include "root/mix/rehearse.h"
 #include "tests/unit/mix_tracks.h"
+#include "tests/unit/wav.h"
 
 #define RATE 44100
 #define BPM  225.0
@@ -27,19 +27,12 @@ struct pair {
     int file[2];
 };
 
-static void put_le(uint8_t *out, uint32_t value, int bytes)
-{
-    for (int i = 0; i < bytes; i++)
-        out[i] = (uint8_t)(value >> (8 * i));
-}
-
 /* Kicks and clicks on every beat from late_s on, over a chord; each of the last `slowing` ones comes 12 ms
  * later than the one before it should have. */
 static int file_new(int length_s, double late_s, double level, int slowing)
 {
     size_t samples = (size_t)length_s * RATE;
     int16_t *pcm = xcalloc(samples, sizeof *pcm);
-    uint8_t head[44] = "RIFF....WAVEfmt ";
     /* the chord's tones, too, come again with each beat */
     size_t beat = (size_t)(RATE * 60 / BPM), late = (size_t)llround(late_s * RATE);
     for (size_t n = 0; n < beat; n++) {
@@ -56,20 +49,7 @@ static int file_new(int length_s, double late_s, double level, int slowing)
         for (size_t n = 0; n < beat; n++)
             pcm[k * beat + n] = pcm[(n + beat - by) % beat];
     }
-    put_le(head + 4, (uint32_t)(36 + samples * 2), 4);
-    put_le(head + 16, 16, 4);
-    put_le(head + 20, 1, 2);
-    put_le(head + 22, 1, 2);
-    put_le(head + 24, RATE, 4);
-    put_le(head + 28, RATE * 2, 4);
-    put_le(head + 32, 2, 2);
-    put_le(head + 34, 16, 2);
-    memcpy(head + 36, "data", 4);
-    put_le(head + 40, (uint32_t)(samples * 2), 4);
-    int fd = memfd_create("track", MFD_CLOEXEC);
-    assert_true(fd >= 0);
-    assert_int_equal(write(fd, head, sizeof head), sizeof head);
-    assert_int_equal(write(fd, pcm, samples * 2), samples * 2);
+    int fd = wav_memory(pcm, samples, 1, RATE);
     free(pcm);
     return fd;
 }

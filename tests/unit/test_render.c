@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include "common/json.h"
@@ -17,6 +16,7 @@
 #include "root/mix/recipe.h"
 #include "root/mix/render.h"
 #include "root/mix/split.h"
+#include "tests/unit/wav.h"
 
 #define RATE   44100
 #define TRACKS 4
@@ -54,32 +54,6 @@ static double kick_at(double t)
     return 0.6 * exp(-t * 25) * sin(2 * M_PI * 55 * t) + 0.5 * exp(-t * 900) * sin(2 * M_PI * 3000 * t);
 }
 
-static void put_le(uint8_t *out, uint32_t value, int bytes)
-{
-    for (int i = 0; i < bytes; i++)
-        out[i] = (uint8_t)(value >> (8 * i));
-}
-
-static int wav_new(const int16_t *mono, size_t samples)
-{
-    uint8_t head[44] = "RIFF....WAVEfmt ";
-    put_le(head + 4, (uint32_t)(36 + samples * 2), 4);
-    put_le(head + 16, 16, 4);
-    put_le(head + 20, 1, 2);
-    put_le(head + 22, 1, 2);
-    put_le(head + 24, RATE, 4);
-    put_le(head + 28, RATE * 2, 4);
-    put_le(head + 32, 2, 2);
-    put_le(head + 34, 16, 2);
-    memcpy(head + 36, "data", 4);
-    put_le(head + 40, (uint32_t)(samples * 2), 4);
-    int fd = memfd_create("track", MFD_CLOEXEC);
-    assert_true(fd >= 0);
-    assert_int_equal(write(fd, head, sizeof head), sizeof head);
-    assert_int_equal(write(fd, mono, samples * 2), samples * 2);
-    return fd;
-}
-
 static void make(struct crate *crate, int i, enum sound sound, double duration_s, double bpm, double first_s)
 {
     size_t samples = (size_t)llround(duration_s * RATE);
@@ -93,7 +67,7 @@ static void make(struct crate *crate, int i, enum sound sound, double duration_s
                                   : kick_at(t - first_s - beat * period);
         pcm[n] = (int16_t)lrint(x * 32000);
     }
-    crate->file[i] = wav_new(pcm, samples);
+    crate->file[i] = wav_memory(pcm, samples, 1, RATE);
     free(pcm);
     struct track *t = &crate->track[i];
     track_init(t);
@@ -451,7 +425,7 @@ static void test_failures_name_the_track(void **state)
     free(cause);
     cause = NULL;
     /* a file that is shorter than the plan says */
-    crate->file[1] = wav_new((const int16_t[RATE * 2]){0}, RATE * 2);
+    crate->file[1] = wav_memory((const int16_t[RATE * 2]){0}, RATE * 2, 1, RATE);
     assert_int_equal(programme_read(p, start_of(segments[1]), piece, 100, &bad, &cause), -1);
     assert_int_equal(bad, 2);
     assert_non_null(strstr(cause, "before it should"));

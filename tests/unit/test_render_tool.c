@@ -6,7 +6,6 @@
 #include <stdint.h>
 #include <cmocka.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,6 +19,8 @@
 #include "common/proc.h"
 #include "root/work/crate.h"
 #include "root/work/work.h"
+#include "tests/unit/remove_tree.h"
+#include "tests/unit/wav.h"
 
 #define RATE    44100
 #define SECONDS 9
@@ -32,37 +33,20 @@ static char *in_dir(const char *name)
     return xasprintf("%s/%s", dir, name);
 }
 
-static void put_le(uint8_t *out, uint32_t value, int bytes)
-{
-    for (int i = 0; i < bytes; i++)
-        out[i] = (uint8_t)(value >> (8 * i));
-}
-
 /* A beep each half second over a tone: quick to make, and different for each note. */
 static void write_wav(const char *name, double note)
 {
-    size_t samples = SECONDS * RATE, len = 44 + samples * 2;
-    uint8_t *bytes = xcalloc(1, len);
-    memcpy(bytes, "RIFF....WAVEfmt ", 16);
-    put_le(bytes + 4, (uint32_t)(len - 8), 4);
-    put_le(bytes + 16, 16, 4);
-    put_le(bytes + 20, 1, 2);
-    put_le(bytes + 22, 1, 2);
-    put_le(bytes + 24, RATE, 4);
-    put_le(bytes + 28, RATE * 2, 4);
-    put_le(bytes + 32, 2, 2);
-    put_le(bytes + 34, 16, 2);
-    memcpy(bytes + 36, "data", 4);
-    put_le(bytes + 40, (uint32_t)(samples * 2), 4);
+    size_t samples = SECONDS * RATE;
+    int16_t *pcm = xmalloc(samples * sizeof *pcm);
     for (size_t n = 0; n < samples; n++) {
         double t = (double)n / RATE, beat = fmod(t, 0.5);
         double x = 0.2 * sin(2 * M_PI * note * t) + 0.5 * exp(-beat * 30) * sin(2 * M_PI * 70 * beat);
-        put_le(bytes + 44 + 2 * n, (uint32_t)lrint(x * 30000) & 0xffff, 2);
+        pcm[n] = (int16_t)lrint(x * 30000);
     }
     char *path = in_dir(name);
-    assert_int_equal(proc_write_file(path, bytes, len, 0644, NULL), 0);
+    wav_file(path, pcm, samples, 1, RATE);
     free(path);
-    free(bytes);
+    free(pcm);
 }
 
 static int setup(void **state)
@@ -87,18 +71,12 @@ static int setup(void **state)
     return 0;
 }
 
-static int remove_one(const char *path, const struct stat *st, int flag, struct FTW *ftw)
-{
-    (void)st, (void)flag, (void)ftw;
-    return remove(path);
-}
-
 static int teardown(void **state)
 {
     (void)state;
     dup2(stderr_kept, STDERR_FILENO);
     close(stderr_kept);
-    return nftw(dir, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+    return remove_tree(dir);
 }
 
 /* Runs the tool with the music folder; further options end with NULL. */

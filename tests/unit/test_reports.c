@@ -14,6 +14,7 @@
 #include "common/json.h"
 #include "common/log.h"
 #include "root/air/registry.h"
+#include "tests/draw.h"
 #include "tests/report_json.h"
 
 #define RELAYS   5
@@ -25,10 +26,7 @@ static uint64_t seed;
 
 static uint64_t draw(uint64_t below)
 {
-    uint64_t x = seed += UINT64_C(0x9e3779b97f4a7c15);
-    x = (x ^ (x >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-    x = (x ^ (x >> 27)) * UINT64_C(0x94d049bb133111eb);
-    return (x ^ (x >> 31)) % below;
+    return draw_bits(&seed) % below;
 }
 
 struct told {

@@ -15,6 +15,7 @@
 #include "common/log.h"
 #include "common/mem.h"
 #include "root/library/series.h"
+#include "tests/draw.h"
 
 #define START 1795000000LL / 86400 * 86400
 
@@ -22,10 +23,7 @@ static uint64_t seed;
 
 static uint64_t draw(uint64_t below)
 {
-    uint64_t x = seed += UINT64_C(0x9e3779b97f4a7c15);
-    x = (x ^ (x >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-    x = (x ^ (x >> 27)) * UINT64_C(0x94d049bb133111eb);
-    return (x ^ (x >> 31)) % below;
+    return draw_bits(&seed) % below;
 }
 
 static struct sample some(void)

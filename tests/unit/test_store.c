@@ -26,7 +26,7 @@ static int leave(void **state)
 {
     (void)state;
     assert_int_equal(end_quit(&store), 0);
-    end_remove_tree(top);
+    remove_tree(top);
     return 0;
 }
 

@@ -11,16 +11,10 @@
 
 #include "common/mem.h"
 #include "root/audio/stretch.h"
+#include "tests/unit/noise.h"
 
 #define RATE  44100
 #define BEATS 16
-
-static uint32_t random_state;
-static double noise(void)
-{
-    random_state = random_state * 1664525 + 1013904223;
-    return (int32_t)random_state / 2147483648.0;
-}
 
 /* As stretch_passage, of interleaved sound that stays. */
 static void stretch_copy(const float *in, size_t in_samples, const struct stretch_point *map, size_t points,
@@ -137,7 +131,7 @@ static int hits_off(double first, double last, int resampled)
 static void test_beats_stay(void **state)
 {
     (void)state;
-    random_state = 3;
+    noise_state = 3;
     /* a hit in which Rubber Band sees no attack is smeared, and found a little off */
     assert_in_range(hits_off(1.04, 1.04, 0), 0, 1);
     assert_in_range(hits_off(0.94, 0.94, 0), 0, 1);

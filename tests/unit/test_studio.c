@@ -1,8 +1,9 @@
 /* studio: a worker in a child process, with this test as air, store and brain. */
+#include "tests/unit/noise.h"
+#include "tests/unit/wav.h"
 #include "tests/unit/worker_end.h"
 
 #include <math.h>
-#include <sys/mman.h>
 
 #include "common/mp3.h"
 #include "root/audio/decode.h"
@@ -36,28 +37,16 @@ struct studio_end {
     const char *state; /* a folder: there are further mounts */
 };
 
-static uint32_t random_state;
-static double noise(void)
-{
-    random_state = random_state * 1664525 + 1013904223;
-    return (int32_t)random_state / 2147483648.0;
-}
-
 static int wav_new(int index, double seconds)
 {
-    size_t samples = (size_t)(seconds * MP3_RATE), bytes = samples * 4;
-    int16_t *pcm = xmalloc(bytes);
-    random_state = (uint32_t)index;
+    size_t samples = (size_t)(seconds * MP3_RATE);
+    int16_t *pcm = xmalloc(samples * 4);
+    noise_state = (uint32_t)index;
     for (size_t i = 0; i < samples; i++) {
         double x = 0.2 * noise() + 0.5 * sin(0.01 * (index + 2) * (double)i);
         pcm[i * 2] = pcm[i * 2 + 1] = (int16_t)lrint(20000 * x);
     }
-    uint32_t head[11] = {
-        0x46464952,   36 + (uint32_t)bytes, 0x45564157, 0x20746d66,     16, 1 | 2u << 16, MP3_RATE,
-        MP3_RATE * 4, 4 | 16u << 16,        0x61746164, (uint32_t)bytes};
-    int fd = memfd_create("track", MFD_CLOEXEC);
-    assert_int_equal(write(fd, head, 44), 44);
-    assert_int_equal(write(fd, pcm, bytes), bytes);
+    int fd = wav_memory(pcm, samples, 2, MP3_RATE);
     free(pcm);
     return fd;
 }

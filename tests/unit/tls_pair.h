@@ -12,6 +12,7 @@
 
 #include "common/tls.h"
 #include "tests/unit/netclient.h"
+#include "tests/unit/remove_tree.h"
 
 static char tls_folder[64];
 
@@ -33,9 +34,7 @@ static inline void tls_folder_make(void)
 
 static inline void tls_folder_remove(void)
 {
-    char command[128];
-    snprintf(command, sizeof command, "rm -rf %s", tls_folder);
-    if (system(command)) abort();
+    if (remove_tree(tls_folder)) abort();
 }
 
 /* NAME.crt and NAME.key for that host name. */

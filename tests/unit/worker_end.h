@@ -8,7 +8,6 @@
 #include <cmocka.h>
 
 #include <fcntl.h>
-#include <ftw.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,6 +22,7 @@
 #include "common/mem.h"
 #include "root/track.h"
 #include "root/work/work.h"
+#include "tests/unit/remove_tree.h"
 
 #define END_WAIT_MS 30000
 
@@ -128,19 +128,6 @@ static inline void end_put_file(const char *dir, const char *name, const char *t
     assert_int_equal(write(fd, text, strlen(text)), (ssize_t)strlen(text));
     close(fd);
     free(path);
-}
-
-static inline int end_remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-    (void)st;
-    (void)type;
-    (void)ftw;
-    return remove(path);
-}
-
-static inline void end_remove_tree(const char *dir)
-{
-    nftw(dir, end_remove_one, 8, FTW_DEPTH | FTW_PHYS);
 }
 
 static inline json_t *end_config(const char *state, const char *library)
