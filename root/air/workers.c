@@ -1,20 +1,17 @@
 #include "root/air/workers.h"
 
-#include <errno.h>
 #include <event2/event.h>
 #include <signal.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/queue.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
-#include <unistd.h>
 
 #include "common/clock.h"
 #include "common/json.h"
 #include "common/log.h"
 #include "common/mem.h"
 #include "common/proc.h"
+#include "root/air/executable.h"
 
 #define READY_LIMIT_S   30
 #define DRAIN_LIMIT_S   10
@@ -51,14 +48,6 @@ struct place {
     struct event *restart;
 };
 
-/* What tells one executable from another. */
-struct stamp {
-    dev_t dev;
-    ino_t ino;
-    off_t size;
-    struct timespec mtime;
-};
-
 struct workers {
     struct event_base *base;
     struct workers_conf conf;
@@ -68,7 +57,7 @@ struct workers {
     unsigned place_count, generation;
     TAILQ_HEAD(, worker) all;
     struct event *child_signal, *watch, *stop_limit;
-    struct stamp running, seen;
+    struct executable executable;
     int stopping;
 };
 
@@ -391,34 +380,11 @@ static int on_event(void *context, struct switch_end *end, const struct wire_row
 
 /* The executable */
 
-static int read_stamp(const char *path, struct stamp *out)
-{
-    struct stat st;
-    if (stat(path, &st) || !S_ISREG(st.st_mode) || access(path, X_OK)) return -1;
-    memset(out, 0, sizeof *out);
-    out->dev = st.st_dev;
-    out->ino = st.st_ino;
-    out->size = st.st_size;
-    out->mtime = st.st_mtim;
-    return 0;
-}
-
-static int same_stamp(const struct stamp *a, const struct stamp *b)
-{
-    return a->dev == b->dev && a->ino == b->ino && a->size == b->size && a->mtime.tv_sec == b->mtime.tv_sec &&
-           a->mtime.tv_nsec == b->mtime.tv_nsec;
-}
-
 static void on_watch(evutil_socket_t fd, short what, void *arg)
 {
     (void)fd, (void)what;
     struct workers *workers = arg;
-    struct stamp now;
-    if (workers->stopping || read_stamp(workers->path, &now)) return;
-    int settled = same_stamp(&now, &workers->seen);
-    workers->seen = now;
-    if (!settled || same_stamp(&now, &workers->running)) return;
-    workers->running = now;
+    if (workers->stopping || !executable_look(&workers->executable)) return;
     log_info("workers", "%s has changed: every worker is replaced", workers->path);
     for (int role = ROLE_STORE; role < ROLE_COUNT; role++) {
         if (role != ROLE_SCAN && !on_demand((enum role)role))
@@ -449,8 +415,7 @@ struct workers *workers_new(struct event_base *base, const struct workers_conf *
     event_add(workers->child_signal, NULL);
     workers->watch = event_new(base, -1, EV_PERSIST, on_watch, workers);
     event_add(workers->watch, &(struct timeval){WATCH_S, 0});
-    read_stamp(workers->path, &workers->running);
-    workers->seen = workers->running;
+    executable_init(&workers->executable, workers->path);
     workers->places = xcalloc((size_t)ROLE_COUNT + conf->analysers, sizeof *workers->places);
     place_init(workers, ROLE_STORE, 0);
     place_init(workers, ROLE_STUDIO, 0);
