@@ -19,6 +19,11 @@
 
 #define CLOCK_ROOM    (64u << 10) /* a clock behind more than this would come too late to be true */
 #define RECORD_FRAMES 64u
+#define FRAMES_HEAD   24u /* bytes of a record that are no frames */
+#define TLS_HEAD      22u /* of TLS 1.3's with AES-GCM */
+#define TLS_RECORD    16384u
+#define LEAST_S       0.75 /* ahead of the air: a relay's air starts with half a second */
+#define NEEDED_S      0.5
 #define WORTH_FILL                                                                                           \
     12u /* of a record that could wait: while there is much to fill an even pace is worth more */
 
@@ -75,7 +80,7 @@ static int put_marks(struct link *link)
         if (failed) return -1;
         double as_frames = link_pace_frames(&link->pace, evbuffer_get_length(link->out) - before);
         if (link->begin)
-            link->begun_else += as_frames;
+            link->begun += as_frames;
         else
             link_pace_spent(&link->pace, as_frames);
     }
@@ -86,30 +91,43 @@ static int put_marks(struct link *link)
 static uint64_t frames_limit(struct link *link, int64_t now)
 {
     struct link_server *server = link->server;
-    uint64_t air = link_air(server), most = ring_head(server->ring),
-             needed = air + link_frames_of(LINK_START_S);
+    uint64_t air = link_air(server), most = ring_head(server->ring), start = link_frames_of(LINK_START_S);
+    if (link->position >= air + start) link->needed = start;
+    /* where there is little at all, what there is goes at once; else the rest of a record can wait */
+    int plenty = !link->begin && most > air + 2 * start;
+    uint64_t needed = air + (plenty ? link_frames_of(NEEDED_S) : link->needed);
     if (most > air && most - air > link->ahead) most = air + link->ahead;
     uint64_t lacking = most > link->position ? most - link->position : 0;
     uint64_t limit = link->position + link_pace_allow(&link->pace, lacking, now);
     if (limit > most) limit = most;
     /* what need not be sent now is not worth a record of its own */
-    uint64_t worth = lacking > 2 * RECORD_FRAMES ? WORTH_FILL : RECORD_FRAMES;
+    uint64_t worth = link_pace_fills(&link->pace) ? WORTH_FILL : RECORD_FRAMES;
     if (link->position >= needed && limit < link->position + worth && link->told_ns != now)
         return link->position;
     if (limit < needed) limit = needed;
     return limit < most ? limit : most;
 }
 
-/* What lies before the end of its beginning is not paced. */
-static void spend(struct link *link, uint32_t count)
+/* Bytes of so many that are put around them, as frames. */
+static double around(const struct link *link, size_t bytes, unsigned records)
 {
+    size_t heads = (size_t)records * FRAMES_HEAD;
+    if (link->transport) heads += TLS_HEAD * (1 + (bytes + heads) / TLS_RECORD);
+    return link_pace_frames(&link->pace, heads);
+}
+
+/* What lies before the end of its beginning is not paced. */
+static void spend(struct link *link, uint32_t count, size_t bytes)
+{
+    double heads = around(link, bytes, 1);
     if (!link->begin) {
         link_pace_spent(&link->pace, count);
+        link_pace_around(&link->pace, heads);
         return;
     }
-    link->begun += count;
+    link->begun += count + heads;
     if (link->position < link->begin) return;
-    link_pace_begun(&link->pace, link->begun, (double)link_frames_of(LINK_START_S) + link->begun_else);
+    link_pace_begun(&link->pace, link->begun, fmax(link->begun - link->earned, 0));
     link->begin = 0;
 }
 
@@ -129,7 +147,7 @@ static int put_frames(struct link *link, int64_t now)
         if (link_put_frames(link->out, link->position, link->branch, count, bytes, (size_t)(to - from)))
             return -1;
         link->position += count;
-        spend(link, count);
+        spend(link, count, (size_t)(to - from));
     }
     return 0;
 }
@@ -171,18 +189,16 @@ static uint64_t resume_at(const struct link_server *server, const struct link_as
     return next < ring_tail(ring) ? burst : next;
 }
 
-void link_place(struct link *link, const struct link_ask *ask, uint64_t *void_from)
+static void place(struct link *link, const struct link_ask *ask, uint64_t air, uint64_t *void_from)
 {
     const struct link_server *server = link->server;
-    uint64_t air = link_air(server), back = link_frames_of(fmax(ask->back_s, server->conf.burst_s));
+    uint64_t back = link_frames_of(fmax(ask->back_s, server->conf.burst_s));
     uint64_t burst = air > back ? air - back : 0;
     if (burst < ring_tail(server->ring)) burst = ring_tail(server->ring);
     /* the air of a ring that follows is ahead of it */
     if (burst > ring_head(server->ring)) burst = ring_head(server->ring);
     link->branch = ring_branch(server->ring);
     link->position = link->start = resume_at(server, ask, burst, void_from);
-    link->begin = air + link_frames_of(LINK_START_S);
-    if (link->position >= link->begin) link->begin = 0;
     link->ahead = UINT64_MAX;
     if (ask->ahead_s > 0) link->ahead = link_frames_of(fmax(ask->ahead_s, LINK_START_S));
     strncpy(link->station, ring_station(server->ring), sizeof link->station - 1);
@@ -193,7 +209,7 @@ static void set_text(json_t *body, const char *key, const char *text)
     if (text && *text) json_object_set_new(body, key, json_text_lossy(text));
 }
 
-int link_greet(struct link *link, uint64_t void_from)
+static int greet(struct link *link, uint64_t void_from)
 {
     struct link_server *server = link->server;
     uint64_t air = link_air(server), head = ring_head(server->ring);
@@ -227,11 +243,61 @@ int link_tell_time(struct link *link, int64_t now)
     link->clock_ns = now + CLOCK_NS_PER_S;
     link->told_ns = now;
     uint64_t position = link->server->conf.air(link->server->conf.context, &ns);
-    if (position != UINT64_MAX) return link_put_clock(link->out, position, ns);
-    return put_command(link, json_pack("{s:s}", "command", "wait"));
+    size_t before = evbuffer_get_length(link->out);
+    int rc = position != UINT64_MAX ? link_put_clock(link->out, position, ns)
+                                    : put_command(link, json_pack("{s:s}", "command", "wait"));
+    link_pace_around(&link->pace, link_pace_frames(&link->pace, evbuffer_get_length(link->out) - before));
+    return rc;
 }
 
 int link_tell_path(struct link *link)
 {
     return put_command(link, json_pack("{s:s,s:O}", "command", "path", "path", link->server->path));
+}
+
+/* What a beginning up to that frame takes beside its frames, as frames: made once, and thrown away. -1 when
+ * memory is out. */
+static double measure_else(struct link *link, uint64_t void_from, uint64_t end, int64_t now)
+{
+    struct evbuffer *out = link->out;
+    unsigned kbps = ring_kbps(link->server->ring);
+    uint64_t count = end > link->position ? end - link->position : 0;
+    size_t bytes =
+        (size_t)(mp3_frame_offset(kbps, link->position + count) - mp3_frame_offset(kbps, link->position));
+    double as_frames = -1;
+    if (!(link->out = evbuffer_new())) {
+        link->out = out;
+        return -1;
+    }
+    if (!greet(link, void_from) && !link_tell_time(link, now) && put_marks(link) >= 0)
+        as_frames = link_pace_frames(&link->pace, evbuffer_get_length(out) + evbuffer_get_length(link->out)) +
+                    around(link, bytes, 1 + (unsigned)(count / RECORD_FRAMES));
+    evbuffer_free(link->out);
+    link->out = out;
+    link->serial = 0;
+    link->clock_ns = link->told_ns = 0;
+    return as_frames;
+}
+
+/* Beside what lies behind the air a beginning brings `beside`, and owes it, where that is more than nothing.
+ * When too little of it is left for frames ahead of the air, those who begin anew get less from behind it. */
+int link_begin(struct link *link, const struct link_ask *ask, int64_t now)
+{
+    uint64_t void_from, air = link_air(link->server), start = link_frames_of(LINK_START_S);
+    double beside = (LINK_START_S - ask->less_s) * MP3_RATE / MP3_FRAME_SAMPLES;
+    place(link, ask, air, &void_from);
+    link->begin = UINT64_MAX; /* what is measured is not spent */
+    double as_else = measure_else(link, void_from, air + start, now);
+    if (as_else < 0) return -1;
+    double behind = air > link->position ? (double)(air - link->position) : 0, room = beside - as_else,
+           ahead = fmin(fmax(room, (double)link_frames_of(LEAST_S)), (double)start);
+    if (!ask->has_from && ahead > room) link->position += (uint64_t)fmin(ceil(ahead - room), behind);
+    link->start = link->position;
+    link->needed = (uint64_t)ahead;
+    link->begin = air + link->needed;
+    if (link->position >= link->begin) link->begin = 0;
+    link->earned = behind + fmin(beside, 0);
+    if (greet(link, void_from) || link_tell_time(link, now)) return -1;
+    link->begun = link_pace_frames(&link->pace, evbuffer_get_length(link->out));
+    return 0;
 }

@@ -9,7 +9,6 @@
 #include "common/link.h"
 
 #define LINK_BUFFER_MAX (256u << 10) /* one record more may lie above it */
-#define LINK_START_S    1.5          /* ahead of the air: enough to start */
 
 struct link {
     struct link *next;
@@ -27,9 +26,10 @@ struct link {
     uint64_t start;    /* marks before it count only when they hold there */
     uint64_t serial;   /* of the last mark sent */
     uint64_t begin;    /* its beginning ends here; 0: it is over */
-    uint64_t begun;    /* frames of it that were sent; and what else, as frames */
-    double begun_else;
-    uint64_t ahead; /* frames ahead of the air that it wants at most */
+    double begun;      /* frames of it that were sent, and what else, as frames */
+    double earned;     /* what of that it does not owe */
+    uint64_t needed;   /* frames ahead of the air that go at once */
+    uint64_t ahead;    /* that it wants at most */
     struct link_pace pace;
     int64_t until_ns;
     int64_t clock_ns, told_ns, progress_ns; /* the next clock; the last one; the socket took */
@@ -50,11 +50,12 @@ struct link_server {
 uint64_t link_frames_of(double seconds);
 /* The first frame not yet on air. */
 uint64_t link_air(const struct link_server *server);
-/* Places a link that begins: what follows, and what of the peer's is void (UINT64_MAX: nothing). */
-void link_place(struct link *link, const struct link_ask *ask, uint64_t *void_from);
-/* HELLO; the clock each second, or a word that means nothing while the air stands; where the server itself
- * gets the programme from. -1 when memory is out. */
-int link_greet(struct link *link, uint64_t void_from);
+/* Begins a link whose pace has begun: its place in the ring, HELLO and the first clock. -1 when memory is
+ * out.
+ */
+int link_begin(struct link *link, const struct link_ask *ask, int64_t now);
+/* The clock each second, or a word that means nothing while the air stands; where the server itself gets the
+ * programme from. -1 when memory is out. */
 int link_tell_time(struct link *link, int64_t now);
 int link_tell_path(struct link *link);
 /* What is due, as far as the buffer holds it. 1 when more is due; -1 when the link can't go on, with *why. */

@@ -9,6 +9,7 @@
 #define TOKENS_S     0.2                  /* of the budget, kept while nobody asks */
 #define BEGIN_MOST   (4 * LINK_PACE_MOST) /* frames that a link owes at most */
 #define DEBT_S       60.0                 /* of the budget at most that beginnings take in advance */
+#define SOUND_SHARE  0.98                 /* of what a link in step costs, at least */
 
 static void refill(struct link_budget *b, int64_t now_ns)
 {
@@ -35,7 +36,7 @@ static void set_filling(struct link_pace *p, int filling)
 
 void link_pace_set(struct link_pace *p, double times)
 {
-    if (times < p->times && p->allowance > 0) p->allowance = 0;
+    if (times < p->times) p->allowance = 0;
     p->times = times;
 }
 
@@ -56,6 +57,11 @@ static double borrow(struct link_pace *p, double frames, double seconds, int64_t
     return bytes / p->frame_bytes;
 }
 
+int link_pace_fills(const struct link_pace *p)
+{
+    return p->filling;
+}
+
 uint64_t link_pace_allow(struct link_pace *p, uint64_t lacking, int64_t now_ns)
 {
     double seconds = (double)(now_ns - p->ns) * 1e-9, most = fmin((double)lacking, LINK_PACE_MOST);
@@ -64,7 +70,11 @@ uint64_t link_pace_allow(struct link_pace *p, uint64_t lacking, int64_t now_ns)
     p->allowance = fmin(p->allowance + seconds * FRAMES_PER_S, LINK_PACE_MOST);
     set_filling(p, p->times > 1 && lacking > 2 * (uint64_t)LINK_PACE_MOST);
     double more = fmin((p->times - 1) * FRAMES_PER_S * seconds, most - p->allowance);
-    if (p->times > 1 && more > 0) p->allowance += borrow(p, more, seconds, now_ns);
+    if (p->times > 1 && more > 0) {
+        double around = fmin(more, p->around);
+        p->around -= around;
+        p->allowance += borrow(p, more - around, seconds, now_ns);
+    }
     return p->allowance > 0 ? (uint64_t)p->allowance : 0;
 }
 
@@ -79,10 +89,10 @@ double link_pace_frames(const struct link_pace *p, size_t bytes)
     return (double)bytes / p->frame_bytes;
 }
 
-void link_pace_begun(struct link_pace *p, uint64_t frames, double ahead)
+void link_pace_begun(struct link_pace *p, double frames, double owed)
 {
-    take_from_budget(p, (double)frames - ahead); /* what lay ahead is borrowed bit by bit */
-    p->allowance = -fmin(ahead, BEGIN_MOST);
+    take_from_budget(p, frames - owed); /* what is owed is borrowed bit by bit */
+    p->allowance = -fmin(owed, BEGIN_MOST);
 }
 
 void link_pace_spent(struct link_pace *p, double frames)
@@ -91,4 +101,25 @@ void link_pace_spent(struct link_pace *p, double frames)
     if (p->allowance >= -BEGIN_MOST) return;
     take_from_budget(p, -BEGIN_MOST - p->allowance);
     p->allowance = -BEGIN_MOST;
+}
+
+void link_pace_around(struct link_pace *p, double frames)
+{
+    if (p->filling) p->around = fmin(p->around + frames, LINK_PACE_MOST);
+}
+
+/* What the beginning brings beside the burst: half of the linger, the link's stay being the other. */
+static double beside_burst_s(double linger_s)
+{
+    return fmin(linger_s / 2 - LINK_PACE_WAYS_S, LINK_START_S);
+}
+
+double link_pace_less(double linger_s)
+{
+    return LINK_START_S - beside_burst_s(linger_s);
+}
+
+double link_pace_stay(double linger_s)
+{
+    return SOUND_SHARE * fmax(linger_s - LINK_PACE_WAYS_S - beside_burst_s(linger_s), 0);
 }

@@ -58,7 +58,7 @@ static int read_from(const struct http_request *request, struct link_query *q, c
 int link_query_read(const struct http_request *request, struct link_query *q, const char **why)
 {
     char text[64];
-    uint64_t version = LINK_VERSION, lead_s = 0, back_s = 0;
+    uint64_t version = LINK_VERSION, lead_s = 0, back_s = 0, less_ms = 0;
     *q = (struct link_query){0};
     if (http_query_get(request, "version", text, sizeof text) &&
         read_number(text, '\0', 1000000, &version, NULL))
@@ -72,6 +72,9 @@ int link_query_read(const struct http_request *request, struct link_query *q, co
     if (http_query_get(request, "back", text, sizeof text) &&
         read_number(text, '\0', BACK_MAX_S, &back_s, NULL))
         return refuse(why, "back must be a whole number of seconds, up to 30", 400);
+    if (http_query_get(request, "less", text, sizeof text) &&
+        read_number(text, '\0', (uint64_t)(LINK_LESS_MAX_S * 1000), &less_ms, NULL))
+        return refuse(why, "less must be a whole number of milliseconds, up to 3000", 400);
     if (http_query_get(request, "node", text, sizeof text)) {
         size_t len = strlen(text);
         if (!len || len >= LINK_NODE_MAX || !is_hex(text, len))
@@ -80,6 +83,7 @@ int link_query_read(const struct http_request *request, struct link_query *q, co
     }
     q->ask.ahead_s = (double)lead_s;
     q->ask.back_s = (double)back_s;
+    q->ask.less_s = (double)less_ms / 1000;
     return read_from(request, q, why);
 }
 

@@ -211,7 +211,6 @@ int link_server_add(struct link_server *server, int fd, const struct link_ask *a
         return -1;
     }
     socket_options(fd);
-    uint64_t void_from;
     int64_t now = clock_boot_ns();
     *link = (struct link){.server = server,
                           .peer = ask->peer,
@@ -221,7 +220,6 @@ int link_server_add(struct link_server *server, int fd, const struct link_ask *a
                           .out = out,
                           .until_ns = ask->until_ns,
                           .progress_ns = now};
-    link_place(link, ask, &void_from);
     link_pace_begin(&link->pace, server->conf.budget, ring_kbps(server->ring), server->conf.fill_rate, now);
     name_link(link);
     event_assign(&link->readable, server->base, fd, EV_READ | EV_PERSIST, on_readable, link);
@@ -232,7 +230,7 @@ int link_server_add(struct link_server *server, int fd, const struct link_ask *a
     link->next = server->links;
     server->links = link;
     server->count++;
-    if (link_greet(link, void_from) || link_tell_time(link, now))
+    if (link_begin(link, ask, now))
         link_close(link, "out of memory");
     else
         serve(link, now);

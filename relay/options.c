@@ -90,7 +90,9 @@ static const struct conf_option table[] = {
      .min = 0,
      .max = 86400,
      .unit = "SECONDS",
-     .help = "how long the pull goes on after the last listener"},
+     .help = "what a visit may cost the root beside its burst and twice its time, in seconds of the mount's "
+             "rate: the pull goes on for most of that after the last listener, for half of it where it is "
+             "below 4, and with 0 it ends at once and begins smaller"},
     {.name = "max-listeners",
      .type = CONF_INT,
      .offset = AT(max_listeners),

@@ -15,6 +15,7 @@
 #include "relay/uplink.h"
 
 #define TICK_MS         200
+#define TICK_SHORT_MS   50 /* when the link ends with the last listener: the next tick sees that */
 #define RETRY_MS        500
 #define RETRY_CAP_MS    10000
 #define RETRY_HURRY_MS  1000
@@ -33,7 +34,6 @@
 #define REFUSED_CAP_MS  30000
 #define PACE_MS         2000
 #define PACE_FILL       2
-#define IN_ADVANCE_S    2.5
 
 enum state { IDLE, CONNECTING, FOLLOWING, WAITING };
 
@@ -56,20 +56,17 @@ struct pull {
 
 static void connect_link(struct pull *p);
 
-/* For so long the link stays when nobody listens any more: the linger, less what was sent before it was
- * needed (LINK_START_S ahead of the air, and the fill until the parent knows) and what is put around the
- * frames, so that no visit is so short that it costs more than its time. */
-static int64_t linger_ns(const struct pull *p)
+static int64_t stay_ns(const struct pull *p)
 {
-    return (int64_t)((p->conf.linger_s - fmin(IN_ADVANCE_S, p->conf.linger_s / 2)) * (double)CLOCK_NS_PER_S);
+    return (int64_t)(link_pace_stay(p->conf.linger_s) * (double)CLOCK_NS_PER_S);
 }
 
 /* On time for the end of the linger. */
 static void arm(struct pull *p)
 {
     if (evtimer_pending(p->tick, NULL)) return;
-    int64_t left_ms = (p->wanted_ns + linger_ns(p) - clock_boot_ns()) / 1000000;
-    int64_t ms = left_ms > 0 && left_ms < TICK_MS ? left_ms : TICK_MS;
+    int64_t left_ms = (p->wanted_ns + stay_ns(p) - clock_boot_ns()) / 1000000;
+    int64_t ms = left_ms <= 0 ? TICK_SHORT_MS : left_ms < TICK_MS ? left_ms : TICK_MS;
     struct timeval after = {0, (ms < 10 ? 10 : ms) * 1000};
     evtimer_add(p->tick, &after);
 }
@@ -284,6 +281,7 @@ static struct uplink *start_uplink(struct pull *p, const struct parent *parent, 
                                          behind_s < (node_followed(p->conf.node) ? CATCH_UP_S : back_s),
                                      .lead_s = p->conf.lead_s,
                                      .back_s = back_s,
+                                     .less_s = link_pace_less(p->conf.linger_s),
                                      .record = on_record,
                                      .taken = on_taken,
                                      .ended = on_ended,
@@ -374,7 +372,7 @@ static void on_tick(evutil_socket_t fd, short what, void *context)
     int wanted = node_needed_by(p->conf.node) > 0;
     if (wanted) {
         p->wanted_ns = now;
-    } else if (now - p->wanted_ns >= linger_ns(p)) {
+    } else if (now - p->wanted_ns >= stay_ns(p)) {
         go_idle(p);
         return;
     }

@@ -1,5 +1,5 @@
 /* pull: the relay's link to one of its parents for one mount, as long as somebody listens to that, and for
- * the linger after that, less what it was sent before it was needed (docs/PROTOCOL.md).
+ * the linger after that, less what it was sent before it was needed (common/link_pace).
  *
  *     idle --wanted--> connecting --200--> following --nobody for the linger--> idle
  *                        ^   |                 |

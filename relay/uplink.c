@@ -137,8 +137,9 @@ static char *link_url(const struct uplink_conf *conf)
     if (conf->has_from)
         snprintf(from, sizeof from, "&from=%" PRIu32 ",%" PRIu64 "&station=%s", ring_branch(conf->ring),
                  ring_head(conf->ring), ring_station(conf->ring));
-    return xasprintf("%s/link?version=1&mount=%s&lead=%.0f&back=%.0f&node=%s%s", conf->parent->url,
-                     conf->mount ? conf->mount : MOUNT_MAIN, conf->lead_s, conf->back_s, conf->node, from);
+    return xasprintf("%s/link?version=1&mount=%s&lead=%.0f&back=%.0f&less=%.0f&node=%s%s", conf->parent->url,
+                     conf->mount ? conf->mount : MOUNT_MAIN, conf->lead_s, conf->back_s,
+                     ceil(conf->less_s * 1000), conf->node, from);
 }
 
 struct uplink *uplink_start(const struct uplink_conf *conf, char **cause)

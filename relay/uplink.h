@@ -16,10 +16,10 @@ struct uplink_conf {
     const struct parent *parent; /* read during the call only */
     int icecast; /* the parent is an Icecast server (relay/icecast); the rest of the request is then of no use
                   */
-    const char *mount, *node; /* node: this one's id */
-    struct ring *ring;        /* what is held; read during the call only */
-    int has_from;             /* asks for what follows that */
-    double lead_s, back_s;
+    const char *mount, *node;      /* node: this one's id */
+    struct ring *ring;             /* what is held; read during the call only */
+    int has_from;                  /* asks for what follows that */
+    double lead_s, back_s, less_s; /* as struct link_ask's */
     /* 0, or -1 to end the link; *broken says why when a rule was broken. */
     int (*record)(void *context, struct uplink *uplink, const struct link_record *record, char **broken);
     /* After each lot of records, in so many bytes. */

@@ -265,7 +265,7 @@ static struct tls_conn *shake_hands(struct peer *p, int fd)
     return conn;
 }
 
-static struct peer join(int with_tls, int small, double ahead_s)
+static struct peer join_less(int with_tls, int small, double ahead_s, double less_s)
 {
     int pair[2], size = 4096;
     struct peer p = {.header_left = 4, .decoder = link_decoder_new()};
@@ -274,13 +274,18 @@ static struct peer join(int with_tls, int small, double ahead_s)
     fcntl(pair[0], F_SETFL, O_NONBLOCK);
     fcntl(pair[1], F_SETFL, O_NONBLOCK);
     if (small) setsockopt(pair[1], SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
-    struct link_ask ask = {.header = "HEAD", .ahead_s = ahead_s, .peer = p.decoder};
+    struct link_ask ask = {.header = "HEAD", .ahead_s = ahead_s, .less_s = less_s, .peer = p.decoder};
     if (with_tls) {
         ask.transport = &over_tls;
         ask.transport_self = shake_hands(&p, pair[1]);
     }
     assert_int_equal(link_server_add(server, pair[1], &ask), 0);
     return p;
+}
+
+static struct peer join(int with_tls, int small, double ahead_s)
+{
+    return join_less(with_tls, small, ahead_s, 0);
 }
 
 static void leave(struct peer *p)
@@ -440,6 +445,33 @@ static void the_lead_fills_at_twice_the_rate(void **state)
     close_server();
 }
 
+/* However little it brings, a relay's air can start with it, and goes on. */
+static void a_small_beginning_is_enough_to_start(void **state)
+{
+    (void)state;
+    uint32_t ns;
+    static const unsigned rates[] = {64, 320};
+    marks_on = 1;
+    for (size_t i = 0; i < 2; i++) {
+        open_server(rates[i], 0);
+        struct peer p = join_less(1, 0, 0, 2);
+        exchange(&p);
+        /* half a second less than the burst, all told, and yet it reaches beyond the air */
+        double all_s = (double)p.wire / (rates[i] * 125);
+        assert_true(all_s <= BURST - 0.5 && all_s > BURST - 0.6);
+        assert_true((double)p.next >= (double)air(NULL, &ns) + 0.7 * FPS);
+        assert_true(p.first > air(NULL, &ns) - BURST * FPS && p.first < air(NULL, &ns) - 2 * FPS);
+        for (int t = 0; t < 50; t++) {
+            pass(&p, 1, 0.1);
+            assert_true((double)p.next >= (double)air(NULL, &ns) + 0.5 * FPS);
+        }
+        assert_true((double)p.next >= (double)air(NULL, &ns) + (0.7 + 0.9 * 5) * FPS); /* twice the rate */
+        leave(&p);
+        close_server();
+    }
+    marks_on = 0;
+}
+
 static void a_visit_costs_no_more_than_it_may(void **state)
 {
     (void)state;
@@ -502,8 +534,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(a_socket_that_takes_little_changes_no_byte), TEST(the_peers_end_is_seen),
         TEST(a_peer_that_takes_nothing_is_dropped),       TEST(steady_state_costs_two_percent_at_most),
-        TEST(the_lead_fills_at_twice_the_rate),           TEST(a_visit_costs_no_more_than_it_may),
-        TEST(all_links_share_the_fills_budget),
+        TEST(the_lead_fills_at_twice_the_rate),           TEST(a_small_beginning_is_enough_to_start),
+        TEST(a_visit_costs_no_more_than_it_may),          TEST(all_links_share_the_fills_budget),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -29,6 +29,9 @@ static void a_relay_is_fed_while_it_wants_to_be(void **state)
     UNTIL(!join_trouble(relay.join));
     assert_answer(ask_for_link(NULL, "aa"), "401");
     assert_answer(ask_for_link("nonsense", "aa"), "403");
+    assert_answer(ask_for_link(TOKEN, "aa&less=3001"), "400");
+    assert_answer(ask_for_link(TOKEN, "aa&less=-1"), "400");
+    assert_answer(ask_for_link(TOKEN, "aa&less="), "400");
     feed_set_key(relay.feed, key, 1000);
     assert_int_equal(link_grant_sign(key, "aa", 2000, grant), 0);
     assert_answer(ask_for_link(grant, "aa"), "403"); /* a grant is not told to everybody on the way */

@@ -1,5 +1,6 @@
 """One pull for any number of listeners, none for nobody."""
 import concurrent.futures
+import itertools
 import re
 import time
 
@@ -46,27 +47,29 @@ def test_one_pull_for_five_hundred_and_none_for_nobody(start):
 
 
 @together
-def test_no_visit_is_too_short_to_cost_more_than_its_time(start):
-    """A visit of T seconds costs the root its burst, 2 T and the linger at most, however short it is."""
-    linger_s, rate = 6, 128 * 125
+def test_no_visit_costs_more_than_its_time_and_the_linger(start):
+    """A visit of T seconds costs the root its burst, 2 T and the linger at most, however short either is."""
+    burst_s, rate, names = 4, 128 * 125, itertools.count()
     root = start.root(aired=True, relay_limit=0, lead=20)
-    harness.wait_for(lambda: root.stats()["position"] > 100, "some seconds have aired", 15)
+    harness.wait_for(lambda: root.stats()["position"] > 160, "a burst has aired", 15)
 
-    def pulled(relay):
-        lines = harness.request(relay.url, "/metrics").body.decode()
-        return float(re.search(r'forever_mount_ingress_bytes_total{mount="stream"} (\S+)', lines).group(1))
-
-    def visit(length_s):
-        relay = start.relay(root, name=f"visit-{length_s:g}".replace(".", "-"), idle_linger=linger_s)
-        on_air, begin = root.stats()["position"], time.monotonic()
+    def visit(linger_s, length_s):
+        """Seconds beyond the burst and twice the time."""
+        relay = start.relay(root, name=f"visit-{next(names)}", idle_linger=linger_s)
+        begin = time.monotonic()
         with Listener(relay.url) as one:
             one.read(2000)
             time.sleep(max(0, begin + length_s - time.monotonic()))
-            length_s = time.monotonic() - begin
+        length_s = time.monotonic() - begin
         harness.wait_for(lambda: "nobody listens any more: closed" in relay.log(), "the pull ends", 15)
-        first = int(re.search(r"starts at frame (\d+)", relay.log()).group(1))
-        return pulled(relay), rate * ((on_air - first) * harness.FRAME_S + 2 * length_s + linger_s), length_s
+        lines = harness.request(relay.url, "/metrics").body.decode()
+        cost = float(re.search(r'forever_mount_ingress_bytes_total{mount="stream"} (\S+)', lines).group(1))
+        assert cost > rate * (burst_s - 2 + linger_s / 3), "it was worth a visit"
+        return cost / rate - burst_s - 2 * length_s
+
+    def check(linger_s, length_s):
+        harness.within(linger_s, lambda: visit(linger_s, length_s),
+                       f"linger {linger_s} s, visit of {length_s} s, beyond the burst and twice its time")
 
     with concurrent.futures.ThreadPoolExecutor() as pool:
-        for cost, most, length_s in pool.map(visit, (0, 0.2, 1)):
-            assert rate * linger_s / 3 < cost <= most, f"{length_s:.2f} s cost {cost:.0f} bytes, {most:.0f} at most"
+        list(pool.map(check, (0, 0, 1, 1, 3), (0, 0.5, 0, 0.3, 0)))
