@@ -9,12 +9,11 @@
 #include <sysexits.h>
 
 #include "common/clock.h"
-#include "common/json.h"
 #include "common/log.h"
 #include "common/mem.h"
-#include "common/mp3.h"
 #include "common/proc.h"
 #include "root/air/ctl.h"
+#include "root/air/dispatch.h"
 #include "root/air/fleet.h"
 #include "root/air/geo.h"
 #include "root/air/icecast_poll.h"
@@ -22,21 +21,13 @@
 #include "root/air/recall.h"
 #include "root/air/sampler.h"
 #include "root/air/live.h"
-#include "root/air/loops.h"
 #include "root/air/tree_talk.h"
-#include "root/track.h"
 
 #define PAST_S       600.0 /* kept behind the air: what /api/segments shows, and for resumes */
 #define START_LEAD_S 1.5   /* held ahead before the first frame airs */
 #define WAIT_MS      20000 /* a listener waits for the first music this long */
 #define TICK_MS      250
-/* With credit and no word from it for this share of the lead, the studio hangs. The least leaves it time to
- * find its place in a long file. */
-#define STUDIO_SILENT_SHARE 0.5
-#define STUDIO_SILENT_MIN_S 12
-#define STUDIO_SILENT_MAX_S 45
-#define PROGRESS_LOG_S      10
-#define SPARE_FDS           256
+#define SPARE_FDS    256
 
 uint64_t air_position(const struct air *air)
 {
@@ -133,127 +124,6 @@ static void on_changed(void *context)
     }
 }
 
-/* Workers */
-
-static json_t *configure(void *context, enum role role, unsigned generation)
-{
-    const struct air *air = context;
-    const struct options *o = air->options;
-    (void)role;
-    json_t *libraries = json_array();
-    for (size_t i = 0; i < o->library.count; i++) {
-        char *text = path_to_text(o->library.items[i]);
-        json_array_append_new(libraries, json_string(text));
-        free(text);
-    }
-    char *state = path_to_text(o->state);
-    json_t *body =
-        json_pack("{s:s,s:o,s:i,s:f,s:I,s:f,s:s,s:i}", "state", state, "libraries", libraries, "bitrate_kbps",
-                  (int)o->bitrate, "lead_s", o->lead, "seed", (json_int_t)o->seed, "target_lufs",
-                  o->target_lufs, "log_level", log_level_name(o->level), "generation", (int)generation);
-    json_object_set_new(body, "mounts", mounts_specs(air->mounts));
-    if (o->fallback) {
-        char *fallback = path_to_text(o->fallback);
-        json_object_set_new(body, "fallback", json_string(fallback));
-        free(fallback);
-    }
-    json_object_set_new(body, "max_tempo_change_pct", json_real(o->max_tempo_change));
-    json_object_set_new(body, "min_play_pct", json_real(o->min_play));
-    json_object_set_new(body, "history_days", json_integer(o->history_days));
-    free(state);
-    return body;
-}
-
-static void on_up(void *context, enum role role, struct switch_end *end)
-{
-    struct air *air = context;
-    if (role == ROLE_STUDIO) schedule_studio_up(air->schedule);
-    if (role == ROLE_STORE) {
-        schedule_store_up(air->schedule);
-        sampler_store_up(air->sampler);
-        recall_store_up(air->recall);
-    }
-    if (role == ROLE_CODER) mounts_coder_up(air->mounts);
-    if (role == ROLE_LIVE) live_up(air->live, end);
-}
-
-static void on_down(void *context, enum role role)
-{
-    struct air *air = context;
-    if (role == ROLE_STUDIO) {
-        live_studio_down(air->live);
-        schedule_studio_down(air->schedule);
-    }
-    if (role == ROLE_CODER) mounts_coder_down(air->mounts);
-    if (role == ROLE_LIVE) live_down(air->live);
-}
-
-/* A line at the beginning, at the end, and now and then in between. */
-static void on_progress(struct air *air, json_t *body)
-{
-    int changed = !air->progress || !json_equal(air->progress, body);
-    json_decref(air->progress);
-    air->progress = json_incref(body);
-    int64_t now = clock_boot_ns(), pending = json_int_or(body, "pending", 0, 0, INT64_MAX, NULL);
-    int64_t outdated = json_int_or(body, "outdated", 0, 0, INT64_MAX, NULL);
-    int64_t total = json_int_or(body, "total", 0, 0, INT64_MAX, NULL);
-    if (!changed || !total) return;
-    if ((pending || outdated) && now - air->progress_logged_ns < PROGRESS_LOG_S * CLOCK_NS_PER_S) return;
-    air->progress_logged_ns = now;
-    log_info("air", "analysed %lld of %lld tracks, %lld failed, %lld to go, %lld to be heard again",
-             (long long)json_int_or(body, "analysed", 0, 0, INT64_MAX, NULL), (long long)total,
-             (long long)json_int_or(body, "failed", 0, 0, INT64_MAX, NULL), (long long)pending,
-             (long long)outdated);
-}
-
-static int on_event(void *context, struct switch_end *end, const struct wire_row *row,
-                    const struct msg *message, json_t *body, char **cause)
-{
-    (void)end;
-    struct air *air = context;
-    switch (row->type) {
-    case WIRE_FRAMES:
-        return schedule_frames(air->schedule, message, cause);
-    case WIRE_LACKS:
-        mounts_lacks(air->mounts, body);
-        return 0;
-    case WIRE_ENCODED:
-        return mounts_encoded(air->mounts, message, cause);
-    case WIRE_MARK:
-        return schedule_mark(air->schedule, body, cause);
-    case WIRE_FORK:
-        return schedule_fork(air->schedule, body, cause);
-    case WIRE_LOOP:
-        loops_renew(air->mounts, air->options->state, body);
-        return 0;
-    case WIRE_ALIVE: /* that it was heard is all there is to it */
-        return 0;
-    case WIRE_PROGRESS:
-        on_progress(air, body);
-        return 0;
-    default:
-        if (live_event(air->live, row, body)) return 0;
-        return cause_set(cause, "air has no use for %s", row->name);
-    }
-}
-
-static void on_stopped(void *context)
-{
-    event_base_loopbreak(((struct air *)context)->base);
-}
-
-/* A studio that could send and has said nothing for long is replaced. */
-static void watch_studio(struct air *air)
-{
-    struct switch_end *end = switchboard_serving(workers_switchboard(air->workers), ROLE_STUDIO);
-    if (!end || ring_head(air->ring) >= schedule_credit(air->schedule)) return;
-    double limit_s = air->options->lead * STUDIO_SILENT_SHARE;
-    if (limit_s < STUDIO_SILENT_MIN_S) limit_s = STUDIO_SILENT_MIN_S;
-    if (limit_s > STUDIO_SILENT_MAX_S) limit_s = STUDIO_SILENT_MAX_S;
-    if ((double)(clock_boot_ns() - switch_end_heard_ns(end)) > limit_s * CLOCK_NS_PER_S)
-        workers_fail(air->workers, ROLE_STUDIO, "it is silent");
-}
-
 static void on_tick(evutil_socket_t fd, short what, void *arg)
 {
     (void)fd, (void)what;
@@ -266,7 +136,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
     fleet_tick(air->fleet);
     sampler_tick(air->sampler);
     recall_tick(air->recall);
-    watch_studio(air);
+    dispatch_tick(air);
 }
 
 /* Life */
@@ -473,7 +343,7 @@ static void free_parts(struct air *air)
     if (air->pacer) pacer_free(air->pacer);
     mounts_free(air->mounts);
     if (air->ring) ring_close(air->ring);
-    json_decref(air->progress);
+    progress_clear(&air->progress);
     if (air->base) event_base_free(air->base);
 }
 
@@ -534,16 +404,7 @@ int air_run(const struct options *options)
     }
     watch_signals(&air);
     say_hello(&air);
-    struct workers_conf conf = {.path = options->worker,
-                                .analysers = (unsigned)options->analysers,
-                                .coder = options->mount_count > 1,
-                                .configure = configure,
-                                .up = on_up,
-                                .down = on_down,
-                                .event = on_event,
-                                .stopped = on_stopped,
-                                .context = &air};
-    air.workers = workers_new(air.base, &conf);
+    dispatch_begin(&air);
     air.tick = event_new(air.base, -1, EV_PERSIST, on_tick, &air);
     event_add(air.tick, &(struct timeval){0, TICK_MS * 1000});
     event_base_dispatch(air.base);

@@ -19,6 +19,7 @@
 #include "common/station.h"
 #include "root/air/mounts.h"
 #include "root/air/options.h"
+#include "root/air/progress.h"
 #include "root/air/registry.h"
 #include "root/air/schedule.h"
 #include "root/air/workers.h"
@@ -68,9 +69,9 @@ struct air {
     struct ctl_server *ctl;
     struct metrics *metrics;
     struct event *tick, *signals[AIR_SIGNALS];
-    struct event *turn; /* of those who wait for a relay; NULL before the first */
-    json_t *progress;   /* of the analysis, as the store told it last; NULL before */
-    int64_t progress_logged_ns, started_ns, started_wall_ns;
+    struct event *turn;       /* of those who wait for a relay; NULL before the first */
+    struct progress progress; /* of the analysis */
+    int64_t started_ns, started_wall_ns;
     uint64_t redirects, refused, reports, reports_refused;
     uint64_t links_started;
     int64_t reserve_told_ns; /* when the log said last that places are kept */

@@ -281,8 +281,8 @@ json_t *api_stats(const struct air *air)
     json_object_set_new(s, "mounts", mounts_json(air->mounts));
     json_object_set_new(s, "relays", registry_json(air->registry, 0, REGISTRY_SHOWN, clock_boot_ns()));
     json_object_set_new(s, "geo", geo_json(air->geo));
-    json_object_set(s, "analysis", air->progress);
-    if (!air->progress)
+    json_object_set(s, "analysis", air->progress.last);
+    if (!air->progress.last)
         json_object_set_new(s, "analysis",
                             json_pack("{s:i,s:i,s:i,s:i,s:i}", "total", 0, "analysed", 0, "failed", 0,
                                       "pending", 0, "outdated", 0));

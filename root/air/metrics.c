@@ -124,12 +124,12 @@ static void write_library(const struct air *air, struct evbuffer *out)
         char label[64] = "";
         stats_label(label, sizeof label, "state", states[i]);
         stats_write_sample(out, "forever_library_tracks", label,
-                           (double)json_integer_value(json_object_get(air->progress, states[i])));
+                           (double)json_integer_value(json_object_get(air->progress.last, states[i])));
     }
     stats_write_head(out, "forever_library_outdated", STATS_GAUGE,
                      "Of the analysed tracks, those that a newer version will analyse again.");
     stats_write_sample(out, "forever_library_outdated", "",
-                       (double)json_integer_value(json_object_get(air->progress, "outdated")));
+                       (double)json_integer_value(json_object_get(air->progress.last, "outdated")));
 }
 
 static void write_workers(const struct air *air, struct evbuffer *out)
