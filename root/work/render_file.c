@@ -84,6 +84,14 @@ static void to_16_bits(const float *in, uint8_t *out, size_t values, uint64_t *s
     }
 }
 
+/* All that is read for `count` more frames. */
+static int reach(const struct render_file *file, uint64_t done, size_t count, int64_t *bad_track,
+                 char **cause)
+{
+    if (!file->reach) return 0;
+    return file->reach(file->context, output_needs(file->first + done + count), bad_track, cause);
+}
+
 static int write_wav(const struct render_file *file, struct programme *programme, FILE *out,
                      int64_t *bad_track, char **cause)
 {
@@ -95,7 +103,8 @@ static int write_wav(const struct render_file *file, struct programme *programme
     for (uint64_t done = 0; done < file->frames && result == 0;) {
         size_t count = file->frames - done < AT_ONCE ? (size_t)(file->frames - done) : AT_ONCE;
         size_t values = count * FRAME * PCM_CHANNELS;
-        if (master_read(master, pcm, count * FRAME, bad_track, cause) < 0) {
+        if (reach(file, done, count, bad_track, cause) < 0 ||
+            master_read(master, pcm, count * FRAME, bad_track, cause) < 0) {
             result = -1;
             break;
         }
@@ -149,7 +158,8 @@ static int write_mp3(const struct render_file *file, struct programme *programme
     for (uint64_t done = 0; done < file->frames && result == 0;) {
         unsigned count = file->frames - done < AT_ONCE ? (unsigned)(file->frames - done) : AT_ONCE;
         size_t len = 0;
-        if (output_frames(output, count, bytes, &len, bad_track, cause) < 0) {
+        if (reach(file, done, count, bad_track, cause) < 0 ||
+            output_frames(output, count, bytes, &len, bad_track, cause) < 0) {
             result = -1;
             break;
         }

@@ -13,6 +13,9 @@ struct render_file {
     unsigned kbps;
     uint64_t seed;                                         /* of a .wav's dither */
     void (*progress)(void *context, uint64_t frames_done); /* NULL: none */
+    /* Makes the programme reach beyond `sample`, or to its end; NULL: it does. 0; -1 with *cause, and with
+     * *bad_track when a track failed. */
+    int (*reach)(void *context, uint64_t sample, int64_t *bad_track, char **cause);
     void *context;
 };
 

@@ -1,8 +1,8 @@
 /* render tool: `forever-root render`: the station's mix as a file, as fast as the machine can.
  *
- * The programme is planned whole, then read from front to back through the same limiter and encoder as on
- * air. A file that fails on the way is left out and all begins anew without it, so that the result depends
- * on the library alone: same folders, same seed, same bytes. */
+ * The programme is planned by a process of its own and meanwhile read from front to back through the same
+ * limiter and encoder as on air. A file that fails on the way, in either, is left out and all begins anew
+ * without it, so that the result depends on the library alone: same folders, same seed, same bytes. */
 #include <errno.h>
 #include <fcntl.h>
 #include <libgen.h>
@@ -24,6 +24,7 @@
 #include "root/mix/render.h"
 #include "root/order/pick.h"
 #include "root/work/again.h"
+#include "root/work/ahead.h"
 #include "root/work/crate.h"
 #include "root/work/mix_options.h"
 #include "root/work/output.h"
@@ -131,17 +132,15 @@ static int open_file(void *context, int64_t number, const char *hash, char **cau
     return fd >= 0 ? fd : cause_set(cause, "it can't be opened: %s", strerror(errno));
 }
 
-/* Segments from sample 0 to beyond `samples`. 0; 1 with *bad_track: try again without it; -1 with *cause. */
-static int plan_all(struct render *r, uint64_t samples, int64_t *bad_track, char **cause)
+/* Tells the segments from sample 0 to beyond the result, in the planner. */
+static int plan_all(void *context, struct ahead_teller *teller, int64_t *bad_track, char **cause)
 {
+    struct render *r = context;
     json_t *why = NULL;
-    r->planned_count = 0;
-    json_decref(r->segments);
-    r->segments = json_array();
     const struct track *last = pick(r, &why);
     if (!last) return cause_set(cause, "no music that can be played");
     struct plan_cursor cursor = plan_open(last, 0);
-    while (cursor.sample <= samples) {
+    while (cursor.sample <= r->samples + OUTPUT_PAST) {
         json_decref(why);
         why = NULL;
         const struct track *next = pick(r, &why);
@@ -151,11 +150,14 @@ static int plan_all(struct render *r, uint64_t samples, int64_t *bad_track, char
         if (rehearse_transition(last, next, &r->options.mix, open_file, r, &cursor, why, pair, NULL,
                                 bad_track, cause)) {
             json_decref(why);
-            return *bad_track ? 1 : -1;
+            return -1;
         }
+        int told = 0;
         for (int i = 0; i < 2; i++) {
-            if (pair[i]) json_array_append_new(r->segments, pair[i]);
+            if (pair[i] && told == 0) told = ahead_tell(teller, pair[i], cause);
+            json_decref(pair[i]);
         }
+        if (told) return -1;
         /* a library of nothing but a few samples would never fill the time */
         if (cursor.sample - before < FRAME) return cause_set(cause, "no music that can be played");
         last = next;
@@ -171,6 +173,14 @@ struct progress {
     uint64_t total;
 };
 
+struct attempt {
+    struct render *render;
+    struct programme *programme;
+    struct ahead *ahead;
+    int planned; /* all of it */
+    struct progress progress;
+};
+
 static void show_progress(void *context, uint64_t done)
 {
     struct progress *p = context;
@@ -182,27 +192,50 @@ static void show_progress(void *context, uint64_t done)
             (double)p->total * FRAME / PCM_RATE, took > 0 ? seconds / took : 0, done == p->total ? "\n" : "");
 }
 
+static void on_progress(void *context, uint64_t done)
+{
+    struct attempt *a = context;
+    show_progress(&a->progress, done);
+}
+
+/* Takes what is planned until the programme reaches beyond a sample; for the result's end, all of it: a track
+ * that is not heard any more may fail, too. */
+static int reach(void *context, uint64_t sample, int64_t *bad_track, char **cause)
+{
+    struct attempt *a = context;
+    *bad_track = 0;
+    while (!a->planned && (programme_end(a->programme) <= sample || sample > a->render->samples)) {
+        json_t *segment;
+        int got = ahead_next(a->ahead, &segment, bad_track, cause);
+        if (got < 0) return -1;
+        a->planned = got == 0;
+        if (a->planned) break;
+        json_array_append_new(a->render->segments, segment);
+        if (programme_add(a->programme, segment, cause) < 0) return -1;
+    }
+    return 0;
+}
+
 /* 0; 1 with *bad_track: try again without it; -1 with *cause. */
 static int render_once(struct render *r, const char *path, int64_t *bad_track, char **cause)
 {
-    struct programme *programme = programme_new(open_file, r);
-    struct progress progress = {.began_ns = clock_boot_ns(), .total = r->frames};
+    struct attempt a = {.render = r, .progress = {.began_ns = clock_boot_ns(), .total = r->frames}};
     struct render_file file = {.path = path,
                                .frames = r->frames,
                                .kbps = (unsigned)r->options.bitrate,
                                .seed = (uint64_t)r->options.seed,
-                               .progress = show_progress,
-                               .context = &progress};
-    int result = 0;
-    size_t i;
-    json_t *segment;
+                               .progress = on_progress,
+                               .reach = reach,
+                               .context = &a};
     *bad_track = 0;
-    json_array_foreach(r->segments, i, segment)
-    {
-        if (result == 0) result = programme_add(programme, segment, cause);
-    }
-    if (result == 0) result = render_file_write(&file, programme, bad_track, cause);
-    programme_free(programme);
+    json_decref(r->segments);
+    r->segments = json_array();
+    a.ahead = ahead_begin(plan_all, r, cause);
+    if (!a.ahead) return -1;
+    a.programme = programme_new(open_file, r);
+    int result = render_file_write(&file, a.programme, bad_track, cause);
+    programme_free(a.programme);
+    ahead_end(a.ahead);
     return result < 0 && *bad_track ? 1 : result;
 }
 
@@ -211,8 +244,7 @@ static int render_all(struct render *r, const char *path, char **cause)
     for (int attempt = 0; attempt < RETRIES_MAX; attempt++) {
         int64_t bad = 0;
         char *reason = NULL;
-        int result = plan_all(r, r->samples + OUTPUT_PAST, &bad, &reason);
-        if (result == 0) result = render_once(r, path, &bad, &reason);
+        int result = render_once(r, path, &bad, &reason);
         if (result <= 0) {
             if (result < 0) cause_set(cause, "%s", reason ? reason : "it failed");
             free(reason);

@@ -192,6 +192,39 @@ static void test_timeline(void **state)
     free(text);
 }
 
+/* Whether the timeline names a track. */
+static int plays(const char *line, const char *name)
+{
+    size_t len;
+    char *text = read_file(line, &len);
+    int found = strstr(text, name) != NULL;
+    free(text);
+    return found;
+}
+
+/* A file that is not what was analysed any more, though it looks like it: found while it is planned with, it
+ * is left out, and the rest is what it is without it. */
+static void test_a_file_that_fails_on_the_way(void **state)
+{
+    (void)state;
+    char *path = in_dir("music/d.wav"), *line = in_dir("broken.json"),
+         bytes[44 + 2 * SECONDS * RATE] = "RIFF";
+    struct stat st;
+    assert_true(plays("line.json", "/d.wav"));
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(st.st_size, sizeof bytes);
+    assert_int_equal(proc_write_file(path, bytes, sizeof bytes, 0644, NULL), 0);
+    assert_int_equal(utimensat(AT_FDCWD, path, (struct timespec[]){st.st_atim, st.st_mtim}, 0), 0);
+    assert_int_equal(render("broken.wav", "0.5", "--seed", "7", "--timeline", line, NULL), EX_OK);
+    assert_false(plays("broken.json", "/d.wav"));
+    assert_true(plays("broken.json", "/a.wav") && plays("broken.json", "/b.wav"));
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(render("without.wav", "0.5", "--seed", "7", NULL), EX_OK);
+    check_same("broken.wav", "without.wav", 1);
+    free(path);
+    free(line);
+}
+
 static void test_wrong_use(void **state)
 {
     (void)state;
@@ -214,6 +247,7 @@ int main(void)
         cmocka_unit_test(test_same_seed_same_bytes),
         cmocka_unit_test(test_timeline),
         cmocka_unit_test(test_wrong_use),
+        cmocka_unit_test(test_a_file_that_fails_on_the_way),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
