@@ -20,6 +20,7 @@
 #include "common/mem.h"
 #include "root/audio/decode_chain.h"
 #include "root/audio/decode_meta.h"
+#include "root/audio/decode_table.h"
 #include "root/audio/pcm.h"
 
 #define IO_BUFFER_BYTES 65536
@@ -39,6 +40,9 @@ struct decoder {
     int fd;
     off_t size, offset; /* of the file; of the next byte the demuxer reads */
     struct decode_chain chain;
+    struct decode_table *table; /* of a long file, read by it once the demuxer is closed; else NULL */
+    int settled;                /* what only an opening needs is given up */
+    int64_t last_pos;           /* of the last packet */
 
     float *ready; /* decoded, not read yet: [ready_from, ready_to) samples */
     size_t ready_from, ready_to, ready_size;
@@ -127,6 +131,13 @@ static int codec_open(struct decoder *d, char **cause)
     return decode_chain_codec(&d->chain, codecs, cause);
 }
 
+static void chain_close(struct decoder *d)
+{
+    decode_chain_close(&d->chain);
+    decode_table_free(d->table);
+    d->table = NULL;
+}
+
 static int chain_open(struct decoder *d, char **cause)
 {
     decode_chain_listen();
@@ -134,6 +145,7 @@ static int chain_open(struct decoder *d, char **cause)
     d->ready_from = d->ready_to = 0;
     d->position = d->made = 0;
     d->packets = d->errors = 0;
+    d->settled = 0;
     return demuxer_open(d, cause) || codec_open(d, cause) ? -1 : 0;
 }
 
@@ -186,11 +198,30 @@ static int count_error(struct decoder *d, char **cause)
     return 0;
 }
 
+/* Pictures and a long index are given up as soon as something was decoded, and with it the packets that came
+ * before the sound: the studio has several tracks open, and looks at no cover. */
+static void settle(struct decoder *d)
+{
+    AVFormatContext *format = d->chain.format;
+    d->settled = 1;
+    for (unsigned i = 0; i < format->nb_streams; i++)
+        av_packet_unref(&format->streams[i]->attached_pic);
+    d->table = decode_table_new(format, d->chain.stream, d->packets, d->last_pos);
+    if (d->table) avformat_close_input(&d->chain.format);
+}
+
+static int packet_read(struct decoder *d)
+{
+    if (!d->settled && d->made) settle(d);
+    return d->table ? decode_table_read(d->table, d->chain.io, d->chain.packet)
+                    : av_read_frame(d->chain.format, d->chain.packet);
+}
+
 /* The next packet into the codec; at the end of the file the codec is told so. */
 static int packet_feed(struct decoder *d, char **cause)
 {
     for (int retries = 0;;) {
-        int rc = av_read_frame(d->chain.format, d->chain.packet);
+        int rc = packet_read(d);
         if (rc < 0) {
             if (rc != AVERROR_EOF && ++retries <= READ_RETRIES && !avio_feof(d->chain.io)) {
                 if (count_error(d, cause)) return -1;
@@ -201,6 +232,7 @@ static int packet_feed(struct decoder *d, char **cause)
         }
         int ours = d->chain.packet->stream_index == d->chain.stream;
         int encrypted = ours && av_packet_get_side_data(d->chain.packet, AV_PKT_DATA_ENCRYPTION_INFO, NULL);
+        if (ours) d->last_pos = d->chain.packet->pos;
         rc = ours && !encrypted ? avcodec_send_packet(d->chain.codec, d->chain.packet) : 0;
         av_packet_unref(d->chain.packet);
         if (encrypted) return cause_set(cause, "encrypted (DRM)");
@@ -241,7 +273,7 @@ static void name_format(struct decoder *d)
     snprintf(d->name, sizeof d->name, "%.*s", (int)strcspn(name, ","), name);
 }
 
-int decode_open(struct decoder **out, int fd, char **cause)
+static int open_file(struct decoder **out, int fd, int with_art, char **cause)
 {
     *out = NULL;
     struct decoder *d = xcalloc(1, sizeof *d);
@@ -276,15 +308,26 @@ int decode_open(struct decoder **out, int fd, char **cause)
     }
     decode_meta_tags(d->chain.format, d->chain.stream, &d->tags);
     name_format(d);
-    d->art = decode_meta_art(d->chain.format, &d->art_len, &d->art_mime);
+    if (with_art) d->art = decode_meta_art(d->chain.format, &d->art_len, &d->art_mime);
+    settle(d);
     *out = d;
     return 0;
+}
+
+int decode_open(struct decoder **out, int fd, char **cause)
+{
+    return open_file(out, fd, 0, cause);
+}
+
+int decode_open_art(struct decoder **out, int fd, char **cause)
+{
+    return open_file(out, fd, 1, cause);
 }
 
 void decode_close(struct decoder *d)
 {
     if (!d) return;
-    decode_chain_close(&d->chain);
+    chain_close(d);
     close(d->fd);
     free(d->ready);
     free(d->art);
@@ -322,7 +365,7 @@ long decode_read(struct decoder *d, float *out, size_t samples, char **cause)
 int decode_seek(struct decoder *d, uint64_t sample, char **cause)
 {
     if (sample < d->position) {
-        decode_chain_close(&d->chain);
+        chain_close(d);
         if (chain_open(d, cause)) {
             d->ended = 1;
             return -1;

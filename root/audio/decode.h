@@ -17,6 +17,8 @@ struct decoder;
 
 /* Takes over fd, also on failure. 0, or -1 with an owned *cause. */
 int decode_open(struct decoder **out, int fd, char **cause);
+/* The same, for one who wants the attached picture too, which is up to 4 MB. */
+int decode_open_art(struct decoder **out, int fd, char **cause);
 void decode_close(struct decoder *decoder);
 /* Up to `samples` stereo samples into out; fewer only at the end; 0 = end; -1 with *cause. */
 long decode_read(struct decoder *decoder, float *out, size_t samples, char **cause);
@@ -25,7 +27,7 @@ int decode_seek(struct decoder *decoder, uint64_t sample, char **cause);
 uint64_t decode_position(const struct decoder *decoder);
 double decode_duration_s(const struct decoder *decoder); /* as the container says; NAN unknown */
 const struct tags *decode_tags(const struct decoder *decoder);
-/* Attached picture; NULL when there is none (or over 4 MB). Owned by the decoder. */
+/* Attached picture; NULL when there is none (or over 4 MB), or with decode_open. Owned by the decoder. */
 const uint8_t *decode_art(const struct decoder *decoder, size_t *len, const char **mime);
 unsigned decode_errors(const struct decoder *decoder);    /* packets dropped so far */
 const char *decode_format(const struct decoder *decoder); /* "mp3", "flac", ... */

@@ -152,7 +152,7 @@ int examine_file(int fd, const char *path, struct track *out, struct examine_pic
         close(fd);
         return -1;
     }
-    if (decode_open(&decoder, fd, cause)) goto failed;
+    if (decode_open_art(&decoder, fd, cause)) goto failed;
     take_tags(&out->tags, decode_tags(decoder), path);
     if (pictures) take_art(pictures, decoder);
     take_colours(&out->features, decoder);
