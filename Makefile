@@ -88,7 +88,7 @@ $(BUILD)/obj/%.o: %.c
 	@mkdir -p $(@D)
 	$(call say,CC)
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
--include $(patsubst %.o,%.d,$(call obj,$(ALL_SRC) tests/bench/fanout.c tests/bench/router.c tests/bench/reports.c tests/bench/mix/stage.c $(wildcard tests/sim/*.c)) $(wildcard $(BUILD)/obj/tests/unit/*.o))
+-include $(patsubst %.o,%.d,$(call obj,$(ALL_SRC) tests/bench/fanout.c tests/bench/router.c tests/bench/reports.c tests/bench/series.c tests/bench/mix/stage.c $(wildcard tests/sim/*.c tests/fuzz/*.c)) $(wildcard $(BUILD)/obj/tests/unit/*.o))
 
 # Unit tests: every tests/unit/test_*.c is one cmocka program linked against everything it may need.
 UNIT_SRC := $(wildcard tests/unit/test_*.c)
@@ -183,7 +183,7 @@ check-asan:
 check-clang:
 	$(MAKE) CC=clang BUILD=build-clang tests-build
 	BUILD=build-clang ./tests/suite unit
-FORMATTED := $(wildcard common/*.[ch] relay/*.[ch] tests/load/*.[ch] tests/sim/*.[ch] deploy/*.c tests/unit/*.[ch] tests/bench/*.c tests/bench/mix/*.c tests/fuzz/*.c \
+FORMATTED := $(wildcard common/*.[ch] relay/*.[ch] tests/*.h tests/load/*.[ch] tests/sim/*.[ch] deploy/*.c tests/unit/*.[ch] tests/bench/*.c tests/bench/mix/*.c tests/fuzz/*.c \
              root/*.[ch] root/*/*.[ch])
 lint:
 	clang-format --dry-run -Werror $(FORMATTED)
