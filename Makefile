@@ -124,10 +124,12 @@ $(BUILD)/bench-mix: $(call obj,tests/bench/mix/stage.c) $(BUILD)/libwork.a $(BUI
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(WORK_LIBS)
 # The relay network in virtual time (docs/ROUTING.md): `make sim` in full, minutes long; the tests run it small.
 SIM_SRC := $(wildcard tests/sim/*.c)
-# what a relay's pull stands on is the simulation's (tests/sim/tree_internal.h)
+# what a relay's pull and its drain stand on is the simulation's (tests/sim/tree_internal.h, months_drain.c)
 comma := ,
 SIM_OWN := event_new event_add event_del event_free event_pending proc_jitter_ms fetch_start fetch_cancel follow_record \
-           station_wake $(addprefix ring_,head branch) \
+           getrandom station_wake $(addprefix ring_,head branch) $(addprefix bundle_,at count) \
+           $(addprefix fanout_,kind_count part cut) \
+           $(addprefix node_,wanted_by fanout draining set_draining set_moving knows_elsewhere) \
            $(addprefix node_,ring pacer station loop set_kbps set_identity set_linked music behind_s waiting_burst_s followed needed_by) \
            $(addprefix uplink_,start free parent url accepted link follow head still_fits fresh_ns)
 $(BUILD)/forever-sim: $(call obj,$(SIM_SRC)) $(BUILD)/libair.a $(BUILD)/librelay.a $(BUILD)/libcommon.a

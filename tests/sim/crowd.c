@@ -171,7 +171,7 @@ static void make_edges(struct crowd *c)
     /* places for a little more than will come, of relays as different as their lines */
     double sum = 0;
     for (unsigned i = 0; i < c->conf->relays; i++) {
-        sim_terms(i, c->conf->relays, 0, &c->edges[i].terms);
+        sim_terms(sim_classes, SIM_CLASSES, i, c->conf->relays, 0, &c->edges[i].terms);
         sum += (double)c->edges[i].terms.uplink_bps;
     }
     for (unsigned i = 0; i < c->conf->relays; i++) {

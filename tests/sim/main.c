@@ -17,14 +17,18 @@ int main(int argc, char **argv)
         if (!strcmp(argv[i], "--stay")) conf.stay_s = atoi(argv[i + 1]);
         if (!strcmp(argv[i], "--restart")) conf.restart_h = (unsigned)strtoul(argv[i + 1], NULL, 10);
         if (!strcmp(argv[i], "--forget")) conf.forget = atoi(argv[i + 1]);
+        if (!strcmp(argv[i], "--one-large")) conf.one_large = atoi(argv[i + 1]);
+        if (!strcmp(argv[i], "--root-places")) conf.root_places = (unsigned)strtoul(argv[i + 1], NULL, 10);
+        if (!strcmp(argv[i], "--no-reserve")) conf.no_reserve = atoi(argv[i + 1]);
         if (!strcmp(argv[i], "--dump")) conf.dump = argv[i + 1];
     }
     log_set_level(LOG_LEVEL_WARN);
     if (conf.seed && conf.relays && !strcmp(what, "crowd")) return sim_crowd(&conf);
     if (conf.seed && conf.relays && !strcmp(what, "months")) return sim_months(&conf);
     if (conf.seed && conf.relays && !strcmp(what, "tree")) return sim_tree(&conf);
-    fprintf(stderr,
-            "forever-sim crowd|months|tree [--relays N] [--listeners N] [--seed N] [--interval S] [--stay S] "
-            "[--restart HOURS [--forget 1]] [--dump FILE]\n");
+    fprintf(
+        stderr,
+        "forever-sim crowd|months|tree [--relays N] [--listeners N] [--seed N] [--interval S] [--stay S] "
+        "[--restart HOURS [--forget 1]] [--one-large 1] [--root-places N] [--no-reserve 1] [--dump FILE]\n");
     return 64;
 }

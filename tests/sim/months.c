@@ -20,15 +20,24 @@
 #define MEASURED_S (28 * 86400) /* February */
 #define STAY_S     7200
 #define CALM_S     3600 /* at the end, so that sums can be compared */
-#define STEP_S     5
+#define STEP_S     2
 #define INTERVAL_S 60
 #define COUNT_S    900
 #define SURGE      4.0
 #define SURGE_S    (6 * 3600)
 #define SURGE_AT_S (MEASURED_S * 55 / 100)
 #define RESTART_S  (7 * 86400.0) /* each relay, on average */
-#define DOWN_S     60
-#define WIPED      0.1 /* of those have an empty disk */
+#define WIPED      0.1           /* of those have an empty disk */
+#define IN_ORDER   0.5           /* and so many are terminated, and move their listeners before they end */
+#define ROOT_PRICE 0.01
+#define ROOT_MBPS  1000
+
+void months_set_now(struct months *m, double now_s)
+{
+    m->now_s = now_s;
+    m->boot_ns = months_ns(m);
+    m->wall_ns = months_wall_s(m) * SIM_S;
+}
 
 int64_t months_ns(const struct months *m)
 {
@@ -90,12 +99,13 @@ static void count_places(struct months *m)
 {
     unsigned hour = (unsigned)((m->now_s - m->measured_from_s) / 3600);
     if (m->now_s < m->measured_from_s || hour >= m->hour_count) return;
-    struct relay_region from[SIM_PLACES], to[SIM_CLASSES];
+    struct relay_region from[SIM_PLACES], to[SIM_CLASSES + 1];
     double gb = RATE_BPS / 8 * COUNT_S * BILLING_OVERHEAD / 1e9;
     for (unsigned p = 0; p < SIM_PLACES; p++)
         region_parse(sim_places[p].region, &from[p]);
-    for (unsigned c = 0; c < SIM_CLASSES; c++)
-        region_parse(sim_classes[c].region, &to[c]);
+    for (unsigned c = 0; c < m->class_count; c++)
+        region_parse(m->classes[c].region, &to[c]);
+    region_parse(m->machines[m->conf->relays].terms.region, &to[m->class_count]);
     for (uint32_t at = 0; at < m->session_count; at++) {
         const struct session *s = &m->sessions[at];
         if (s->relay == NOBODY) continue;
@@ -114,34 +124,44 @@ static double share_gb(const struct relay_terms *t, int64_t from_s, int64_t to_s
     return share * (double)t->allotment_bytes / 1e9;
 }
 
+/* The kinds of relays, then the root. */
+static void dump_class(const struct months *m, FILE *f, unsigned class, unsigned count, double allotment_gb,
+                       const struct relay_terms *terms)
+{
+    struct relay_region a, b;
+    double most = floor(0.92 * (double)terms->uplink_bps / LINE_BPS);
+    /* whatever was used of an allotment in fact is the optimum's too */
+    if (allotment_gb > 0 && m->class_gb[class] > allotment_gb) allotment_gb = m->class_gb[class];
+    if (class == m->class_count) most = m->conf->root_places;
+    fprintf(f,
+            "%s{\"count\":%u,\"root\":%d,\"price\":%g,\"allotment_gb\":%.17g,\"gb_per_hour\":%.17g,"
+            "\"distance\":[",
+            class ? "," : "", count, class == m->class_count, terms->price_per_gb, allotment_gb,
+            count * most * RATE_BPS / 8 * 3600 * BILLING_OVERHEAD / 1e9);
+    region_parse(terms->region, &b);
+    for (unsigned p = 0; p < SIM_PLACES; p++) {
+        region_parse(sim_places[p].region, &a);
+        fprintf(f, "%s%g", p ? "," : "", region_distance(a, b));
+    }
+    fprintf(f, "]}");
+}
+
 static void dump(const struct months *m)
 {
     FILE *f = fopen(m->conf->dump, "w");
     if (!f) return;
-    unsigned counts[SIM_CLASSES] = {0};
-    double allotments[SIM_CLASSES] = {0};
+    unsigned counts[SIM_CLASSES + 1] = {0}, example[SIM_CLASSES + 1] = {0};
+    double allotments[SIM_CLASSES + 1] = {0};
     int64_t from_s = m->wall0_s + (int64_t)m->measured_from_s;
-    for (unsigned i = 0; i < m->conf->relays; i++) {
+    for (unsigned i = 0; i <= m->conf->relays; i++) {
         const struct machine *r = &m->machines[i];
         counts[r->class]++;
+        example[r->class] = i;
         allotments[r->class] += share_gb(&r->terms, from_s, from_s + MEASURED_S);
     }
-    fprintf(f, "{\"classes\":[");
-    for (unsigned c = 0; c < SIM_CLASSES; c++) {
-        /* whatever was used of it in fact is the optimum's too */
-        double most = allotments[c] > 0 && m->class_gb[c] > allotments[c] ? m->class_gb[c] : allotments[c];
-        fprintf(f, "%s{\"count\":%u,\"price\":%g,\"allotment_gb\":%.17g,\"gb_per_hour\":%.17g,\"distance\":[",
-                c ? "," : "", counts[c], sim_classes[c].price_per_gb, most,
-                counts[c] * floor(0.92 * sim_classes[c].uplink_mbps * 1e6 / LINE_BPS) * RATE_BPS / 8 * 3600 *
-                    BILLING_OVERHEAD / 1e9);
-        for (unsigned p = 0; p < SIM_PLACES; p++) {
-            struct relay_region a, b;
-            region_parse(sim_places[p].region, &a);
-            region_parse(sim_classes[c].region, &b);
-            fprintf(f, "%s%g", p ? "," : "", region_distance(a, b));
-        }
-        fprintf(f, "]}");
-    }
+    fprintf(f, "{\"reserve\":%d,\"classes\":[", !m->conf->no_reserve);
+    for (unsigned c = 0; c <= m->class_count; c++)
+        dump_class(m, f, c, counts[c], allotments[c], &m->machines[example[c]].terms);
     fprintf(f, "],\"hours\":[");
     for (unsigned h = 0; h < m->hour_count; h++) {
         fprintf(f, "%s[", h ? "," : "");
@@ -150,11 +170,24 @@ static void dump(const struct months *m)
         fprintf(f, "]");
     }
     fprintf(f, "],\"by_class_gb\":[");
-    for (unsigned c = 0; c < SIM_CLASSES; c++)
+    for (unsigned c = 0; c <= m->class_count; c++)
         fprintf(f, "%s%.0f", c ? "," : "", m->class_gb[c]);
     fprintf(f, "],\"money\":%.17g,\"distance_money\":%.17g,\"gb\":%.17g}\n", m->money, m->distance_money,
             m->total_gb);
     fclose(f);
+}
+
+static void print_drains(const struct months *m)
+{
+    printf("\"drain\":{\"times\":%llu,\"terminated\":%llu,\"longest_s\":%.1f,\"for_allotment\":%llu,"
+           "\"for_restart\":%llu,\"let_go\":%llu,\"stranded\":%llu,\"cut\":%llu},"
+           "\"by_reserve\":{\"kept_away\":%llu,\"turned_away\":%llu},"
+           "\"at_the_root\":{\"joins\":%llu,\"all\":%llu,\"gb\":%.0f}}\n",
+           (unsigned long long)m->drains, (unsigned long long)m->terminated, m->longest_drain_s,
+           (unsigned long long)m->moved[0], (unsigned long long)m->moved[1], (unsigned long long)m->let_go,
+           (unsigned long long)m->stranded, (unsigned long long)m->cut, (unsigned long long)m->kept_away,
+           (unsigned long long)m->kept_refused, (unsigned long long)m->at_root,
+           (unsigned long long)m->machines[m->conf->relays].accepted, m->class_gb[m->class_count]);
 }
 
 static int finish(struct months *m)
@@ -163,7 +196,7 @@ static int finish(struct months *m)
     for (uint32_t i = 0; i < m->conf->relays; i++)
         months_report(m, i, 1);
     registry_totals(m->root, months_ns(m), &t);
-    uint64_t listeners = 0;
+    uint64_t listeners = 0, at_root = m->machines[m->conf->relays].listeners;
     for (uint32_t i = 0; i < m->conf->relays; i++)
         listeners += m->machines[i].listeners;
     printf("{\"scenario\":\"months\",\"seed\":%llu,\"relays\":%u,\"interval_s\":%d,\"joins\":%llu,"
@@ -176,18 +209,19 @@ static int finish(struct months *m)
            (unsigned long long)m->over_allotment, m->worst_used, m->worst_ledger);
     printf("\"reports\":{\"made\":%llu,\"lost\":%llu,\"twice\":%llu,\"late\":%llu,\"answers_lost\":%llu},"
            "\"roots\":%llu,\"relay_restarts\":%llu,\"ledgers_wiped\":%llu,\"listeners_lost_then\":%llu,"
-           "\"moved_for_allotment\":%llu,\"misplaced\":%llu,\"refused\":%llu,"
-           "\"listeners\":{\"truth\":%llu,\"playing\":%llu,\"counted\":%llu,\"opened_less_closed\":%lld}}\n",
+           "\"misplaced\":%llu,\"refused\":%llu,"
+           "\"listeners\":{\"truth\":%llu,\"playing\":%llu,\"counted\":%llu,\"opened_less_closed\":%lld},",
            (unsigned long long)m->reports, (unsigned long long)m->lost, (unsigned long long)m->twice,
            (unsigned long long)m->delayed, (unsigned long long)m->answers_lost, (unsigned long long)m->roots,
            (unsigned long long)m->restarts, (unsigned long long)m->wiped,
-           (unsigned long long)m->lost_listeners, (unsigned long long)m->moved,
-           (unsigned long long)m->misplaced, (unsigned long long)m->refused, (unsigned long long)listeners,
-           (unsigned long long)m->listening, (unsigned long long)t.listeners,
+           (unsigned long long)m->lost_listeners, (unsigned long long)m->misplaced,
+           (unsigned long long)m->refused, (unsigned long long)listeners,
+           (unsigned long long)(m->listening - at_root), (unsigned long long)t.listeners,
            (long long)(t.accepted - t.closed));
+    print_drains(m);
     if (m->conf->dump) dump(m);
-    return m->over_line || m->over_allotment || listeners != t.listeners || listeners != m->listening ||
-           t.accepted - t.closed != listeners;
+    return m->over_line || m->over_allotment || listeners != t.listeners ||
+           listeners + at_root != m->listening || t.accepted - t.closed != listeners;
 }
 
 /* Time */
@@ -212,7 +246,12 @@ static void relays(struct months *m, int64_t step)
     months_step(m);
     for (uint32_t i = part; i < m->conf->relays; i += parts) {
         months_report(m, i, calm);
-        if (!calm && sim_unit(&m->random) < chance) months_stop(m, i, DOWN_S, sim_unit(&m->random) < WIPED);
+        if (calm || sim_unit(&m->random) >= chance) continue;
+        double how = sim_unit(&m->random);
+        if (how < IN_ORDER)
+            months_terminate(m, i);
+        else
+            months_stop(m, i, DOWN_S, how >= 1 - WIPED);
     }
 }
 
@@ -232,7 +271,7 @@ static void compare_ledgers(struct months *m)
 static void step(struct months *m, int64_t number)
 {
     int64_t every_s = (int64_t)m->conf->restart_h * 3600;
-    m->now_s = (double)(number * m->step_s);
+    months_timers(m, (double)(number * m->step_s));
     if (!m->root && m->now_s >= m->root_back_s) months_root_start(m);
     if (months_wall_s(m) % 86400 == 0) months_midnight(m);
     accidents(m);
@@ -250,6 +289,19 @@ static void step(struct months *m, int64_t number)
     compare_ledgers(m);
 }
 
+/* The root as one that serves listeners: dearer than relays, as whoever puts relays beside it finds it. */
+static void the_root_serves(struct months *m)
+{
+    struct machine *r = &m->machines[m->conf->relays];
+    r->class = m->class_count;
+    r->first[0] = r->first[1] = NOBODY;
+    r->terms = (struct relay_terms){.name = "root",
+                                    .reset_day = 1,
+                                    .region = "eu-de",
+                                    .price_per_gb = ROOT_PRICE,
+                                    .uplink_bps = (uint64_t)(ROOT_MBPS * 1e6)};
+}
+
 int sim_months(const struct sim_conf *conf)
 {
     struct months *m = xcalloc(1, sizeof *m);
@@ -264,19 +316,24 @@ int sim_months(const struct sim_conf *conf)
     m->ends_s = LEARN_S + MEASURED_S;
     m->hour_count = MEASURED_S / 3600;
     m->hours = xcalloc(m->hour_count * SIM_PLACES, sizeof *m->hours);
-    m->machines = xcalloc(conf->relays, sizeof *m->machines);
+    m->machines = xcalloc(conf->relays + 1, sizeof *m->machines);
+    m->classes = conf->one_large ? sim_large_classes : sim_classes;
+    m->class_count = conf->one_large ? SIM_LARGE_CLASSES : SIM_CLASSES;
     m->store = xcalloc(conf->relays, sizeof *m->store);
     m->busy = xcalloc(conf->relays, sizeof *m->busy);
     m->free_session = NOBODY;
     memset(m->wheel, 0xff, sizeof m->wheel);
+    months_drains_start(m);
     for (uint32_t i = 0; i < conf->relays; i++)
         months_machine(m, i);
+    the_root_serves(m);
     months_root_start(m);
     for (int64_t number = 0; number * m->step_s <= (int64_t)m->ends_s; number++)
         step(m, number);
-    for (uint32_t i = 0; i < conf->relays; i++)
+    for (uint32_t i = 0; i <= conf->relays; i++)
         months_settle(m, &m->machines[i]);
     int failed = finish(m);
+    months_drains_end(m);
     registry_free(m->root);
     books_free(m->books);
     for (uint32_t i = 0; i < conf->relays; i++)

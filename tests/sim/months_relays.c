@@ -13,6 +13,7 @@
 #define TWICE_SHARE 0.02
 #define LATE_SHARE  0.02 /* so late that the next comes before */
 #define DAY_S       86400
+#define HURRY_STEPS 2
 
 void months_settle(struct months *m, struct machine *r)
 {
@@ -28,7 +29,7 @@ void months_settle(struct months *m, struct machine *r)
 }
 
 /* The program starts: it reads what is on its disk. */
-static void start(struct machine *r)
+static void start(struct months *m, struct machine *r)
 {
     int ended;
     char *text = ledger_sum_text(&r->disk, 0);
@@ -39,8 +40,9 @@ static void start(struct machine *r)
     r->bytes = 0;
     r->accepted = r->closed = r->seq = 0;
     r->life++;
-    r->draining = 0;
-    r->drain_s = 0;
+    r->moving = r->stops = r->ended = 0;
+    r->elsewhere = NOBODY;
+    r->drain = months_drain_new(m, r);
     admission_free(r->admission);
     r->admission = admission_new(MAX_PLACES);
 }
@@ -49,8 +51,8 @@ void months_machine(struct months *m, uint32_t relay)
 {
     struct machine *r = &m->machines[relay];
     int64_t now_s = months_wall_s(m);
-    r->first = NOBODY;
-    r->class = sim_terms(relay, m->conf->relays, 1, &r->terms);
+    r->first[0] = r->first[1] = NOBODY;
+    r->class = sim_terms(m->classes, m->class_count, relay, m->conf->relays, 1, &r->terms);
     r->terms.reset_day = 1 + (int)(relay * 11 % BILLING_DAY_MAX);
     snprintf(r->session, sizeof r->session, "%08x", relay);
     snprintf(r->url, sizeof r->url, "http://%s.example:8000", r->terms.name);
@@ -62,7 +64,7 @@ void months_machine(struct months *m, uint32_t relay)
     billing_add(&r->disk.tally, now_s - DAY_S, month.start_s < now_s ? (uint64_t)r->month_bytes : 0);
     if (month.start_s == now_s) r->month_bytes = 0;
     m->store[relay].tally = r->disk.tally;
-    start(r);
+    start(m, r);
 }
 
 static void is_busy(struct months *m, uint32_t relay)
@@ -79,10 +81,28 @@ void months_stop(struct months *m, uint32_t relay, double seconds, int wiped)
     m->restarts++;
     m->wiped += wiped != 0;
     months_lose(m, relay);
+    drain_free(r->drain);
+    r->drain = NULL;
     if (wiped) r->disk = (struct ledger_sum){.reset_day = BILLING_DAY_MIN};
     r->late_s = 0;
     r->back_s = m->now_s + seconds;
     is_busy(m, relay);
+}
+
+void months_hurry(struct months *m, uint32_t relay)
+{
+    m->machines[relay].hurry_s = m->now_s + HURRY_STEPS * (double)m->step_s;
+    is_busy(m, relay);
+}
+
+void months_terminate(struct months *m, uint32_t relay)
+{
+    struct machine *r = &m->machines[relay];
+    if (r->back_s > 0 || r->cut_s > m->now_s || r->stops) return;
+    r->stops = 1;
+    r->stops_s = m->now_s;
+    m->terminated++;
+    drain_begin(r->drain, DRAIN_SIGNAL, DRAIN_S);
 }
 
 static void take_answer(struct months *m, uint32_t relay, const struct answer *a)
@@ -93,12 +113,29 @@ static void take_answer(struct months *m, uint32_t relay, const struct answer *a
     if (a->tickets)
         admission_told(r->admission, a->ticket.epoch, a->ticket.key, a->ticket.clock, a->ticket.floor,
                        months_ns(m));
-    if (a->drain && !r->draining) {
-        r->drain_s = m->now_s + DRAIN_S;
-        r->moves = r->listeners / (DRAIN_S / (uint32_t)m->step_s) + 1;
-        is_busy(m, relay);
-    }
-    r->draining = a->drain != 0;
+    r->elsewhere = a->elsewhere;
+    if (a->drain)
+        drain_begin(r->drain, DRAIN_REPORT, DRAIN_S);
+    else
+        drain_end(r->drain, DRAIN_REPORT);
+    drain_move(r->drain, a->move, a->move_s);
+}
+
+/* It has ended in order: what it counted is on its disk. */
+static void end(struct months *m, uint32_t relay)
+{
+    struct machine *r = &m->machines[relay];
+    months_settle(m, r);
+    ledger_sum_sent(&r->ledger, (uint64_t)(r->bytes * BILLING_OVERHEAD), months_wall_s(m));
+    r->disk = r->ledger;
+    months_stop(m, relay, DOWN_S, 0);
+}
+
+/* While listeners are moved, their relay and those that get them report at each step, as all do every 2 s. */
+static int hurries(const struct months *m, const struct machine *r)
+{
+    return r->back_s <= 0 && m->interval_s > m->step_s &&
+           (m->now_s < r->hurry_s || (r->listeners && (r->moving || r->draining != NODE_OPEN)));
 }
 
 static void step(struct months *m, uint32_t relay)
@@ -107,20 +144,14 @@ static void step(struct months *m, uint32_t relay)
     struct answer answer;
     if (r->back_s > 0 && m->now_s >= r->back_s) {
         r->back_s = 0;
-        start(r);
+        start(m, r);
     }
     if (r->late_s > 0 && m->now_s >= r->late_s) { /* an answer this late is nobody's */
         r->late_s = 0;
         months_heard(m, relay, &r->late, &answer);
     }
-    if (r->drain_s <= 0) return;
-    if (!r->draining)
-        r->drain_s = 0;
-    else if (m->now_s < r->drain_s)
-        months_move(m, relay, r->moves);
-    else
-        months_lose(m, relay); /* the deadline */
-    if (m->now_s >= r->drain_s) r->drain_s = 0;
+    if (r->ended) end(m, relay);
+    if (hurries(m, r)) months_report(m, relay, 0);
 }
 
 void months_step(struct months *m)
@@ -130,7 +161,7 @@ void months_step(struct months *m)
         uint32_t relay = m->busy[i];
         struct machine *r = &m->machines[relay];
         step(m, relay);
-        r->busy = r->back_s > 0 || r->late_s > 0 || r->drain_s > 0;
+        r->busy = r->back_s > 0 || r->late_s > 0 || hurries(m, r);
         if (r->busy) m->busy[kept++] = relay;
     }
     m->busy_count = kept;
@@ -146,7 +177,7 @@ static void make(struct months *m, struct machine *r, struct told *out)
                          .closed = r->closed,
                          .bytes = (uint64_t)r->bytes,
                          .life = r->life,
-                         .draining = r->draining};
+                         .draining = r->draining != NODE_OPEN};
     out->month_bytes = ledger_sum_bytes(&r->ledger, months_wall_s(m), &out->since_s);
     out->counts = !admission_counts(r->admission, &out->tickets);
     if (r->seq % (uint64_t)(STORED_S / m->interval_s) == 0) r->disk = r->ledger;

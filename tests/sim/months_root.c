@@ -3,6 +3,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "common/mem.h"
 #include "tests/sim/months_internal.h"
@@ -45,7 +46,7 @@ void months_root_start(struct months *m)
     struct registry_conf conf = {.router = {.rate_bps = RATE_BPS,
                                             .suspect_ns = (int64_t)(silence * 1e9),
                                             .dead_ns = (int64_t)(2 * silence * 1e9),
-                                            .no_reserve = 1}};
+                                            .no_reserve = m->conf->no_reserve}};
     for (size_t i = 0; i < sizeof conf.master; i++)
         conf.master[i] = (unsigned char)sim_bits(&m->random);
     m->root = registry_new(&conf);
@@ -72,6 +73,7 @@ void months_root_stop(struct months *m, double seconds, int store_too)
     m->root = NULL;
     m->books = NULL;
     m->root_back_s = m->now_s + seconds;
+    months_lose(m, m->conf->relays);
     for (uint32_t i = 0; store_too && i < m->conf->relays; i++)
         m->store[i] = (struct stored){0};
     if (store_too) forget(m);
@@ -142,6 +144,16 @@ static int hear(struct months *m, const struct machine *r, const struct told *to
     abort();
 }
 
+/* The first of those that root/air/relays names in its answer; asked for only where it matters. */
+static uint32_t elsewhere(const struct months *m, const struct machine *r)
+{
+    const char *url;
+    int64_t now_ns = months_ns(m);
+    if (registry_others(m->root, r->terms.name, 0, (uint64_t)now_ns, now_ns, &url, 1))
+        return (uint32_t)strtoul(url + strlen("http://r"), NULL, 10);
+    return m->machines[m->conf->relays].listeners < m->conf->root_places ? m->conf->relays : NOBODY;
+}
+
 int months_heard(struct months *m, uint32_t relay, const struct told *told, struct answer *out)
 {
     const struct machine *r = &m->machines[relay];
@@ -156,6 +168,10 @@ int months_heard(struct months *m, uint32_t relay, const struct told *told, stru
     registry_set_ledger(m->root, r->terms.name, &out->month, months_ns(m));
     out->tickets = !registry_ticket(m->root, r->terms.name, months_ns(m), &out->ticket);
     out->drain = registry_is_spent(m->root, r->terms.name, months_ns(m));
+    out->move_s = 0;
+    out->move = registry_too_many(m->root, r->terms.name, months_ns(m), &out->move_s);
+    out->elsewhere = NOBODY;
+    if (out->drain || out->move || r->moving || r->draining != NODE_OPEN) out->elsewhere = elsewhere(m, r);
     return 1;
 }
 

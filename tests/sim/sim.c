@@ -84,15 +84,19 @@ const struct sim_class sim_classes[SIM_CLASSES] = {
     {"sa-br", 0.05, 0.02, 2, 200},   {"oc-au", 0.04, 0.05, 1, 500},     {"eu", 0.05, 0.05, 0, 1000},
 };
 
-unsigned sim_terms(unsigned relay, unsigned count, double scale, struct relay_terms *out)
+const struct sim_class sim_large_classes[SIM_LARGE_CLASSES] = {
+    {"eu-nl", 0.045, 0.001, 120, 1000}, {"eu-fr", 0.455, 0.003, 0, 100}, {"na-us", 0.5, 0.005, 12, 100}};
+
+unsigned sim_terms(const struct sim_class *classes, unsigned class_count, unsigned relay, unsigned count,
+                   double scale, struct relay_terms *out)
 {
     double upto = 0, at = (relay + 0.5) / count;
     unsigned class = 0;
-    for (; class + 1 < SIM_CLASSES; class ++) {
-        upto += sim_classes[class].share;
+    for (; class + 1 < class_count; class ++) {
+        upto += classes[class].share;
         if (at < upto) break;
     }
-    const struct sim_class *c = &sim_classes[class];
+    const struct sim_class *c = &classes[class];
     *out = (struct relay_terms){.allotment_bytes = (uint64_t)(c->allotment_tb * 1e12 * scale),
                                 .reset_day = 1,
                                 .price_per_gb = c->price_per_gb,

@@ -301,7 +301,7 @@ static void handle(const struct sim_event *e)
 {
     switch (e->kind) {
     case TREE_TIMER:
-        tree_fire(e->what, e->who);
+        sim_timer_fire(e->what, e->who);
         break;
     case TREE_ARRIVES:
         tree_arrives(e->what);
@@ -344,6 +344,12 @@ static void make_relays(void)
     }
 }
 
+static void keep_timer(const void *base, double seconds, uint32_t turn, struct sim_timer *timer)
+{
+    (void)base;
+    tree_later(seconds, TREE_TIMER, turn, timer);
+}
+
 int sim_tree(const struct sim_conf *conf)
 {
     static const struct {
@@ -362,6 +368,7 @@ int sim_tree(const struct sim_conf *conf)
     w->wall_ns = WALL0_S * SIM_S;
     w->end_ns = w->now_ns + 2100 * SIM_S;
     clock_fake(&w->now_ns, &w->wall_ns);
+    sim_timers_start(keep_timer);
     w->wait_capacity = (size_t)conf->relays * 50;
     w->waits_ms = xcalloc(w->wait_capacity, sizeof *w->waits_ms);
     w->relays = xcalloc(conf->relays, sizeof *w->relays);
@@ -384,7 +391,7 @@ int sim_tree(const struct sim_conf *conf)
     }
     tree_free(w->root);
     tree_net_free();
-    tree_stage_free();
+    sim_timers_end();
     clock_fake(NULL, NULL);
     free(w->queue.heap);
     free(w->relays);

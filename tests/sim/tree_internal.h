@@ -1,6 +1,6 @@
 /* tree_internal: what tree.c (the scenario and its sums), tree_net.c (links) and tree_stage.c (what a relay's
  * pull stands on) share. The pull itself, its parents and lineage, the root's tree and the grants are the
- * programs' own; the linker puts what stands here in the place of sockets, rings and timers (--wrap). */
+ * programs' own; the linker puts what stands here in the place of sockets and rings (--wrap). */
 #ifndef FOREVER_TESTS_SIM_TREE_INTERNAL_H
 #define FOREVER_TESTS_SIM_TREE_INTERNAL_H
 #include "common/link_grant.h"
@@ -49,7 +49,6 @@ struct tree_sim {
     struct uplink **live; /* links that are asked for or up, and some that are over */
     size_t live_count, live_capacity;
     struct uplink *all;
-    struct timer *timers;
     /* sums */
     uint64_t links_begun, refused_loops, ungranted, refused, gap_frames, dry_frames, late_dry_frames,
         first_dry_frames, dry_relays;
@@ -75,9 +74,5 @@ void tree_cut_links(int from, int heard);
 int tree_link_from(
     const struct uplink *u); /* of whom it comes: a relay, TREE_STATION; TREE_NOBODY: it is not up */
 void tree_net_free(void);
-
-/* tree_stage.c */
-void tree_fire(struct timer *timer, uint32_t turn);
-void tree_stage_free(void);
 
 #endif

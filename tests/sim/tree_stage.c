@@ -1,6 +1,5 @@
-/* What a relay's pull stands on, in virtual time: timers, the ring as a stretch of positions, the node as a
- * count of those who hear it. */
-#include <event2/event.h>
+/* What a relay's pull stands on, in virtual time: the ring as a stretch of positions, the node as a count of
+ * those who hear it. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,78 +8,6 @@
 #include "common/mem.h"
 #include "relay/node.h"
 #include "tests/sim/tree_internal.h"
-
-/* Timers */
-
-struct timer {
-    struct timer *next;
-    event_callback_fn call;
-    void *context;
-    uint32_t turn; /* of arming: an older one is void */
-    int pending;
-};
-
-struct event *__wrap_event_new(struct event_base *base, evutil_socket_t fd, short what,
-                               event_callback_fn call, void *context);
-int __wrap_event_add(struct event *event, const struct timeval *after);
-int __wrap_event_del(struct event *event);
-void __wrap_event_free(struct event *event);
-int __wrap_event_pending(const struct event *event, short what, struct timeval *when);
-
-struct event *__wrap_event_new(struct event_base *base, evutil_socket_t fd, short what,
-                               event_callback_fn call, void *context)
-{
-    (void)base, (void)fd, (void)what;
-    struct timer *t = xcalloc(1, sizeof *t);
-    t->call = call;
-    t->context = context;
-    t->next = tree_world->timers;
-    tree_world->timers = t;
-    return (struct event *)t;
-}
-
-int __wrap_event_add(struct event *event, const struct timeval *after)
-{
-    struct timer *t = (struct timer *)event;
-    t->pending = 1;
-    tree_later((double)after->tv_sec + (double)after->tv_usec * 1e-6, TREE_TIMER, ++t->turn, t);
-    return 0;
-}
-
-int __wrap_event_del(struct event *event)
-{
-    struct timer *t = (struct timer *)event;
-    t->pending = 0;
-    t->turn++;
-    return 0;
-}
-
-/* Freed with the others at the end: one may still be in the queue. */
-void __wrap_event_free(struct event *event)
-{
-    __wrap_event_del(event);
-}
-
-int __wrap_event_pending(const struct event *event, short what, struct timeval *when)
-{
-    (void)what, (void)when;
-    return ((const struct timer *)event)->pending;
-}
-
-void tree_fire(struct timer *t, uint32_t turn)
-{
-    if (!t->pending || t->turn != turn) return;
-    t->pending = 0;
-    t->call(-1, EV_TIMEOUT, t->context);
-}
-
-void tree_stage_free(void)
-{
-    for (struct timer *t = tree_world->timers, *next; t; t = next) {
-        next = t->next;
-        free(t);
-    }
-}
 
 /* As common/proc's, from the scenario's seed. */
 int __wrap_proc_jitter_ms(int base_ms, int cap_ms, int failures);
