@@ -6,14 +6,13 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 #include "common/log.h"
-#include "common/mem.h"
 #include "common/ring.h"
-#include "common/ring_file.h"
 #include "tests/unit/frames.h"
 
 #define KBPS 64

@@ -2,6 +2,7 @@
 #include "tests/unit/ring_stage.h"
 
 #include "common/crc32c.h"
+#include "common/ring_file.h"
 
 static void test_crc32c(void **state)
 {

@@ -4,8 +4,7 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
-#include "common/clock.h"
-#include "common/crc32c.h"
+#include "common/ring_file.h"
 
 static void damage(uint64_t byte, off_t at)
 {

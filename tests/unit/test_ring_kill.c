@@ -1,12 +1,9 @@
 /* The ring of a process that is killed at any moment. */
 #include "tests/unit/ring_stage.h"
 
-#include <inttypes.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
-
-#include "common/clock.h"
 
 #define JOURNAL_FRAMES 65536
 #define JOURNAL_MARKS  4096

@@ -1,8 +1,6 @@
 /* A studio while a live source sends. */
 #include "tests/unit/studio_end.h"
 
-#include "common/clock.h"
-
 /* A tone into the pipe, by a process that ends when all of it is taken. */
 static pid_t put_tone(int fd, double seconds)
 {
