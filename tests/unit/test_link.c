@@ -1,6 +1,8 @@
 /* The link: a server whose peer's ring becomes its own. */
 #include "tests/unit/link_stage.h"
 
+#include <math.h>
+
 static void test_wake_and_fill(void **state)
 {
     (void)state;
