@@ -90,12 +90,13 @@ static struct power high_power(const struct stem *stem)
 static void to_rises(struct power *power)
 {
     size_t n = power->count;
-    float *smooth = xcalloc(n + 1, sizeof *smooth), peak = 0;
+    float *smooth = xcalloc(n + 1, sizeof *smooth), peak = 0, weight[SMOOTH];
+    for (size_t k = 0; k < SMOOTH; k++)
+        weight[k] = 0.5f - 0.5f * cosf(2 * (float)M_PI * (float)(k + 1) / (SMOOTH + 1));
     for (size_t i = 0; i < n; i++) {
         for (size_t k = 0; k < SMOOTH; k++) {
             size_t at = i + k < SMOOTH / 2 ? 0 : i + k - SMOOTH / 2;
-            float w = 0.5f - 0.5f * cosf(2 * (float)M_PI * (float)(k + 1) / (SMOOTH + 1));
-            smooth[i] += w * power->values[at < n ? at : n - 1];
+            smooth[i] += weight[k] * power->values[at < n ? at : n - 1];
         }
         if (smooth[i] > peak) peak = smooth[i];
     }
