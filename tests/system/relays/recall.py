@@ -84,7 +84,8 @@ def test_the_choice_is_the_same_after_a_restart(start):
     root = again()
     assert choices(root, credentials, 1) == {"cheap": 40}
     told = {r["name"]: r["routing"] for r in root.stats()["relays"]}
-    assert 0.0499 < told["dear"]["pacing_per_gb"] < 0.0501 and told["cheap"]["pacing_per_gb"] < 1e-4
+    # every minute it changes by a hundredth of it or so
+    assert 0.045 < told["dear"]["pacing_per_gb"] < 0.055 and told["cheap"]["pacing_per_gb"] < 1e-4
     assert told["dear"]["redemption"] == 0.5
     # it keeps that itself, too
     assert root.stop() == 0
@@ -92,7 +93,7 @@ def test_the_choice_is_the_same_after_a_restart(start):
     with sqlite3.connect(path) as db:
         kept, = db.execute("SELECT data FROM learned WHERE node = ?", [nodes["dear"]]).fetchone()
     db.close()
-    assert "old" not in json.loads(kept) and 0.0499 < json.loads(kept)["pacing"] < 0.0501
+    assert "old" not in json.loads(kept) and 0.045 < json.loads(kept)["pacing"] < 0.055
     root = again()
     assert choices(root, credentials, 1) == {"cheap": 40}
     # who is removed leaves nothing
