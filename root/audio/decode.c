@@ -362,6 +362,16 @@ long decode_read(struct decoder *d, float *out, size_t samples, char **cause)
     return take(d, out, samples, cause);
 }
 
+/* Of the process: whoever is asked for samples does not know who waits for them. */
+static void (*seeking)(void *context);
+static void *seeking_context;
+
+void decode_on_seek(void (*call)(void *context), void *context)
+{
+    seeking = call;
+    seeking_context = context;
+}
+
 int decode_seek(struct decoder *d, uint64_t sample, char **cause)
 {
     if (sample < d->position) {
@@ -375,6 +385,7 @@ int decode_seek(struct decoder *d, uint64_t sample, char **cause)
         uint64_t left = sample - d->position;
         long n = take(d, NULL, left < PCM_RATE ? (size_t)left : PCM_RATE, cause);
         if (n <= 0) return n < 0 ? -1 : 1;
+        if (seeking) seeking(seeking_context);
     }
     return 0;
 }

@@ -24,6 +24,9 @@ void decode_close(struct decoder *decoder);
 long decode_read(struct decoder *decoder, float *out, size_t samples, char **cause);
 /* The next read starts at this sample. 0; 1 when the music ends before it; -1 with *cause. */
 int decode_seek(struct decoder *decoder, uint64_t sample, char **cause);
+/* From now on call(context) is called with each second that a seek drops: hours of music take a minute. NULL:
+ * no more. */
+void decode_on_seek(void (*call)(void *context), void *context);
 uint64_t decode_position(const struct decoder *decoder);
 double decode_duration_s(const struct decoder *decoder); /* as the container says; NAN unknown */
 const struct tags *decode_tags(const struct decoder *decoder);

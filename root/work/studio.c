@@ -17,6 +17,7 @@
 #include "common/log.h"
 #include "common/mem.h"
 #include "common/mp3.h"
+#include "root/audio/decode.h"
 #include "root/audio/pcm.h"
 #include "root/work/live_take.h"
 #include "root/work/loop_make.h"
@@ -35,6 +36,7 @@
 #define KEPT_BEHIND  (20 * PCM_RATE) /* of the air: a skip's priming reads there */
 #define ASK_MS       200             /* pause after a brain that had nothing to play */
 #define FORK_MS      2000            /* pause before air is asked for a fork again */
+#define ALIVE_S      2               /* between two signs of life while hours of a track are passed over */
 #define PACE_MS      300             /* pause when the pace is kept: an item's worth */
 #define NS_PER_MS    1000000
 #define LIVE_MS      40 /* a live source is looked after so often */
@@ -388,6 +390,16 @@ static void spool_begin(struct studio *s)
     }
 }
 
+/* Air takes a studio that says nothing for dead. */
+static void on_seek(void *context)
+{
+    static int64_t told_ns;
+    int64_t now = clock_boot_ns();
+    if (now - told_ns < ALIVE_S * CLOCK_NS_PER_S) return;
+    told_ns = now;
+    work_send(context, WIRE_ALIVE, 0, json_object(), -1);
+}
+
 int work_studio(struct work *work)
 {
     struct studio s = {.work = work};
@@ -396,6 +408,7 @@ int work_studio(struct work *work)
     s.show = show_new(work, s.shelf);
     s.live = live_take_new(work, s.show);
     spool_begin(&s);
+    decode_on_seek(on_seek, work);
     work_ready(work);
     for (int busy = 0; !work->quit && !s.lost;) {
         int got = work_next(work, &message, busy ? 0 : pause_ms(&s));
@@ -404,6 +417,7 @@ int work_studio(struct work *work)
         /* all messages that are there first: one of them may void what we would do */
         busy = got > 0 || step(&s);
     }
+    decode_on_seek(NULL, NULL);
     output_drop(&s);
     refill_drop(&s);
     live_take_free(s.live);

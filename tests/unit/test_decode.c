@@ -277,6 +277,30 @@ static void test_tags_and_art(void **state)
     decode_close(decoder);
 }
 
+static void count_call(void *context)
+{
+    ++*(int *)context;
+}
+
+/* A seek over hours takes long; who does it can tell that it goes on. */
+static void test_seeks_are_told(void **state)
+{
+    (void)state;
+    size_t frames;
+    char *cause = NULL;
+    int calls = 0;
+    free(wav_write("told.wav", 44100, 1, 10, &frames));
+    struct decoder *decoder = open_good("told.wav");
+    decode_on_seek(count_call, &calls);
+    assert_int_equal(decode_seek(decoder, 9 * 44100, &cause), 0);
+    assert_in_range(calls, 8, 10);
+    decode_on_seek(NULL, NULL);
+    assert_int_equal(decode_seek(decoder, 0, &cause), 0);
+    assert_int_equal(decode_seek(decoder, 9 * 44100, &cause), 0);
+    assert_in_range(calls, 8, 10);
+    decode_close(decoder);
+}
+
 /* A long file is read by a table of its own; what it has in common with a short one sounds the same. */
 static void test_long_mp4(void **state)
 {
@@ -490,10 +514,15 @@ static int teardown(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_long_mp4),           cmocka_unit_test(test_formats_are_aligned),
-        cmocka_unit_test(test_rates_and_channels), cmocka_unit_test(test_tags_and_art),
-        cmocka_unit_test(test_what_is_no_music),   cmocka_unit_test(test_random_bytes),
-        cmocka_unit_test(test_broken_files),       cmocka_unit_test(test_broken_packets_are_counted),
+        cmocka_unit_test(test_seeks_are_told),
+        cmocka_unit_test(test_long_mp4),
+        cmocka_unit_test(test_formats_are_aligned),
+        cmocka_unit_test(test_rates_and_channels),
+        cmocka_unit_test(test_tags_and_art),
+        cmocka_unit_test(test_what_is_no_music),
+        cmocka_unit_test(test_random_bytes),
+        cmocka_unit_test(test_broken_files),
+        cmocka_unit_test(test_broken_packets_are_counted),
         cmocka_unit_test(test_absurd_values),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
