@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "common/clock.h"
+#include "common/filler.h"
 #include "common/json.h"
 #include "common/link.h"
 #include "common/log.h"
@@ -116,12 +117,15 @@ static void go_idle(struct pull *p)
     evtimer_del(p->tick);
 }
 
-/* The longest pause: short enough that several tries lie in what is held, while somebody hears it. */
+int pull_retry_cap_ms(double behind_s)
+{
+    if (behind_s > FILLER_PATIENCE_S) return RETRY_CAP_MS;
+    return (int)fmax(RETRY_HURRY_MS, fmin(RETRY_CAP_MS, -behind_s * 1000 / TRIES_IN_LEAD));
+}
+
 static int retry_cap_ms(const struct pull *p)
 {
-    double left_s = -node_behind_s(p->conf.node);
-    if (!node_followed(p->conf.node) || !(left_s > 0)) return RETRY_CAP_MS;
-    return (int)fmax(RETRY_HURRY_MS, fmin(RETRY_CAP_MS, left_s * 1000 / TRIES_IN_LEAD));
+    return pull_retry_cap_ms(node_followed(p->conf.node) ? node_behind_s(p->conf.node) : INFINITY);
 }
 
 /* After a failure of that parent, in the words of the log. */

@@ -61,4 +61,9 @@ struct pull_counts {
 };
 const struct pull_counts *pull_counts(const struct pull *pull);
 
+/* The longest pause before a parent that can't be reached is tried again, in ms, by how far behind the air is
+ * what somebody hears (negative: ahead; INFINITY: nobody does): short enough that several tries lie in what
+ * is held, and as short until what was missed is no longer made up for (FILLER_PATIENCE_S). */
+int pull_retry_cap_ms(double behind_s);
+
 #endif

@@ -1,4 +1,5 @@
 /* A relay whose link is cut goes on at the same frame, and at another of its parents. */
+#include <math.h>
 #include "tests/unit/relay_stage.h"
 
 static void a_cut_is_not_heard(void **state)
@@ -72,12 +73,25 @@ static void the_next_parent_takes_over_and_the_first_comes_back(void **state)
     hang_up(&one);
 }
 
+static void pauses_follow_the_lead(void **state)
+{
+    (void)state;
+    const struct {
+        double behind_s;
+        int cap_ms;
+    } cases[] = {{-900, 10000}, {-50, 10000}, {-30, 6000}, {-10, 2000},   {-5, 1000},
+                 {-1, 1000},    {0, 1000},    {9.9, 1000}, {10.1, 10000}, {INFINITY, 10000}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        assert_int_equal(pull_retry_cap_ms(cases[i].behind_s), cases[i].cap_ms);
+}
+
 int main(void)
 {
     log_init("test", LOG_LEVEL_ERROR);
     const struct CMUnitTest tests[] = {
         TEST(a_cut_is_not_heard),
         TEST(the_next_parent_takes_over_and_the_first_comes_back),
+        TEST(pauses_follow_the_lead),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
