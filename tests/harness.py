@@ -5,6 +5,7 @@ import glob
 import http.client
 import json
 import os
+import random
 import re
 import shutil
 import signal
@@ -90,6 +91,15 @@ def unless_busy(attempt, clear, tries=3):
             if not left or crowded_s() - crowded < (time.monotonic() - begin) / 3:
                 raise
             clear()
+
+
+def draw_seed():
+    """For what is drawn at random. The same each time, so that a failure is about the change; FOREVER_SEED says another, and
+    the long checks (FOREVER_LONG) take a new one each time."""
+    fixed = "" if os.environ.get("FOREVER_LONG") else "1"
+    seed = int(os.environ.get("FOREVER_SEED") or fixed or random.SystemRandom().randrange(1, 1 << 16))
+    print("seed", seed)
+    return seed
 
 
 def port_numbers():

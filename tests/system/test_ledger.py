@@ -92,9 +92,7 @@ def test_a_relay_gets_its_ledger_back_from_the_root(stage, scratch, token):
 
 def test_reports_lost_doubled_and_shuffled(stage):
     """Any order, any loss: what the root says is one of the states the relay was in, and all its answers agree."""
-    seed = random.randrange(1 << 32)
-    print("seed", seed)
-    draw = random.Random(seed)
+    draw = random.Random(harness.draw_seed())
     truth, listeners, accepted = [], 0, 0
     for seq in range(1, 41):
         come = draw.randrange(5)

@@ -9,7 +9,7 @@ import usage
 
 sys.path.append(os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "bench", "mix"))
 import longest  # noqa: E402
-import memory  # noqa: E402
+import studio_memory  # noqa: E402
 
 # The studio's limit is 96 MB. Beside what is done here, it holds the rest of the blend on the air (4 MB), a limiter, an
 # encoder and the decoders of that (4 MB); tests/bench/mix/run --studio-only measures a station.
@@ -34,10 +34,10 @@ def test_the_longest_blend_is_rehearsed_and_rendered(tmp_path):
 def test_covers_are_not_held_while_tracks_play(crate, tmp_path):
     """Both tracks of a transition have a cover of 20 MB; there are up to four decoders at once."""
     picture, tracks = str(tmp_path / "cover.png"), [str(tmp_path / f"{i}.mp3") for i in (0, 1)]
-    memory.cover(picture, COVER_BYTES)
+    studio_memory.cover(picture, COVER_BYTES)
     for source, track in zip(sorted(glob.glob(os.path.join(crate, "*.wav"))), tracks):
-        memory.run_ffmpeg("-ss", "10", "-t", "30", "-i", source, "-i", picture, "-map", "0:a", "-map", "1:v", "-c:a", "libmp3lame",
-                          "-b:a", "128k", "-c:v", "copy", "-disposition:v", "attached_pic", track)
+        studio_memory.run_ffmpeg("-ss", "10", "-t", "30", "-i", source, "-i", picture, "-map", "0:a", "-map", "1:v", "-c:a",
+                                 "libmp3lame", "-b:a", "128k", "-c:v", "copy", "-disposition:v", "attached_pic", track)
         assert os.path.getsize(track) > COVER_BYTES * 0.95
     used = usage.of([harness.ROOT, "audition", *tracks, "--around", "1", "--out", str(tmp_path / "out.mp3")],
                     limit_s=harness.HANG_S)

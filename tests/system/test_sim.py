@@ -1,6 +1,5 @@
 """The relay network in virtual time, at a reduced size: the bounds that hold at any (`make sim` is the whole)."""
 import os
-import random
 import subprocess
 import sys
 
@@ -8,7 +7,7 @@ import harness
 
 
 def test_a_crowd_a_month_and_a_tree_keep_their_bounds():
-    seed = random.SystemRandom().randrange(1, 10000)
+    seed = harness.draw_seed()
     told = subprocess.run([os.path.join(harness.TOP, "tests/sim/run"), "--quick", "--seed", str(seed)],
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=harness.HANG_S,
                           env={**os.environ, "BUILD": os.environ.get("BUILD", "build")}, check=False)
