@@ -129,7 +129,7 @@ comma := ,
 SIM_OWN := event_new event_add event_del event_free event_pending proc_jitter_ms fetch_start fetch_cancel follow_record \
            getrandom station_wake $(addprefix ring_,head branch) $(addprefix bundle_,at count) \
            $(addprefix fanout_,kind_count part cut) \
-           $(addprefix node_,wanted_by fanout draining set_draining set_moving knows_elsewhere) \
+           $(addprefix node_,wanted_by fanout draining set_draining set_moving room_elsewhere) \
            $(addprefix node_,ring pacer station loop set_kbps set_identity set_linked music behind_s waiting_burst_s followed needed_by) \
            $(addprefix uplink_,start free parent url accepted link follow head still_fits fresh_ns)
 $(BUILD)/forever-sim: $(call obj,$(SIM_SRC)) $(BUILD)/libair.a $(BUILD)/librelay.a $(BUILD)/libcommon.a

@@ -45,12 +45,6 @@ static int on_troubled(void *context)
     return pull_trouble(((struct bundle_mount *)context)->pull) != NULL;
 }
 
-static int on_elsewhere(void *context, int secure, size_t i, char *location, size_t size)
-{
-    const struct bundle_conf *conf = &((struct bundle_mount *)context)->bundle->conf;
-    return conf->elsewhere ? conf->elsewhere(conf->context, secure, i, location, size) : -1;
-}
-
 static int on_healthy(void *context, char *text, size_t size)
 {
     const struct bundle_conf *conf = &((struct bundle_mount *)context)->bundle->conf;
@@ -91,7 +85,7 @@ static int add(struct bundle *b, const struct mount_spec *spec, char **cause)
                                    .wanted = on_wanted,
                                    .hopeless = on_hopeless,
                                    .troubled = on_troubled,
-                                   .elsewhere = on_elsewhere,
+                                   .elsewhere = conf->elsewhere,
                                    .healthy = on_healthy,
                                    .context = m};
     if (node_new(&m->node, &node, cause)) {

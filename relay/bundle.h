@@ -23,7 +23,7 @@ struct bundle_conf {
     double lead_s, linger_s;
     struct admission *admission; /* tickets; NULL: nobody gives any out */
     struct gate *gate;           /* who may sit, at all mounts together; NULL: whoever comes */
-    int (*elsewhere)(void *context, int secure, size_t i, char *location, size_t size);
+    struct elsewhere *elsewhere; /* where listeners go that find no place here; outlives the bundle */
     int (*healthy)(void *context, char *text, size_t size);
     void (*failed)(void *context, const char *why); /* as pull_conf's */
     void *context;

@@ -92,11 +92,9 @@ static unsigned share(unsigned left, int64_t now, int64_t end)
 
 static void move_some(struct drain *d, int64_t now, int64_t end)
 {
-    char location[1024];
-    struct node *node = main_node(d);
-    unsigned left = d->moving ? d->moving : resumable(d);
-    if (!left || !node_knows_elsewhere(node, location, sizeof location)) return;
-    unsigned gone = part(d, share(left, now, end), 1);
+    unsigned left = d->moving ? d->moving : resumable(d), room = node_room_elsewhere(main_node(d));
+    unsigned due = left && room ? share(left, now, end) : 0;
+    unsigned gone = part(d, due < room ? due : room, 1);
     if (d->moving) d->moving -= gone < d->moving ? gone : d->moving;
 }
 

@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 #include "common/clock.h"
 #include "common/enrol.h"
@@ -22,8 +21,6 @@
 #define ANSWER_MS      4000
 #define CONNECT_MS     3000
 #define ANSWER_MAX     8192
-#define ELSEWHERE_MAX  4
-#define URL_MAX_BYTES  700
 #define RETRY_MS       1000
 #define RETRY_CAP_MS   4000 /* a root that is back knows within seconds who listens */
 #define REFUSED_MS     10000
@@ -43,7 +40,6 @@ struct join {
     char *trouble;     /* told; NULL when all is well */
     char *unreachable; /* why listeners do not reach us, in the root's words; NULL when they do */
     int taken_once, hurry;
-    char *elsewhere[ELSEWHERE_MAX]; /* streams of other nodes, as the root told last; NULL after the last */
     struct join_counts counts;
 };
 
@@ -66,37 +62,6 @@ static void set_trouble(struct join *j, char *text, int refused)
         log_info("join", "reports to %s as %s", j->url, j->conf.name);
     free(j->trouble);
     j->trouble = text;
-}
-
-/* It goes into a Location header and into playlists: nothing in it may end either. */
-static int url_is_sound(const char *url)
-{
-    if (strncasecmp(url, "http://", 7) && strncasecmp(url, "https://", 8)) return 0;
-    size_t n = 0;
-    while (url[n] > ' ' && url[n] <= '~' && !strchr("\"<>\\^`{|}?#", url[n]))
-        n++;
-    return !url[n] && n <= URL_MAX_BYTES;
-}
-
-static void read_elsewhere(struct join *j, const json_t *list)
-{
-    size_t n = 0;
-    for (size_t i = 0; i < ELSEWHERE_MAX; i++) {
-        const char *url = json_string_value(json_array_get(list, i));
-        free(j->elsewhere[i]);
-        j->elsewhere[i] = NULL;
-        if (url && url_is_sound(url)) j->elsewhere[n++] = xstrdup(url);
-    }
-}
-
-int join_elsewhere(const struct join *j, int secure, size_t i, char *location, size_t size)
-{
-    for (size_t k = 0; k < ELSEWHERE_MAX && j->elsewhere[k]; k++) {
-        int is_secure = !strncasecmp(j->elsewhere[k], "https:", 6);
-        if (is_secure != !!secure) continue;
-        if (i-- == 0) return snprintf(location, size, "%s", j->elsewhere[k]) < (int)size ? 0 : -1;
-    }
-    return -1;
 }
 
 /* From whom the root would have us pull: absent: as before; null: from those we were told of. */
@@ -148,7 +113,9 @@ static double read_answer(struct join *j, const void *body, size_t len)
     double interval_s = json_real_or(answer, "interval_s", INTERVAL_S, NULL);
     struct mount_spec list[MOUNTS_MAX];
     int count = mount_specs_read(json_object_get(answer, "mounts"), list, NULL);
-    read_elsewhere(j, json_object_get(answer, "elsewhere"));
+    if (j->conf.elsewhere)
+        elsewhere_read(j->conf.elsewhere, json_object_get(answer, "elsewhere"),
+                       json_object_get(answer, "elsewhere_room"));
     read_parent(j, json_object_get(answer, "parent"));
     read_link_key(j, json_object_get(answer, "link_key"));
     if (j->conf.admission)
@@ -296,7 +263,6 @@ void join_free(struct join *j)
     if (!j) return;
     fetch_cancel(j->fetch);
     event_free(j->next);
-    read_elsewhere(j, NULL);
     report_free(j->report);
     free(j->url);
     free(j->trouble);

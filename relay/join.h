@@ -8,6 +8,7 @@
 
 #include "common/fetch.h"
 #include "relay/bundle.h"
+#include "relay/elsewhere.h"
 #include "relay/feed.h"
 #include "relay/ledger.h"
 
@@ -26,6 +27,7 @@ struct join_conf {
     unsigned max_listeners;
     double joins_per_s;          /* as struct report_conf's */
     struct admission *admission; /* NULL: none */
+    struct elsewhere *elsewhere; /* told where listeners may be sent; NULL: nobody minds */
     int64_t started_ns;          /* boot time */
     /* the root's mounts, when it tells: the main one first */
     void (*mounts)(void *context, const struct mount_spec *list, size_t count);
@@ -52,10 +54,6 @@ void join_hurry(struct join *join);
  * What is wrong with the reports; NULL when the last one was taken. "no report has been taken yet" at first.
  */
 const char *join_trouble(const struct join *join);
-/* The i-th address of the stream at another node of that scheme (secure: https) that the root told of last.
- * 0, or -1 when there are no more. */
-int join_elsewhere(const struct join *join, int secure, size_t i, char *location, size_t size);
-
 struct join_counts {
     uint64_t sent, taken, failed;
 };

@@ -20,6 +20,7 @@
 #include "relay/bundle.h"
 #include "relay/challenge.h"
 #include "relay/drain.h"
+#include "relay/elsewhere.h"
 #include "relay/enrol_command.h"
 #include "relay/feed.h"
 #include "relay/join.h"
@@ -47,6 +48,7 @@ struct relay {
     char *link_url;
     struct ledger *ledger;
     struct join *join;
+    struct elsewhere *elsewhere;
     struct drain *drain;
     struct admission *admission; /* NULL: there is no root */
     struct challenge *challenge;
@@ -158,12 +160,6 @@ static void on_enrolled(void *context)
     }
     OPENSSL_cleanse(&now, sizeof now);
     free(cause);
-}
-
-static int on_elsewhere(void *context, int secure, size_t i, char *location, size_t size)
-{
-    struct relay *r = context;
-    return r->join ? join_elsewhere(r->join, secure, i, location, size) : -1;
 }
 
 #define ACK_BYTES    52  /* headers of IPv4 and TCP, with time stamps */
@@ -293,7 +289,7 @@ static int open_bundle(struct relay *r, char **cause)
                                      .linger_s = o->idle_linger_s,
                                      .gate = front_gate(r->front),
                                      .admission = r->admission,
-                                     .elsewhere = on_elsewhere,
+                                     .elsewhere = r->elsewhere,
                                      .healthy = on_healthy,
                                      .failed = on_failed,
                                      .context = r};
@@ -328,6 +324,7 @@ static void begin_joining(struct relay *r)
                                    .max_listeners = (unsigned)o->max_listeners,
                                    .joins_per_s = o->front.joins_per_s,
                                    .admission = r->admission,
+                                   .elsewhere = r->elsewhere,
                                    .started_ns = clock_boot_ns(),
                                    .mounts = on_mounts,
                                    .told = on_told,
@@ -366,6 +363,7 @@ static int start(struct relay *r, char **cause)
     if (find_parents(r, cause)) return -1;
     if (open_state(r, cause) || open_front(r, cause)) return -1;
     r->client = fetch_client_new(r->base);
+    r->elsewhere = elsewhere_new();
     if (!o->upstream_icecast) r->admission = admission_new((unsigned)o->max_listeners);
     if (open_bundle(r, cause)) return -1;
     r->loops = loops_new(&(struct loops_conf){.base = r->base, .client = r->client, .bundle = r->bundle});
@@ -395,6 +393,7 @@ static void stop(struct relay *r)
     feed_free(r->feed);
     link_door_free(r->door);
     bundle_free(r->bundle);
+    elsewhere_free(r->elsewhere);
     admission_free(r->admission);
     fetch_client_free(r->client);
     parents_free(r->parents);

@@ -13,6 +13,7 @@
 #include "common/proc.h"
 #include "common/ticket.h"
 #include "relay/admission.h"
+#include "relay/elsewhere.h"
 
 #define FIRST_KBPS   192 /* until the root has told */
 #define PAST_S       90  /* held behind the air: burst, laggards, resumes */
@@ -71,8 +72,8 @@ int node_playable(struct node *n)
 
 static int elsewhere(void *context, int secure, size_t i, char *location, size_t size)
 {
-    struct node *n = context;
-    return n->conf.elsewhere ? n->conf.elsewhere(n->conf.context, secure, i, location, size) : -1;
+    const struct node *n = context;
+    return elsewhere_name(n->conf.elsewhere, secure, i, location, size);
 }
 
 /* A full disk is told as such: the listener is sent away. */
@@ -115,12 +116,17 @@ static enum station_verdict admit(void *context, struct http_request *request, e
     enum limits_verdict room = station_room(n->station, request);
     const char *ticket = ticket_of(request, text);
     int resumes = station_resumes(request), leaves = node_draining(n) || (resumes && main_of(n)->moving);
+    /* while it drains, whoever is here can wait until another node has room */
+    enum elsewhere_need need = resumes && leaves && room == LIMITS_OK && node_draining(n) != NODE_CLOSED
+                                   ? ELSEWHERE_CAN_WAIT
+                                   : ELSEWHERE_MUST_GO;
     int full = leaves || room != LIMITS_OK, kept = !full && !resumes && is_kept(n, request, ticket);
     /* one hop more: the root takes no notice of a relay that filled up since its report */
     if ((full || kept) && !limits_is_personal(room) &&
         (resumes || station_hops(request) < STATION_HOPS_MAX) &&
         !station_agent_stays(http_header(request, "User-Agent")) &&
-        !elsewhere(n, http_secure(request), 0, location, size)) {
+        !elsewhere_send(n->conf.elsewhere, http_secure(request), need, asking != STATION_GET, location,
+                        size)) {
         main_of(n)->sent_on += asking == STATION_GET;
         return STATION_REDIRECT;
     }
@@ -351,9 +357,9 @@ void node_set_moving(struct node *n, int moving)
     main_of(n)->moving = moving;
 }
 
-int node_knows_elsewhere(struct node *n, char *location, size_t size)
+unsigned node_room_elsewhere(const struct node *n)
 {
-    return !elsewhere(n, 0, 0, location, size) || !elsewhere(n, 1, 0, location, size);
+    return elsewhere_room(n->conf.elsewhere);
 }
 
 void node_rest(struct node *n)

@@ -35,8 +35,7 @@ struct node_conf {
     void (*wanted)(void *context);  /* somebody listens or waits to: music is needed */
     int (*hopeless)(void *context); /* 1: none will come soon, so that nobody need wait for it */
     int (*troubled)(void *context); /* 1: none comes just now */
-    /* as struct station_conf's: where listeners go that find no place here */
-    int (*elsewhere)(void *context, int secure, size_t i, char *location, size_t size);
+    struct elsewhere *elsewhere;    /* where listeners go that find no place here; outlives the node */
     int (*healthy)(void *context, char *text, size_t size);
     void *context;
 };
@@ -59,8 +58,8 @@ void node_set_draining(struct node *node, enum node_draining draining);
 enum node_draining node_draining(const struct node *node);
 /* Those who resume are sent on, though there is room here. */
 void node_set_moving(struct node *node, int moving);
-/* 1 when some other node is known to have room; its stream's address into location. */
-int node_knows_elsewhere(struct node *node, char *location, size_t size);
+/* How many listeners other nodes are known to have room for (relay/elsewhere). */
+unsigned node_room_elsewhere(const struct node *node);
 
 /* Nobody wants a further mount, and what is held has aired: gives its room back. */
 void node_rest(struct node *node);

@@ -33,7 +33,7 @@ int relays_elsewhere(void *context, int secure, size_t i, char *location, size_t
     if (i >= ELSEWHERE_MAX) return -1;
     /* the same ones in the same order, for as long as a playlist is written */
     uint64_t random = (uint64_t)(now_ns / CLOCK_NS_PER_S) * UINT64_C(0x9e3779b97f4a7c15);
-    if (registry_others(air->registry, NULL, secure, random, now_ns, urls, i + 1) <= i) return -1;
+    if (registry_others(air->registry, NULL, secure, random, now_ns, urls, NULL, i + 1) <= i) return -1;
     int n = snprintf(location, size, "%s/stream.mp3", urls[i]);
     return n < (int)size ? 0 : -1;
 }

@@ -168,9 +168,12 @@ struct registry_choice {
 enum router_answer registry_route(struct registry *registry, const struct registry_ask *ask, int64_t now_ns,
                                   char *location, size_t size, struct registry_choice *out);
 /* Public addresses of up to `max` relays that have room, of the cheapest for somebody who is where the relay
- * `but` is, which is left out (NULL: none, and nowhere). Borrowed; how many. */
+ * `but` is, which is left out (NULL: none, and nowhere). Borrowed; how many. rooms (NULL: nobody asks): how
+ * many listeners `but` may send to each before its next report is answered: a share of what is free, since
+ * others send listeners there as well, and it takes some reports until that is known; 1 or more. */
+#define REGISTRY_ROOM_SHARE 8
 size_t registry_others(struct registry *registry, const char *but, int secure, uint64_t random,
-                       int64_t now_ns, const char **urls, size_t max);
+                       int64_t now_ns, const char **urls, unsigned *rooms, size_t max);
 
 /* Views */
 

@@ -100,7 +100,7 @@ unsigned registry_too_many(struct registry *g, const char *name, int64_t now_ns,
 }
 
 size_t registry_others(struct registry *g, const char *but, int secure, uint64_t random, int64_t now_ns,
-                       const char **urls, size_t max)
+                       const char **urls, unsigned *rooms, size_t max)
 {
     uint32_t slots[16];
     struct router_ask ask = {.secure = secure != 0, .random = random, .but = ROUTER_NONE_SLOT, .further = 1};
@@ -111,7 +111,10 @@ size_t registry_others(struct registry *g, const char *but, int secure, uint64_t
     }
     if (max > sizeof slots / sizeof *slots) max = sizeof slots / sizeof *slots;
     size_t n = router_several(g->router, &ask, now_ns, slots, max);
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n; i++) {
         urls[i] = g->slots[slots[i]]->url;
+        uint32_t room = router_room(g->router, slots[i]);
+        if (rooms) rooms[i] = room > REGISTRY_ROOM_SHARE ? room / REGISTRY_ROOM_SHARE : 1;
+    }
     return n;
 }

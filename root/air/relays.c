@@ -153,20 +153,27 @@ static void tell_stream(struct json_write *answer, const char *base)
     if (snprintf(url, sizeof url, "%s/stream.mp3", base) < (int)sizeof url) json_write_str(answer, NULL, url);
 }
 
-/* Where a relay that is full sends its listeners on to: others with room, then the root. */
+/* Where a relay that is full or drains sends its listeners on to: others with room, then the root, which is
+ * named but sent nobody as long as there are others. */
 static void tell_elsewhere(const struct air *air, const struct registry_view *relay, int64_t now_ns,
                            struct json_write *answer)
 {
     const char *urls[ELSEWHERE_MAX], *own = air->options->public_url;
+    unsigned rooms[ELSEWHERE_MAX];
     int secure = !strncasecmp(relay->url, "https:", 6);
-    size_t n =
-        registry_others(air->registry, relay->name, secure, (uint64_t)now_ns, now_ns, urls, ELSEWHERE_MAX);
+    size_t n = registry_others(air->registry, relay->name, secure, (uint64_t)now_ns, now_ns, urls, rooms,
+                               ELSEWHERE_MAX);
+    uint64_t listening = mounts_listening(air->mounts), most = (uint64_t)air->options->max_listeners;
+    int here = own && (!strncasecmp(own, "https:", 6)) == secure && listening < most;
     json_write_open(answer, "elsewhere", '[');
     for (size_t i = 0; i < n; i++)
         tell_stream(answer, urls[i]);
-    if (own && (!strncasecmp(own, "https:", 6)) == secure &&
-        mounts_listening(air->mounts) < (uint64_t)air->options->max_listeners)
-        tell_stream(answer, own);
+    if (here) tell_stream(answer, own);
+    json_write_close(answer, ']');
+    json_write_open(answer, "elsewhere_room", '[');
+    for (size_t i = 0; i < n; i++)
+        json_write_int(answer, NULL, rooms[i]);
+    if (here) json_write_int(answer, NULL, n ? 0 : 1 + (int64_t)(most - listening) / REGISTRY_ROOM_SHARE);
     json_write_close(answer, ']');
 }
 

@@ -107,6 +107,8 @@ uint64_t router_issue(struct router *router, uint32_t slot, double rate_bps, int
 /* Up to `max` relays with room, near in cost, each once; how many. */
 size_t router_several(struct router *router, const struct router_ask *ask, int64_t now_ns, uint32_t *slots,
                       size_t max);
+/* How many more listeners it takes, as far as is known: those on their way are counted. */
+uint32_t router_room(const struct router *router, uint32_t slot);
 
 /* What is known of one. */
 enum router_state { ROUTER_NEW, ROUTER_ALIVE, ROUTER_SUSPECT, ROUTER_DEAD };

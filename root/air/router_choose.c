@@ -153,6 +153,12 @@ static void sort_by_use(const struct router *r, uint32_t *slots, size_t count)
     }
 }
 
+uint32_t router_room(const struct router *r, uint32_t slot)
+{
+    const struct router_relay *relay = &r->relays[slot];
+    return relay->slots > relay->estimate ? relay->slots - relay->estimate : 0;
+}
+
 size_t router_several(struct router *r, const struct router_ask *ask, int64_t now_ns, uint32_t *slots,
                       size_t max)
 {

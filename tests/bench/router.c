@@ -87,7 +87,8 @@ static int take(struct registry *registry, const char *text, int64_t now_ns, str
     }
     if (!answer) return news;
     const char *name = json_flat_str_or(report, "name", "", NULL), *urls[3];
-    size_t n = registry_others(registry, name, 1, (uint64_t)now_ns, now_ns, urls, 3);
+    unsigned rooms[3];
+    size_t n = registry_others(registry, name, 1, (uint64_t)now_ns, now_ns, urls, rooms, 3);
     json_write_begin(answer);
     json_write_open(answer, NULL, '{');
     json_write_bool(answer, "ok", 1);
@@ -96,6 +97,10 @@ static int take(struct registry *registry, const char *text, int64_t now_ns, str
     json_write_open(answer, "elsewhere", '[');
     for (size_t i = 0; i < n; i++)
         json_write_str(answer, NULL, urls[i]);
+    json_write_close(answer, ']');
+    json_write_open(answer, "elsewhere_room", '[');
+    for (size_t i = 0; i < n; i++)
+        json_write_int(answer, NULL, rooms[i]);
     json_write_close(answer, ']');
     registry_ticket_write(registry, name, now_ns, answer);
     json_write_close(answer, '}');

@@ -52,7 +52,7 @@ void months_drains_start(struct months *m)
 void months_drains_end(struct months *m)
 {
     for (uint32_t i = 0; i < m->conf->relays; i++)
-        drain_free(m->machines[i].drain);
+        drain_free(m->machines[i].drain), elsewhere_free(m->machines[i].elsewhere);
     sim_timers_end();
     clock_fake(NULL, NULL);
     free(m->timers.heap);
@@ -93,7 +93,7 @@ struct fanout *__wrap_node_fanout(struct node *node);
 enum node_draining __wrap_node_draining(const struct node *node);
 void __wrap_node_set_draining(struct node *node, enum node_draining draining);
 void __wrap_node_set_moving(struct node *node, int moving);
-int __wrap_node_knows_elsewhere(struct node *node, char *location, size_t size);
+unsigned __wrap_node_room_elsewhere(const struct node *node);
 unsigned __wrap_fanout_kind_count(const struct fanout *fanout, int resumable);
 unsigned __wrap_fanout_part(struct fanout *fanout, unsigned most, int resumable);
 void __wrap_fanout_cut(struct fanout *fanout);
@@ -134,10 +134,9 @@ void __wrap_node_set_moving(struct node *node, int moving)
     machine_of(node)->moving = moving != 0;
 }
 
-int __wrap_node_knows_elsewhere(struct node *node, char *location, size_t size)
+unsigned __wrap_node_room_elsewhere(const struct node *node)
 {
-    (void)location, (void)size;
-    return machine_of(node)->elsewhere != NOBODY;
+    return elsewhere_room(machine_of(node)->elsewhere);
 }
 
 unsigned __wrap_fanout_kind_count(const struct fanout *fanout, int resumable)

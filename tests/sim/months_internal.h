@@ -6,19 +6,21 @@
 #include "relay/admission.h"
 #include "relay/bundle.h"
 #include "relay/drain.h"
+#include "relay/elsewhere.h"
 #include "relay/ledger_sum.h"
 #include "root/air/books.h"
 #include "root/air/registry.h"
 #include "tests/sim/sim.h"
 
-#define RATE_BPS   128000.0
-#define LINE_BPS   (RATE_BPS * 1.062) /* with what a line carries beside */
-#define NOBODY     UINT32_MAX
-#define WHEEL      (1 << 17) /* seconds; nobody stays longer */
-#define MAX_PLACES 20000     /* what relays say they take; lines are the limit */
-#define DRAIN_S    60        /* as root/air/relays tells one whose allotment is used up; after SIGTERM, too */
-#define DOWN_S     60        /* a relay that starts anew */
-#define STORED_S   600       /* the root's and the relays' ledgers are on disk so often */
+#define RATE_BPS        128000.0
+#define LINE_BPS        (RATE_BPS * 1.062) /* with what a line carries beside */
+#define NOBODY          UINT32_MAX
+#define MONTHS_ROOT_URL "http://root.example"
+#define WHEEL           (1 << 17) /* seconds; nobody stays longer */
+#define MAX_PLACES      20000     /* what relays say they take; lines are the limit */
+#define DRAIN_S         60  /* as root/air/relays tells one whose allotment is used up; after SIGTERM, too */
+#define DOWN_S          60  /* a relay that starts anew */
+#define STORED_S        600 /* the root's and the relays' ledgers are on disk so often */
 
 struct session {
     uint32_t next, relay;   /* the next that ends in the same second; where it is, NOBODY: it wants to */
@@ -56,7 +58,7 @@ struct machine {
     struct bundle_mount mount;   /* what its drain sees of it */
     struct drain *drain;         /* NULL: it is down */
     enum node_draining draining;
-    uint32_t elsewhere;           /* where it sends whom it moves; NOBODY: it was told of none */
+    struct elsewhere *elsewhere;  /* where it sends whom it moves */
     uint8_t moving, stops, ended; /* stops: by SIGTERM; ended: its drain says that all have left */
     uint8_t busy;                 /* one of the list */
     uint8_t emptied, settled;     /* settled: the month before is to be compared */
@@ -147,7 +149,9 @@ struct answer {
     struct registry_ticket ticket;
     int tickets, drain, move_s;
     unsigned move;
-    uint32_t elsewhere;
+    const char *elsewhere[ELSEWHERE_MAX]; /* borrowed until the next is answered */
+    unsigned room[ELSEWHERE_MAX];
+    size_t elsewhere_count;
 };
 int months_heard(struct months *m, uint32_t relay, const struct told *told, struct answer *out);
 /* After a billing month: how far the root's ledger is off, as a share of the allotment. */

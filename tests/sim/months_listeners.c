@@ -167,18 +167,31 @@ void months_lose(struct months *m, uint32_t relay)
     }
 }
 
-/* It was reset and asks for its next byte at `relay`, which sends it on: as relay/node does, without a
- * ticket, and where no other node is known to the root's address. */
+/* Where a relay sends somebody on to, without a ticket. */
+static uint32_t send_on(const struct months *m, struct machine *r, enum elsewhere_need need)
+{
+    char url[64];
+    if (elsewhere_send(r->elsewhere, 0, need, 0, url, sizeof url)) return NOBODY;
+    return strcmp(url, MONTHS_ROOT_URL) != 0 ? (uint32_t)strtoul(url + strlen("http://r"), NULL, 10)
+                                             : m->conf->relays;
+}
+
+/* It was reset and asks for its next byte at `relay`, which sends it on as relay/node does. */
 static void resume(struct months *m, uint32_t relay, uint32_t at)
 {
-    uint32_t to = m->machines[relay].elsewhere;
+    int waits = m->machines[relay].draining != NODE_CLOSED;
+    uint32_t to = send_on(m, &m->machines[relay], waits ? ELSEWHERE_CAN_WAIT : ELSEWHERE_MUST_GO);
+    if (to == NOBODY && waits) {
+        put(m, relay, at);
+        return;
+    }
     for (int hops = 1; to != NOBODY; hops++) {
         struct machine *r = &m->machines[to];
         if (to == m->conf->relays) break;
         if (r->back_s > 0 || (r->draining != NODE_OPEN && hops == HOPS))
             to = NOBODY;
         else if (r->draining != NODE_OPEN)
-            to = r->elsewhere;
+            to = send_on(m, r, ELSEWHERE_MUST_GO);
         else
             break;
     }

@@ -41,7 +41,8 @@ static void start(struct months *m, struct machine *r)
     r->accepted = r->closed = r->seq = 0;
     r->life++;
     r->moving = r->stops = r->ended = 0;
-    r->elsewhere = NOBODY;
+    elsewhere_free(r->elsewhere);
+    r->elsewhere = elsewhere_new();
     r->drain = months_drain_new(m, r);
     admission_free(r->admission);
     r->admission = admission_new(MAX_PLACES);
@@ -113,7 +114,7 @@ static void take_answer(struct months *m, uint32_t relay, const struct answer *a
     if (a->tickets)
         admission_told(r->admission, a->ticket.epoch, a->ticket.key, a->ticket.clock, a->ticket.floor,
                        months_ns(m));
-    r->elsewhere = a->elsewhere;
+    elsewhere_set(r->elsewhere, a->elsewhere, a->room, a->elsewhere_count);
     if (a->drain)
         drain_begin(r->drain, DRAIN_REPORT, DRAIN_S);
     else

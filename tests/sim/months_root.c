@@ -144,14 +144,19 @@ static int hear(struct months *m, const struct machine *r, const struct told *to
     abort();
 }
 
-/* The first of those that root/air/relays names in its answer; asked for only where it matters. */
-static uint32_t elsewhere(const struct months *m, const struct machine *r)
+/* Those that root/air/relays names in its answer; asked for only where it matters. */
+static void tell_elsewhere(const struct months *m, const struct machine *r, struct answer *out)
 {
-    const char *url;
     int64_t now_ns = months_ns(m);
-    if (registry_others(m->root, r->terms.name, 0, (uint64_t)now_ns, now_ns, &url, 1))
-        return (uint32_t)strtoul(url + strlen("http://r"), NULL, 10);
-    return m->machines[m->conf->relays].listeners < m->conf->root_places ? m->conf->relays : NOBODY;
+    size_t n = registry_others(m->root, r->terms.name, 0, (uint64_t)now_ns, now_ns, out->elsewhere, out->room,
+                               ELSEWHERE_MAX - 1);
+    uint32_t here = m->machines[m->conf->relays].listeners;
+    if (here < m->conf->root_places) {
+        out->elsewhere[n] = MONTHS_ROOT_URL;
+        out->room[n] = n ? 0 : 1 + (m->conf->root_places - here) / REGISTRY_ROOM_SHARE;
+        n++;
+    }
+    out->elsewhere_count = n;
 }
 
 int months_heard(struct months *m, uint32_t relay, const struct told *told, struct answer *out)
@@ -170,8 +175,8 @@ int months_heard(struct months *m, uint32_t relay, const struct told *told, stru
     out->drain = registry_is_spent(m->root, r->terms.name, months_ns(m));
     out->move_s = 0;
     out->move = registry_too_many(m->root, r->terms.name, months_ns(m), &out->move_s);
-    out->elsewhere = NOBODY;
-    if (out->drain || out->move || r->moving || r->draining != NODE_OPEN) out->elsewhere = elsewhere(m, r);
+    out->elsewhere_count = 0;
+    if (out->drain || out->move || r->moving || r->draining != NODE_OPEN) tell_elsewhere(m, r, out);
     return 1;
 }
 

@@ -23,6 +23,7 @@
 #include "relay/bundle.h"
 #include "relay/feed.h"
 #include "relay/drain.h"
+#include "relay/elsewhere.h"
 #include "relay/join.h"
 #include "relay/metrics.h"
 #include "tests/unit/frames.h"
@@ -244,8 +245,8 @@ static struct relay {
     char state[64], url[64];
     double linger_s;
     int port, failed;
-    struct drain *drain; /* NULL: commands are ignored */
-    const char *other;   /* a stream at another node; NULL: none is known */
+    struct drain *drain;         /* NULL: commands are ignored */
+    struct elsewhere *elsewhere; /* no other node, until a test tells one */
 } relay;
 
 static inline struct node *node_of(size_t mount)
@@ -274,12 +275,6 @@ static inline void on_failed(void *context, const char *why)
 {
     (void)context, (void)why;
     relay.failed = 1;
-}
-
-static inline int on_elsewhere(void *context, int secure, size_t i, char *location, size_t size)
-{
-    (void)context;
-    return relay.other && !secure && !i ? snprintf(location, size, "%s", relay.other) >= (int)size : -1;
 }
 
 static inline void on_drain(void *context, double deadline_s)
@@ -318,6 +313,7 @@ static inline void start_relay_with(const char *token, unsigned max_listeners, d
     parents_add(relay.parents, relay.url, NULL, token);
     relay.limits = limits_new(&(struct limits_conf){.listeners = max_listeners});
     relay.gate = gate_new(relay.limits, NULL);
+    relay.elsewhere = elsewhere_new();
     const struct bundle_conf bundle = {.base = base,
                                        .http = relay.http,
                                        .client = relay.client,
@@ -327,7 +323,7 @@ static inline void start_relay_with(const char *token, unsigned max_listeners, d
                                        .lead_s = RELAY_S,
                                        .linger_s = relay.linger_s,
                                        .gate = relay.gate,
-                                       .elsewhere = on_elsewhere,
+                                       .elsewhere = relay.elsewhere,
                                        .healthy = on_healthy,
                                        .failed = on_failed};
     if (bundle_new(&relay.bundle, &bundle, &cause)) fail_msg("%s", cause);
@@ -371,6 +367,7 @@ static inline void stop_relay(void)
     http_server_free(relay.http);
     relay_metrics_free(relay.metrics);
     gate_free(relay.gate);
+    elsewhere_free(relay.elsewhere);
     limits_free(relay.limits);
     static const char *const names[] = {
         "main.ring", "main.ring.marks", "main.ring.old", "main.ring.old.marks", "main.ring.marks.old", "kbps",

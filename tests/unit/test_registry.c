@@ -171,17 +171,25 @@ static void others_come_by_use_without_the_one_that_asks(void **state)
     (void)state;
     struct registry *r = fresh();
     const char *urls[4];
+    unsigned rooms[4];
     tell(r, report("ams", "one", 1, 5, 1));
     tell(r, report("fra", "one", 1, 2, 1));
     tell(r, report("osl", "one", 1, 10, 1)); /* full */
     tell(r, report_at("safe", "https://safe.example", 0));
-    assert_int_equal(registry_others(r, NULL, 0, 7, boot_ns, urls, 4), 2);
+    assert_int_equal(registry_others(r, NULL, 0, 7, boot_ns, urls, rooms, 4), 2);
     assert_string_equal(urls[0], "http://fra.example:8000");
     assert_string_equal(urls[1], "http://ams.example:8000");
-    assert_int_equal(registry_others(r, "fra", 0, 7, boot_ns, urls, 4), 1);
+    assert_int_equal(registry_others(r, "fra", 0, 7, boot_ns, urls, rooms, 4), 1);
     assert_string_equal(urls[0], "http://ams.example:8000");
-    assert_int_equal(registry_others(r, NULL, 1, 7, boot_ns, urls, 4), 1);
+    assert_int_equal(registry_others(r, NULL, 1, 7, boot_ns, urls, rooms, 4), 1);
     assert_string_equal(urls[0], "https://safe.example");
+    /* of what is free a share may be sent there before the next word */
+    json_t *large = report("ber", "one", 1, 20, 1);
+    json_object_set_new(large, "max_listeners", json_integer(200));
+    tell(r, large);
+    assert_int_equal(registry_others(r, NULL, 0, 7, boot_ns, urls, rooms, 4), 3);
+    for (size_t i = 0; i < 3; i++)
+        assert_int_equal(rooms[i], strstr(urls[i], "ber") ? 180 / REGISTRY_ROOM_SHARE : 1);
     registry_free(r);
 }
 

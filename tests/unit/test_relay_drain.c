@@ -15,6 +15,12 @@ static int status_of(const char *request)
 #define BEGINS  "GET /stream.mp3?from=300&nearest=1 HTTP/1.1\r\nHost: x\r\n\r\n"
 #define RESUMES "GET /stream.mp3?from=300&nearest=1 HTTP/1.1\r\nHost: x\r\nRange: bytes=400-\r\n\r\n"
 
+/* So many may go to another node. */
+static void tell_room(unsigned room)
+{
+    elsewhere_set(relay.elsewhere, (const char *[]){"http://other.example/stream.mp3"}, &room, 1);
+}
+
 static void the_root_moves_and_drains(void **state)
 {
     (void)state;
@@ -23,7 +29,7 @@ static void the_root_moves_and_drains(void **state)
     UNTIL(!join_trouble(relay.join));
     relay.drain = drain_new(&(struct drain_conf){
         .base = base, .bundle = relay.bundle, .changed = on_drain_news, .over = on_drain_news});
-    relay.other = "http://other.example/stream.mp3";
+    tell_room(1);
     struct listener l[4];
     for (int i = 0; i < 4; i++) {
         l[i] = listen_to(i ? "/stream.mp3?from=300&nearest=1" : "/stream.mp3");
@@ -32,6 +38,14 @@ static void the_root_moves_and_drains(void **state)
     /* moved: so many as asked for, who may not come back at once; others may come */
     root.most = 2;
     join_hurry(relay.join);
+    UNTIL(node_listening(node_of(0)) == 3);
+    assert_int_equal(status_of(RESUMES), 302);
+    /* nobody is moved to where there is no room, nor sent there: who asks is served as before */
+    assert_int_equal(status_of(RESUMES), 206);
+    unsigned reports = root.reports;
+    UNTIL(root.reports > reports + 1);
+    assert_int_equal(node_listening(node_of(0)), 3);
+    tell_room(2);
     UNTIL(node_listening(node_of(0)) == 2);
     for (int i = 0; i < 20; i++)
         net_turn(base);
@@ -39,7 +53,7 @@ static void the_root_moves_and_drains(void **state)
     assert_int_equal(status_of(RESUMES), 302);
     assert_int_equal(status_of(BEGINS), 200);
     /* draining: nobody new comes; who resumes does while it is the only node */
-    relay.other = NULL;
+    elsewhere_set(relay.elsewhere, NULL, NULL, 0);
     root.most = 0;
     root.drain_s = 0.8;
     join_hurry(relay.join);

@@ -1,0 +1,110 @@
+#include "relay/elsewhere.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "common/json.h"
+#include "common/mem.h"
+
+#define URL_MAX_BYTES 700
+
+struct node {
+    char *url;
+    unsigned room;
+    int secure;
+};
+
+struct elsewhere {
+    struct node nodes[ELSEWHERE_MAX];
+    size_t count, turn; /* turn: of those that have no room */
+};
+
+struct elsewhere *elsewhere_new(void)
+{
+    return xcalloc(1, sizeof(struct elsewhere));
+}
+
+void elsewhere_free(struct elsewhere *e)
+{
+    if (!e) return;
+    elsewhere_set(e, NULL, NULL, 0);
+    free(e);
+}
+
+/* It goes into a Location header and into playlists: nothing in it may end either. */
+static int url_is_sound(const char *url)
+{
+    if (strncasecmp(url, "http://", 7) && strncasecmp(url, "https://", 8)) return 0;
+    size_t n = 0;
+    while (url[n] > ' ' && url[n] <= '~' && !strchr("\"<>\\^`{|}?#", url[n]))
+        n++;
+    return !url[n] && n <= URL_MAX_BYTES;
+}
+
+void elsewhere_set(struct elsewhere *e, const char *const *urls, const unsigned *rooms, size_t count)
+{
+    while (e->count)
+        free(e->nodes[--e->count].url);
+    for (size_t i = 0; i < count && e->count < ELSEWHERE_MAX; i++) {
+        if (!urls[i] || !url_is_sound(urls[i])) continue;
+        unsigned room = rooms && rooms[i] < ELSEWHERE_UNLIMITED ? rooms[i] : ELSEWHERE_UNLIMITED;
+        e->nodes[e->count++] = (struct node){xstrdup(urls[i]), room, !strncasecmp(urls[i], "https:", 6)};
+    }
+}
+
+void elsewhere_read(struct elsewhere *e, const json_t *urls, const json_t *rooms)
+{
+    const char *list[ELSEWHERE_MAX];
+    unsigned room[ELSEWHERE_MAX];
+    for (size_t i = 0; i < ELSEWHERE_MAX; i++) {
+        const json_t *said = json_array_get(rooms, i);
+        json_int_t n = json_integer_value(said);
+        list[i] = json_string_value(json_array_get(urls, i));
+        room[i] = !json_is_integer(said) || n > ELSEWHERE_UNLIMITED ? ELSEWHERE_UNLIMITED
+                  : n > 0                                           ? (unsigned)n
+                                                                    : 0;
+    }
+    elsewhere_set(e, list, room, ELSEWHERE_MAX);
+}
+
+static int write(const struct node *node, char *location, size_t size)
+{
+    return snprintf(location, size, "%s", node->url) < (int)size ? 0 : -1;
+}
+
+int elsewhere_name(const struct elsewhere *e, int secure, size_t i, char *location, size_t size)
+{
+    for (size_t k = 0; k < e->count; k++)
+        if (e->nodes[k].secure == !!secure && i-- == 0) return write(&e->nodes[k], location, size);
+    return -1;
+}
+
+unsigned elsewhere_room(const struct elsewhere *e)
+{
+    unsigned sum = 0;
+    for (size_t k = 0; k < e->count; k++)
+        sum += e->nodes[k].room < ELSEWHERE_UNLIMITED - sum ? e->nodes[k].room : ELSEWHERE_UNLIMITED - sum;
+    return sum;
+}
+
+int elsewhere_send(struct elsewhere *e, int secure, enum elsewhere_need need, int probe, char *location,
+                   size_t size)
+{
+    for (size_t k = 0; k < e->count; k++) {
+        struct node *node = &e->nodes[k];
+        if (node->secure != !!secure || !node->room) continue;
+        if (write(node, location, size)) return -1;
+        if (!probe && node->room < ELSEWHERE_UNLIMITED) node->room--;
+        return 0;
+    }
+    if (need == ELSEWHERE_CAN_WAIT) return -1;
+    for (size_t k = 0; k < e->count; k++) {
+        const struct node *node = &e->nodes[(e->turn + k) % e->count];
+        if (node->secure != !!secure) continue;
+        if (!probe) e->turn += k + 1;
+        return write(node, location, size);
+    }
+    return -1;
+}

@@ -1,0 +1,38 @@
+/* elsewhere: the nodes this relay sends listeners on to, as the root told last.
+ *
+ * The root says how many each may be sent before its next word: what is free there by what it last heard, and
+ * less, as others send listeners there, too. So a relay that has to move thousands does not fill a small one
+ * before that is known, nor when the root is gone. */
+#ifndef FOREVER_RELAY_ELSEWHERE_H
+#define FOREVER_RELAY_ELSEWHERE_H
+#include <stddef.h>
+#include <jansson.h>
+
+#define ELSEWHERE_MAX       4
+#define ELSEWHERE_UNLIMITED 1000000000u /* room that is not counted: an older root says nothing of it */
+
+struct elsewhere;
+
+struct elsewhere *elsewhere_new(void);
+void elsewhere_free(struct elsewhere *elsewhere);
+/* In the place of what was told before: `count` addresses of streams, of which those that could not go into a
+ * header or a playlist are left out; rooms NULL: not limited. */
+void elsewhere_set(struct elsewhere *elsewhere, const char *const *urls, const unsigned *rooms, size_t count);
+/* The same from an answer's "elsewhere" and "elsewhere_room"; either may be missing (NULL). */
+void elsewhere_read(struct elsewhere *elsewhere, const json_t *urls, const json_t *rooms);
+
+/* The i-th of that scheme (secure: https), whatever its room. 0, or -1 when there are no more. */
+int elsewhere_name(const struct elsewhere *elsewhere, int secure, size_t i, char *location, size_t size);
+/* How many may be sent to all of them together, at most ELSEWHERE_UNLIMITED. */
+unsigned elsewhere_room(const struct elsewhere *elsewhere);
+
+enum elsewhere_need {
+    ELSEWHERE_CAN_WAIT, /* it is served here until some node has room */
+    ELSEWHERE_MUST_GO   /* where none has, to each in turn: what is full sends it on */
+};
+/* Where a listener goes: the first with room, which counts it. 0, or -1: nowhere. probe: it is not counted.
+ */
+int elsewhere_send(struct elsewhere *elsewhere, int secure, enum elsewhere_need need, int probe,
+                   char *location, size_t size);
+
+#endif
