@@ -5,6 +5,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "common/clock.h"
 #include "common/json.h"
 #include "common/mem.h"
 
@@ -13,12 +14,13 @@
 struct node {
     char *url;
     unsigned room;
-    int secure;
+    int secure, last; /* last: for whom all the others can't take */
 };
 
 struct elsewhere {
     struct node nodes[ELSEWHERE_MAX];
-    size_t count, turn; /* turn: of those that have no room */
+    size_t count, turn; /* turn: of those that have no room any more */
+    int64_t told_ns;
 };
 
 struct elsewhere *elsewhere_new(void)
@@ -50,8 +52,10 @@ void elsewhere_set(struct elsewhere *e, const char *const *urls, const unsigned 
     for (size_t i = 0; i < count && e->count < ELSEWHERE_MAX; i++) {
         if (!urls[i] || !url_is_sound(urls[i])) continue;
         unsigned room = rooms && rooms[i] < ELSEWHERE_UNLIMITED ? rooms[i] : ELSEWHERE_UNLIMITED;
-        e->nodes[e->count++] = (struct node){xstrdup(urls[i]), room, !strncasecmp(urls[i], "https:", 6)};
+        e->nodes[e->count++] =
+            (struct node){xstrdup(urls[i]), room, !strncasecmp(urls[i], "https:", 6), !room};
     }
+    e->told_ns = clock_boot_ns();
 }
 
 void elsewhere_read(struct elsewhere *e, const json_t *urls, const json_t *rooms)
@@ -89,6 +93,21 @@ unsigned elsewhere_room(const struct elsewhere *e)
     return sum;
 }
 
+/* Nowhere is room: the root, if it is there; else each in turn. */
+static int next_of(struct elsewhere *e, int secure, size_t *out)
+{
+    int fresh = clock_boot_ns() - e->told_ns < ELSEWHERE_FRESH_S * CLOCK_NS_PER_S;
+    for (int last = fresh, tries = 0; tries < 2; last = !last, tries++) {
+        for (size_t k = 0; k < e->count; k++) {
+            size_t at = (e->turn + k) % e->count;
+            if (e->nodes[at].secure != !!secure || e->nodes[at].last != last) continue;
+            *out = at;
+            return 0;
+        }
+    }
+    return -1;
+}
+
 int elsewhere_send(struct elsewhere *e, int secure, enum elsewhere_need need, int probe, char *location,
                    size_t size)
 {
@@ -99,12 +118,8 @@ int elsewhere_send(struct elsewhere *e, int secure, enum elsewhere_need need, in
         if (!probe && node->room < ELSEWHERE_UNLIMITED) node->room--;
         return 0;
     }
-    if (need == ELSEWHERE_CAN_WAIT) return -1;
-    for (size_t k = 0; k < e->count; k++) {
-        const struct node *node = &e->nodes[(e->turn + k) % e->count];
-        if (node->secure != !!secure) continue;
-        if (!probe) e->turn += k + 1;
-        return write(node, location, size);
-    }
-    return -1;
+    size_t at;
+    if (need == ELSEWHERE_CAN_WAIT || next_of(e, secure, &at)) return -1;
+    if (!probe) e->turn = at + 1;
+    return write(&e->nodes[at], location, size);
 }

@@ -9,6 +9,7 @@
 #include <jansson.h>
 
 #define ELSEWHERE_MAX       4
+#define ELSEWHERE_FRESH_S   6           /* so old may the root's word be for the root to be there */
 #define ELSEWHERE_UNLIMITED 1000000000u /* room that is not counted: an older root says nothing of it */
 
 struct elsewhere;
@@ -16,7 +17,8 @@ struct elsewhere;
 struct elsewhere *elsewhere_new(void);
 void elsewhere_free(struct elsewhere *elsewhere);
 /* In the place of what was told before: `count` addresses of streams, of which those that could not go into a
- * header or a playlist are left out; rooms NULL: not limited. */
+ * header or a playlist are left out; rooms NULL: not limited; a room of 0: it takes whom all the others
+ * can't, which is what the root says of itself. */
 void elsewhere_set(struct elsewhere *elsewhere, const char *const *urls, const unsigned *rooms, size_t count);
 /* The same from an answer's "elsewhere" and "elsewhere_room"; either may be missing (NULL). */
 void elsewhere_read(struct elsewhere *elsewhere, const json_t *urls, const json_t *rooms);
@@ -28,7 +30,8 @@ unsigned elsewhere_room(const struct elsewhere *elsewhere);
 
 enum elsewhere_need {
     ELSEWHERE_CAN_WAIT, /* it is served here until some node has room */
-    ELSEWHERE_MUST_GO   /* where none has, to each in turn: what is full sends it on */
+    ELSEWHERE_MUST_GO   /* where none has, to the root; while that is gone to each in turn: what is full sends
+                           it on */
 };
 /* Where a listener goes: the first with room, which counts it. 0, or -1: nowhere. probe: it is not counted.
  */

@@ -7,8 +7,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/clock.h"
 #include "common/json.h"
 #include "relay/elsewhere.h"
+
+static int64_t now_ns = 1, wall_ns = 1;
 
 static struct elsewhere *told(const char *answer)
 {
@@ -43,10 +46,12 @@ static void as_many_as_there_is_room_for(void **state)
     assert_null(sent(e, 0, ELSEWHERE_CAN_WAIT));
     assert_int_equal(elsewhere_room(e), 7);
     assert_string_equal(sent(e, 1, ELSEWHERE_CAN_WAIT), "https://b/s");
-    /* nowhere is room: to each in turn */
+    /* nowhere is room: the root takes the rest; while nothing is heard of it, each in turn */
+    for (int i = 0; i < 3; i++)
+        assert_string_equal(sent(e, 0, ELSEWHERE_MUST_GO), "http://root/s");
+    now_ns += ELSEWHERE_FRESH_S * CLOCK_NS_PER_S;
     assert_string_equal(sent(e, 0, ELSEWHERE_MUST_GO), "http://a/s");
     assert_string_equal(sent(e, 0, ELSEWHERE_MUST_GO), "http://c/s");
-    assert_string_equal(sent(e, 0, ELSEWHERE_MUST_GO), "http://root/s");
     assert_string_equal(sent(e, 0, ELSEWHERE_MUST_GO), "http://a/s");
     /* all are named, whatever their room */
     assert_int_equal(elsewhere_name(e, 0, 2, location, sizeof location), 0);
@@ -79,6 +84,8 @@ static void answers_of_other_kinds(void **state)
              "\"elsewhere_room\":[5,\"x\",2,-3,8]}");
     assert_int_equal(elsewhere_room(e), 0); /* one is left, without room; four at most are read */
     assert_string_equal(sent(e, 0, ELSEWHERE_MUST_GO), "http://d/s");
+    now_ns += ELSEWHERE_FRESH_S * CLOCK_NS_PER_S;
+    assert_string_equal(sent(e, 0, ELSEWHERE_MUST_GO), "http://d/s"); /* there is no other */
     elsewhere_free(e);
     e = told("{\"elsewhere\":[\"http://a/s\",\"http://b/s\"],\"elsewhere_room\":[99999999999999,1.5]}");
     assert_int_equal(elsewhere_room(e), ELSEWHERE_UNLIMITED);
@@ -94,5 +101,6 @@ int main(void)
         cmocka_unit_test(as_many_as_there_is_room_for),
         cmocka_unit_test(answers_of_other_kinds),
     };
+    clock_fake(&now_ns, &wall_ns);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
