@@ -20,10 +20,11 @@ def assert_whole(first, frames, kbps=128):
 
 def test_no_listener_loses_a_frame_when_workers_are_killed(start):
     root = start.root()
-    harness.wait_for(lambda: root.stats()["lead_s"] > 12, "enough to live on without a studio", 20)
+    root.wait_music(20)
     heard = Recorder(root.url)
     first = heard.listener.position
     for role in ROLES:
+        harness.wait_for(lambda: root.stats()["lead_s"] > 12, "enough to live on without a studio", 20)
         pids = root.worker(role)
         assert pids, f"{role} is at work"
         for pid in pids:
