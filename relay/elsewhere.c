@@ -93,11 +93,10 @@ unsigned elsewhere_room(const struct elsewhere *e)
     return sum;
 }
 
-/* Nowhere is room: the root, if it is there; else each in turn. */
-static int next_of(struct elsewhere *e, int secure, size_t *out)
+/* Nowhere is room: the one whose turn it is. root: that one first. */
+static int next_of(struct elsewhere *e, int secure, int root, size_t *out)
 {
-    int fresh = clock_boot_ns() - e->told_ns < ELSEWHERE_FRESH_S * CLOCK_NS_PER_S;
-    for (int last = fresh, tries = 0; tries < 2; last = !last, tries++) {
+    for (int last = root, tries = 0; tries < 2; last = !last, tries++) {
         for (size_t k = 0; k < e->count; k++) {
             size_t at = (e->turn + k) % e->count;
             if (e->nodes[at].secure != !!secure || e->nodes[at].last != last) continue;
@@ -119,7 +118,8 @@ int elsewhere_send(struct elsewhere *e, int secure, enum elsewhere_need need, in
         return 0;
     }
     size_t at;
-    if (need == ELSEWHERE_CAN_WAIT || next_of(e, secure, &at)) return -1;
+    int fresh = clock_boot_ns() - e->told_ns < ELSEWHERE_FRESH_S * CLOCK_NS_PER_S;
+    if (need == ELSEWHERE_CAN_WAIT || next_of(e, secure, need == ELSEWHERE_MUST_GO && fresh, &at)) return -1;
     if (!probe) e->turn = at + 1;
     return write(&e->nodes[at], location, size);
 }

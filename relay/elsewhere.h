@@ -28,10 +28,11 @@ int elsewhere_name(const struct elsewhere *elsewhere, int secure, size_t i, char
 /* How many may be sent to all of them together, at most ELSEWHERE_UNLIMITED. */
 unsigned elsewhere_room(const struct elsewhere *elsewhere);
 
+/* Where none has room: */
 enum elsewhere_need {
-    ELSEWHERE_CAN_WAIT, /* it is served here until some node has room */
-    ELSEWHERE_MUST_GO   /* where none has, to the root; while that is gone to each in turn: what is full sends
-                           it on */
+    ELSEWHERE_CAN_WAIT, /* nowhere, for it is served here until some has */
+    ELSEWHERE_TRY, /* to each in turn, which send it on when they are full; not to the root, unless alone */
+    ELSEWHERE_MUST_GO /* to the root; while that is gone as ELSEWHERE_TRY */
 };
 /* Where a listener goes: the first with room, which counts it. 0, or -1: nowhere. probe: it is not counted.
  */

@@ -117,9 +117,9 @@ static enum station_verdict admit(void *context, struct http_request *request, e
     const char *ticket = ticket_of(request, text);
     int resumes = station_resumes(request), leaves = node_draining(n) || (resumes && main_of(n)->moving);
     /* while it drains, whoever is here can wait until another node has room */
-    enum elsewhere_need need = resumes && leaves && room == LIMITS_OK && node_draining(n) != NODE_CLOSED
-                                   ? ELSEWHERE_CAN_WAIT
-                                   : ELSEWHERE_MUST_GO;
+    enum elsewhere_need need = !resumes || !leaves || room != LIMITS_OK ? ELSEWHERE_TRY
+                               : node_draining(n) == NODE_CLOSED        ? ELSEWHERE_MUST_GO
+                                                                        : ELSEWHERE_CAN_WAIT;
     int full = leaves || room != LIMITS_OK, kept = !full && !resumes && is_kept(n, request, ticket);
     /* one hop more: the root takes no notice of a relay that filled up since its report */
     if ((full || kept) && !limits_is_personal(room) &&

@@ -191,7 +191,7 @@ static void resume(struct months *m, uint32_t relay, uint32_t at)
         if (r->back_s > 0 || (r->draining != NODE_OPEN && hops == HOPS))
             to = NOBODY;
         else if (r->draining != NODE_OPEN)
-            to = send_on(m, r, ELSEWHERE_MUST_GO);
+            to = send_on(m, r, ELSEWHERE_TRY);
         else
             break;
     }

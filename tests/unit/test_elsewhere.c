@@ -46,7 +46,12 @@ static void as_many_as_there_is_room_for(void **state)
     assert_null(sent(e, 0, ELSEWHERE_CAN_WAIT));
     assert_int_equal(elsewhere_room(e), 7);
     assert_string_equal(sent(e, 1, ELSEWHERE_CAN_WAIT), "https://b/s");
-    /* nowhere is room: the root takes the rest; while nothing is heard of it, each in turn */
+    /* nowhere is room: new ones go to each in turn */
+    assert_string_equal(sent(e, 0, ELSEWHERE_TRY), "http://a/s");
+    assert_string_equal(sent(e, 0, ELSEWHERE_TRY), "http://c/s");
+    assert_string_equal(sent(e, 0, ELSEWHERE_TRY), "http://a/s");
+    assert_string_equal(sent(e, 0, ELSEWHERE_TRY), "http://c/s");
+    /* the root takes whom must go; while nothing is heard of it, each in turn */
     for (int i = 0; i < 3; i++)
         assert_string_equal(sent(e, 0, ELSEWHERE_MUST_GO), "http://root/s");
     now_ns += ELSEWHERE_FRESH_S * CLOCK_NS_PER_S;
