@@ -101,8 +101,7 @@ struct link_ask {
     uint64_t position;
     const char *station;
     double back_s; /* else: it starts so long before the air, or burst_s when that is more */
-    double
-        less_s; /* its beginning brings so much less than the start and LINK_START_S, up to LINK_LESS_MAX_S */
+    double less_s; /* of the start and LINK_START_S, which its beginning does not bring; to LINK_LESS_MAX_S */
     double ahead_s; /* it is sent nothing further ahead of the air (2 s at least); 0: all there is */
     /* What its bytes go through, as a listener's (common/fanout.h); NULL: plain */
     const struct fanout_transport *transport;

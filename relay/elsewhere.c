@@ -11,14 +11,14 @@
 
 #define URL_MAX_BYTES 700
 
-struct node {
+struct stream {
     char *url;
     unsigned room;
     int secure, last; /* last: for whom all the others can't take */
 };
 
 struct elsewhere {
-    struct node nodes[ELSEWHERE_MAX];
+    struct stream streams[ELSEWHERE_MAX];
     size_t count, turn; /* turn: of those that have no room any more */
     int64_t told_ns;
 };
@@ -48,12 +48,12 @@ static int url_is_sound(const char *url)
 void elsewhere_set(struct elsewhere *e, const char *const *urls, const unsigned *rooms, size_t count)
 {
     while (e->count)
-        free(e->nodes[--e->count].url);
+        free(e->streams[--e->count].url);
     for (size_t i = 0; i < count && e->count < ELSEWHERE_MAX; i++) {
         if (!urls[i] || !url_is_sound(urls[i])) continue;
         unsigned room = rooms && rooms[i] < ELSEWHERE_UNLIMITED ? rooms[i] : ELSEWHERE_UNLIMITED;
-        e->nodes[e->count++] =
-            (struct node){xstrdup(urls[i]), room, !strncasecmp(urls[i], "https:", 6), !room};
+        e->streams[e->count++] =
+            (struct stream){xstrdup(urls[i]), room, !strncasecmp(urls[i], "https:", 6), !room};
     }
     e->told_ns = clock_boot_ns();
 }
@@ -73,15 +73,15 @@ void elsewhere_read(struct elsewhere *e, const json_t *urls, const json_t *rooms
     elsewhere_set(e, list, room, ELSEWHERE_MAX);
 }
 
-static int write(const struct node *node, char *location, size_t size)
+static int tell(const struct stream *stream, char *location, size_t size)
 {
-    return snprintf(location, size, "%s", node->url) < (int)size ? 0 : -1;
+    return snprintf(location, size, "%s", stream->url) < (int)size ? 0 : -1;
 }
 
 int elsewhere_name(const struct elsewhere *e, int secure, size_t i, char *location, size_t size)
 {
     for (size_t k = 0; k < e->count; k++)
-        if (e->nodes[k].secure == !!secure && i-- == 0) return write(&e->nodes[k], location, size);
+        if (e->streams[k].secure == !!secure && i-- == 0) return tell(&e->streams[k], location, size);
     return -1;
 }
 
@@ -89,7 +89,8 @@ unsigned elsewhere_room(const struct elsewhere *e)
 {
     unsigned sum = 0;
     for (size_t k = 0; k < e->count; k++)
-        sum += e->nodes[k].room < ELSEWHERE_UNLIMITED - sum ? e->nodes[k].room : ELSEWHERE_UNLIMITED - sum;
+        sum +=
+            e->streams[k].room < ELSEWHERE_UNLIMITED - sum ? e->streams[k].room : ELSEWHERE_UNLIMITED - sum;
     return sum;
 }
 
@@ -99,7 +100,7 @@ static int next_of(struct elsewhere *e, int secure, int root, size_t *out)
     for (int last = root, tries = 0; tries < 2; last = !last, tries++) {
         for (size_t k = 0; k < e->count; k++) {
             size_t at = (e->turn + k) % e->count;
-            if (e->nodes[at].secure != !!secure || e->nodes[at].last != last) continue;
+            if (e->streams[at].secure != !!secure || e->streams[at].last != last) continue;
             *out = at;
             return 0;
         }
@@ -111,15 +112,15 @@ int elsewhere_send(struct elsewhere *e, int secure, enum elsewhere_need need, in
                    size_t size)
 {
     for (size_t k = 0; k < e->count; k++) {
-        struct node *node = &e->nodes[k];
-        if (node->secure != !!secure || !node->room) continue;
-        if (write(node, location, size)) return -1;
-        if (!probe && node->room < ELSEWHERE_UNLIMITED) node->room--;
+        struct stream *stream = &e->streams[k];
+        if (stream->secure != !!secure || !stream->room) continue;
+        if (tell(stream, location, size)) return -1;
+        if (!probe && stream->room < ELSEWHERE_UNLIMITED) stream->room--;
         return 0;
     }
     size_t at;
     int fresh = clock_boot_ns() - e->told_ns < ELSEWHERE_FRESH_S * CLOCK_NS_PER_S;
     if (need == ELSEWHERE_CAN_WAIT || next_of(e, secure, need == ELSEWHERE_MUST_GO && fresh, &at)) return -1;
     if (!probe) e->turn = at + 1;
-    return write(&e->nodes[at], location, size);
+    return tell(&e->streams[at], location, size);
 }
